@@ -1,0 +1,45 @@
+# Each command sets up .venv first, where the pinned packages are missing or have changed.
+# PYTHON names another interpreter (3.11 or newer), CORES bounds the jobs that run at once.
+PYTHON ?= python3
+CORES ?= all
+READY := .venv/.ready
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: summary test test-slow lint dag clean lock
+
+summary: $(READY)  ## run the quick study and write results/summary.md
+	snakemake --cores $(CORES) results/summary.md
+
+test: lint  ## lint and fast tests
+	pytest
+
+test-slow: $(READY)  ## tests that train for minutes
+	pytest -m slow
+
+lint: $(READY)
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+dag: $(READY)  ## draw the jobs and the rules
+	snakemake --quiet all --rulegraph mermaid-js summary > results/rulegraph.mmd
+	@command -v dot > /dev/null || { echo "error: drawing needs Graphviz; install it with: apt-get install graphviz (or brew install graphviz)" >&2; exit 1; }
+	snakemake --quiet all --rulegraph dot summary | dot -Tsvg > results/rulegraph.svg
+	snakemake --quiet all --dag dot summary | dot -Tsvg > results/dag.svg
+
+clean:  ## remove all results
+	find results -mindepth 1 ! -name .gitkeep -delete
+
+lock: $(READY)  ## pin what envs/requirements.in asks for
+	rm -rf .venv/lock && $(PYTHON) -m venv .venv/lock
+	.venv/lock/bin/pip install --quiet --requirement envs/requirements.in
+	.venv/lock/bin/pip freeze | sed 's/+cpu$$//' > envs/requirements.txt
+	rm -rf .venv/lock
+
+$(READY): envs/requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; name it with PYTHON=")'
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements.txt
+	touch $@

@@ -1,0 +1,191 @@
+"""Fetch labelled texts, clean them, and write reviews.parquet with a count of what was dropped."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from lib.cli import UserError, log, mapping, parser, run, sha256, write_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SAMPLE_SEED = 0  # one sample for every split seed
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    main_parser = parser(__doc__)
+    sources = main_parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
+    package = sources.add_parser("package", help="a file inside an installed Python package")
+    package.add_argument("--package", required=True, help="name of the distribution")
+    package.add_argument("--version", required=True, help="version that has to be installed")
+    package.add_argument("--file", required=True, help="path of the file inside the package")
+    files = sources.add_parser("files", help="CSV, TSV, JSON Lines or Parquet files")
+    files.add_argument("--paths", required=True, nargs="+", type=Path, help="the files")
+    hub = sources.add_parser("hub", help="a dataset of the Hugging Face hub")
+    hub.add_argument("--id", required=True, help="repository, such as stanfordnlp/imdb")
+    hub.add_argument("--revision", required=True, help="commit of the repository")
+    hub.add_argument("--subset", help="configuration, where the repository has several")
+    hub.add_argument("--splits", required=True, nargs="+", help="splits to merge")
+    for source in (package, files, hub):
+        source.formatter_class = argparse.ArgumentDefaultsHelpFormatter
+        source.add_argument("--text-column", default="text", help="column of the texts")
+        source.add_argument("--label-column", default="label", help="column of the labels")
+        source.add_argument("--labels", nargs="+", help="names of the classes 0, 1, ...")
+        source.add_argument("--limit", type=int, help="reviews to keep, as a stratified sample")
+        source.add_argument(
+            "--sha256",
+            nargs="+",
+            type=mapping,
+            default=[],
+            metavar="FILE=DIGEST",
+            help="expected SHA-256 of files",
+        )
+        source.add_argument("--out", required=True, type=Path, help="folder to write to")
+    for source in (package, files):
+        source.add_argument(
+            "--where",
+            nargs="+",
+            type=mapping,
+            default=[],
+            metavar="COLUMN=VALUE",
+            help="rows to keep",
+        )
+    return main_parser
+
+
+def main(options: argparse.Namespace) -> None:
+    """Write `reviews.parquet` and `reviews.json` into the folder `options.out`."""
+    from lib import reviews
+
+    where = dict(getattr(options, "where", []))
+    columns = [options.text_column, options.label_column, *where]
+    source = READERS[options.source](options, columns)
+    table = reviews.assemble(
+        source.tables, options.text_column, options.label_column, options.labels, where
+    )
+    cleaned, dropped = reviews.clean(table)
+    labels = cleaned["label"].to_numpy()
+    reviews.class_counts(labels)
+    kept = cleaned
+    if options.limit and options.limit < cleaned.num_rows:
+        (sample,) = reviews.stratified(labels, [options.limit], SAMPLE_SEED)
+        kept = cleaned.take(sample)
+    description = {
+        "source": source.name,
+        "revision": source.revision,
+        "sha256": source.digests,
+        "rows": table.num_rows,
+        "dropped": dropped | {"beyond_limit": cleaned.num_rows - kept.num_rows},
+        "reviews": kept.num_rows,
+        "classes": reviews.class_counts(kept["label"].to_numpy()),
+        "labels": options.labels,
+    }
+    reviews.write_table(options.out / "reviews.parquet", kept)
+    write_json(options.out / "reviews.json", description)
+    log.info("%d of %d rows kept; dropped: %s", kept.num_rows, table.num_rows, dropped)
+
+
+class Source(NamedTuple):
+    """What a source gave.
+
+    Attributes:
+        name: the source in words.
+        revision: its version or commit; empty for the user's own files.
+        digests: SHA-256 by file.
+        tables: the columns asked for, by origin: a file or a split.
+    """
+
+    name: str
+    revision: str
+    digests: dict[str, str]
+    tables: "dict[str, pa.Table]"
+
+
+def from_package(options: argparse.Namespace, columns: list[str]) -> Source:
+    """Read a file that an installed package ships; the package is not imported."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    advice = f"run: pip install {options.package}=={options.version}"
+    try:
+        package = distribution(options.package)
+    except PackageNotFoundError as error:
+        raise UserError(f"package '{options.package}' is not installed; {advice}") from error
+    if package.version != options.version:
+        raise UserError(f"package '{options.package}' is version {package.version}; {advice}")
+    if options.file not in map(str, package.files or ()):
+        raise UserError(f"package '{options.package}' {package.version} has no '{options.file}'")
+    path = Path(str(package.locate_file(options.file)))
+    digests, tables = read_verified({options.file: path}, columns, dict(options.sha256))
+    return Source(f"package {options.package}", options.version, digests, tables)
+
+
+def from_files(options: argparse.Namespace, columns: list[str]) -> Source:
+    """Read the user's own files."""
+    paths = {str(path): path for path in options.paths}
+    digests, tables = read_verified(paths, columns, dict(options.sha256))
+    return Source("files", "", digests, tables)
+
+
+def from_hub(options: argparse.Namespace, columns: list[str]) -> Source:
+    """Load splits of a hub dataset; the texts stay memory-mapped."""
+    import datasets
+
+    digests, tables = {}, {}
+    for split in options.splits:
+        dataset = datasets.load_dataset(
+            options.id,
+            options.subset,
+            split=split,
+            revision=options.revision,
+            verification_mode=datasets.VerificationMode.ALL_CHECKS,
+        )
+        for url, download in (dataset.info.download_checksums or {}).items():
+            digests[url.partition("@")[2].partition("/")[2]] = download["checksum"]
+        missing = [column for column in columns if column not in dataset.column_names]
+        if missing:
+            raise UserError(
+                f"split '{split}' of {options.id} has no column '{missing[0]}'; "
+                f"it has: {', '.join(dataset.column_names)}"
+            )
+        tables[split] = dataset.select_columns(columns).with_format("arrow")[:]
+    verify(digests, dict(options.sha256))
+    return Source(f"hub {options.id}", options.revision, digests, tables)
+
+
+READERS = {"package": from_package, "files": from_files, "hub": from_hub}
+
+
+def read_verified(
+    paths: Mapping[str, Path], columns: list[str], expected: Mapping[str, str]
+) -> "tuple[dict[str, str], dict[str, pa.Table]]":
+    """Digests and tables of files, read after a check of the digests."""
+    from lib import reviews
+
+    missing = [name for name, path in paths.items() if not path.is_file()]
+    if missing:
+        raise UserError(f"'{missing[0]}' is not a file")
+    digests = {name: sha256(path) for name, path in paths.items()}
+    verify(digests, expected)
+    return digests, {name: reviews.read_file(path, columns) for name, path in paths.items()}
+
+
+def verify(actual: Mapping[str, str], expected: Mapping[str, str]) -> None:
+    """Compare digests, by file.
+
+    Raises:
+        UserError: a digest differs, or is expected of a file that is not there.
+    """
+    for name, digest in expected.items():
+        if name not in actual:
+            raise UserError(f"sha256 names '{name}', which is not among: {', '.join(actual)}")
+        if actual[name] != digest:
+            raise UserError(
+                f"'{name}' has SHA-256 {actual[name]}, not {digest}; "
+                "it is damaged or another version"
+            )
+
+
+if __name__ == "__main__":
+    run(main, arguments())

@@ -1,0 +1,52 @@
+"""Test the best checkpoint of a run: write predictions.parquet and test.json into its folder."""
+
+import argparse
+from pathlib import Path
+
+from lib.cli import log, parser, read_json, run, write_json
+from lib.config import add_training_flags
+from lib.runs import KEYS
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    flags = parser(__doc__)
+    flags.add_argument("--tokens", required=True, type=Path, help="the tokenized test split")
+    flags.add_argument("--run", required=True, type=Path, help="folder that train.py wrote")
+    add_training_flags(flags, ["eval_batch", "device", "precision", "threads"])
+    return flags
+
+
+def main(options: argparse.Namespace) -> None:
+    """Predict every test review once, and measure."""
+    import pyarrow as pa
+
+    from lib.batches import load_tokens
+    from lib.device import prepare, resolve_precision
+    from lib.metrics import predict
+    from lib.model import load_checkpoint
+    from lib.reviews import write_table
+
+    trained = read_json(options.run / "train.json")
+    device = prepare(options.device, options.threads, trained["seed"])
+    precision = resolve_precision(options.precision, device)
+    tokens = load_tokens(options.tokens, device, pad_to_max=trained["pooling"] == "mean")
+    model = load_checkpoint(options.run / "checkpoint").to(device)
+    predictions = predict(model, tokens, options.eval_batch, precision)
+
+    table = pa.table({"id": tokens.ids, **predictions._asdict()}).sort_by("id")
+    measured = {key: trained[key] for key in KEYS} | {
+        "accuracy": predictions.accuracy(),
+        "loss": predictions.mean_loss(),
+        "macro_f1": predictions.macro_f1(),
+        "n": len(tokens),
+        "best_epoch": trained["best_epoch"],
+        "valid_accuracy": trained["valid_accuracy"],
+    }
+    write_table(options.run / "predictions.parquet", table)
+    write_json(options.run / "test.json", measured)
+    log.info("test accuracy %.4f, loss %.4f", measured["accuracy"], measured["loss"])
+
+
+if __name__ == "__main__":
+    run(main, arguments())

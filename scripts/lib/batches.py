@@ -1,0 +1,106 @@
+"""Pre-tokenized splits on a device, the order of examples, and padded batches."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+# Columns that the encoder is fed, one value per token.
+TOKEN_COLUMNS = ("input_ids", "token_type_ids")
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One tokenized split: all tokens in a row, without padding.
+
+    Attributes:
+        ids: `(n,)` int64 array of review ids.
+        labels: `(n,)` int64 tensor on the device.
+        columns: per token column a flat int32 or int8 tensor on the device.
+        starts: `(n,)` int64 tensor on the device: where each example begins.
+        lengths: `(n,)` int64 tensor on the device.
+        host_lengths: the same on the CPU, so that batches are shaped without synchronisation.
+        pad_id: token that fills the end of shorter examples.
+        max_length: length, in tokens, that no example exceeds.
+        pad_to_max: whether batches are padded to `max_length`, not to their longest example.
+    """
+
+    ids: np.ndarray
+    labels: Tensor
+    columns: dict[str, Tensor]
+    starts: Tensor
+    lengths: Tensor
+    host_lengths: Tensor
+    pad_id: int
+    max_length: int
+    pad_to_max: bool
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def batch(self, rows: Tensor) -> dict[str, Tensor]:
+        """The padded inputs of some examples.
+
+        Args:
+            rows: `(b,)` int64 tensor on the CPU.
+
+        Returns:
+            `(b, length)` tensors on the device: int64 token columns and a boolean attention mask.
+        """
+        width = self.max_length if self.pad_to_max else int(self.host_lengths[rows].max())
+        rows = rows.to(self.starts.device, non_blocking=True)
+        offsets = torch.arange(width, device=self.starts.device)
+        mask = offsets < self.lengths[rows, None]
+        places = (self.starts[rows, None] + offsets) * mask
+        padding = {"input_ids": self.pad_id}
+        inputs = {
+            name: column[places].long().masked_fill(~mask, padding.get(name, 0))
+            for name, column in self.columns.items()
+        }
+        return inputs | {"attention_mask": mask}
+
+
+def load_tokens(path: Path, device: torch.device, pad_to_max: bool) -> Tokens:
+    """Load a token file to a device.
+
+    Args:
+        path: a file that pretokenize.py wrote; its metadata hold `pad_id` and `max_length`.
+        device: where tokens and batches live.
+        pad_to_max: as in `Tokens`.
+    """
+    schema = pq.read_schema(path)
+    names = [name for name in TOKEN_COLUMNS if name in schema.names]
+    table = pq.read_table(path, columns=["id", "label", *names], memory_map=True, partitioning=None)
+    lists = {name: _large_list(table[name]) for name in names}
+    bounds = torch.from_numpy(lists["input_ids"].offsets.to_numpy().copy())
+    lengths = bounds.diff()
+    return Tokens(
+        ids=table["id"].to_numpy(),
+        labels=torch.from_numpy(table["label"].to_numpy().astype(np.int64)).to(device),
+        columns={
+            name: torch.from_numpy(column.values.to_numpy().copy()).to(device)
+            for name, column in lists.items()
+        },
+        starts=bounds[:-1].to(device),
+        lengths=lengths.to(device),
+        host_lengths=lengths,
+        pad_id=int(schema.metadata[b"pad_id"]),
+        max_length=int(schema.metadata[b"max_length"]),
+        pad_to_max=pad_to_max,
+    )
+
+
+def _large_list(column: pa.ChunkedArray) -> pa.LargeListArray:
+    return column.cast(pa.large_list(column.type.value_type)).combine_chunks()
+
+
+def epoch_order(examples: int, seed: int, epoch: int) -> Tensor:
+    """The order of examples in an epoch, a permutation `(n,)` on the CPU.
+
+    It depends on its arguments alone: not on micro-batch, device or what was drawn before.
+    """
+    return torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(examples))

@@ -1,0 +1,111 @@
+"""What all commands do alike: one-line errors, logs, progress, files that appear whole."""
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+log = logging.getLogger("study")
+
+PROGRESS_SECONDS = 30
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: the message says what is wrong, where, and what to do."""
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser whose --help shows the module's docstring and every default."""
+    return argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+
+
+def run(main: Callable[[argparse.Namespace], None], arguments: argparse.ArgumentParser) -> None:
+    """Parse the command line and call `main`; a user's mistake ends in one line and exit code 1."""
+    options = arguments.parse_args()
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    log.setLevel(logging.INFO)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        main(options)
+    except (UserError, OSError) as error:
+        sys.exit(f"{arguments.prog}: error: {one_line(error)}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error with its line breaks folded to spaces."""
+    return " ".join(str(error).split())
+
+
+def mapping(text: str) -> tuple[str, str]:
+    """Parse a `KEY=VALUE` flag; the key may not hold `=`."""
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form KEY=VALUE")
+    return key, value
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` for a file or a folder.
+
+    It takes the place of `path` when the block ends well and is removed otherwise, so that
+    nobody ever finds a half-written result.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write indented JSON, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one JSON object."""
+    return json.loads(path.read_text("utf-8"))
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def progress(items: Iterable[Item], total: int, description: str, unit: str) -> Iterator[Item]:
+    """Iterate over `total` items with a bar on a terminal, or a line every 30 seconds in a log."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        yield from tqdm(items, total=total, desc=description, unit=unit, leave=False)
+        return
+    reported = time.monotonic()
+    for done, item in enumerate(items):
+        if time.monotonic() - reported > PROGRESS_SECONDS:
+            reported = time.monotonic()
+            log.info("%s: %d of %d %ss", description, done, total, unit)
+        yield item

@@ -1,0 +1,239 @@
+"""The configuration of a study: its schema, its checks and the runs that its grid names.
+
+Light to import, because the Snakefile and every --help use it.
+"""
+
+import argparse
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator, ValidationError, validators
+from jsonschema.exceptions import best_match
+
+from lib.cli import UserError
+from lib.runs import Run
+
+SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
+
+# Families of transformers whose base model has no pooler layer.
+POOLERLESS = ("modernbert", "distilbert", "electra", "deberta", "xlnet", "funnel", "eurobert")
+
+
+def load_schema() -> dict[str, Any]:
+    """The schema of the configuration, as a dictionary."""
+    return yaml.safe_load(SCHEMA.read_text("utf-8"))
+
+
+def check(config: dict[str, Any]) -> None:
+    """Check a configuration and fill in its defaults, in place.
+
+    Raises:
+        UserError: a key is unknown, missing or holds what it may not; the message names it.
+    """
+    for section in ("training", "variants"):
+        if isinstance(config.get(section), dict):
+            config[section] = read_floats(config[section])
+    _validate(config, load_schema())
+    _check_training(config)
+    _check_models(config)
+    _check_dataset(config)
+    _check_grid(config)
+
+
+def runs(config: dict[str, Any]) -> list[Run]:
+    """The runs of the grid: the union of its blocks, in order and without repeats."""
+    study = {}
+    for block in config["grid"]:
+        keys = (block[key] for key in ("model", "pooling", "batch", "variant", "seed"))
+        for combination in itertools.product(*keys):
+            study[Run(config["dataset"]["name"], *combination)] = None
+    return list(study)
+
+
+def training(config: dict[str, Any], variant: str) -> dict[str, Any]:
+    """The training settings of a variant: `training` with the variant's overrides."""
+    return config["training"] | config["variants"][variant]
+
+
+def add_training_flags(parser: argparse.ArgumentParser, keys: list[str] | None = None) -> None:
+    """Add one flag per key of `training`, with the schema's type, default and description."""
+    schema = load_schema()
+    types = {"integer": int, "number": float}
+    for key, reference in schema["properties"]["training"]["properties"].items():
+        if keys is not None and key not in keys:
+            continue
+        option = schema["$defs"]["training"][key]
+        parser.add_argument(
+            f"--{key.replace('_', '-')}",
+            default=reference["default"],
+            type=types.get(option.get("type"), str),
+            choices=option.get("enum"),
+            metavar=None if "enum" in option else key.rpartition("_")[2].upper(),
+            help=option["description"].replace("%", "%%"),
+        )
+
+
+def training_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The training settings among parsed flags, checked against the schema."""
+    schema = load_schema()
+    section = schema["properties"]["training"]
+    settings = {key: getattr(options, key) for key in section["properties"]}
+    _validate(settings, section | {"$defs": schema["$defs"]})
+    _check_optimizer(settings, "training")
+    return settings
+
+
+def has_pooler(model: dict[str, Any]) -> bool:
+    """Whether an encoder can offer the pooling `pooler`, as far as its configuration tells.
+
+    A hub encoder is known by its repository's name until it has been downloaded.
+    """
+    family = {
+        "scratch": lambda: model["architecture"],
+        "folder": lambda: _folder_config(model).get("model_type", ""),
+        "hub": lambda: model["id"].rpartition("/")[2],
+    }[model["source"]]()
+    return not any(name in family.lower() for name in POOLERLESS)
+
+
+def read_floats(value: Any) -> Any:
+    """Numbers such as `5e-5`, which YAML 1.1 reads as strings, as floats."""
+    if isinstance(value, dict):
+        return {key: read_floats(item) for key, item in value.items()}
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
+        return float(value)
+    return value
+
+
+def _validate(instance: dict[str, Any], schema: dict[str, Any]) -> None:
+    error = best_match(_DefaultsValidator(schema).iter_errors(instance))
+    if error is not None:
+        raise UserError(_describe(error))
+
+
+def _set_defaults(
+    validator: Any, properties: dict[str, Any], instance: Any, schema: dict[str, Any]
+) -> Iterator[ValidationError]:
+    """The keyword `properties` of JSON Schema, which fills in defaults before it checks."""
+    if isinstance(instance, dict):
+        for key, subschema in properties.items():
+            if "default" in subschema:
+                instance.setdefault(key, deepcopy(subschema["default"]))
+    yield from Draft202012Validator.VALIDATORS["properties"](
+        validator, properties, instance, schema
+    )
+
+
+_DefaultsValidator = validators.extend(Draft202012Validator, {"properties": _set_defaults})
+
+
+def _describe(error: ValidationError) -> str:
+    """One line for a schema error: the key, what it holds, what is allowed."""
+    key = _key(error.absolute_path)
+    where = f"config key '{key}'" if key else "config"
+    if error.validator == "additionalProperties":
+        allowed = sorted(error.schema["properties"])
+        unknown = sorted(str(name) for name in error.instance if name not in allowed)
+        return f"{where} has unknown keys: {', '.join(unknown)}; allowed: {', '.join(allowed)}"
+    if error.validator == "enum":
+        allowed = ", ".join(map(str, error.validator_value))
+        return f"{where} is {error.instance!r}; allowed: {allowed}"
+    if error.validator == "pattern":
+        return f"{where} is {error.instance!r}; allowed: {error.validator_value}"
+    if error.validator in ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"):
+        comparison = {
+            "minimum": "at least",
+            "exclusiveMinimum": "more than",
+            "maximum": "at most",
+            "exclusiveMaximum": "less than",
+        }[error.validator]
+        return f"{where} is {error.instance}; allowed: {comparison} {error.validator_value}"
+    if error.validator == "type":
+        return f"{where} is {error.instance!r}; allowed: a value of type {error.validator_value}"
+    if error.validator == "not":
+        return f"{where} holds both of {', '.join(error.validator_value['required'])}; give one"
+    return f"{where}: {' '.join(error.message.split())}"
+
+
+def _key(path: Any) -> str:
+    """A path into the configuration as `grid[0].model[1]`."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return "".join(parts).lstrip(".")
+
+
+def _check_training(config: dict[str, Any]) -> None:
+    for variant in config["variants"]:
+        _check_optimizer(training(config, variant), f"variants.{variant}")
+
+
+def _check_optimizer(settings: dict[str, Any], where: str) -> None:
+    if settings["optimizer"] == "adam" and settings["weight_decay"]:
+        raise UserError(
+            f"config key '{where}': weight_decay is {settings['weight_decay']} with optimizer "
+            "adam; allowed: 0, or optimizer adamw"
+        )
+
+
+def _check_models(config: dict[str, Any]) -> None:
+    for name, model in config["models"].items():
+        where = f"config key 'models.{name}"
+        if model["source"] == "scratch":
+            if model["hidden_size"] % model["num_attention_heads"]:
+                raise UserError(
+                    f"{where}.num_attention_heads' is {model['num_attention_heads']}; allowed: "
+                    f"a divisor of hidden_size {model['hidden_size']}"
+                )
+            positions = model["max_position_embeddings"]
+        elif model["source"] == "folder":
+            positions = _folder_config(model, where).get("max_position_embeddings")
+        else:
+            positions = None
+        if positions is not None and config["max_length"] > positions:
+            raise UserError(
+                f"config key 'max_length' is {config['max_length']}; allowed: at most {positions}, "
+                f"the positions of model '{name}'"
+            )
+
+
+def _folder_config(model: dict[str, Any], where: str = "config key 'models") -> dict[str, Any]:
+    path = Path(model["path"]) / "config.json"
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{where}.path' is '{model['path']}', where config.json can't be read; "
+            "allowed: a folder written by save_pretrained"
+        ) from error
+
+
+def _check_dataset(config: dict[str, Any]) -> None:
+    for path in config["dataset"].get("paths", []):
+        if not Path(path).is_file():
+            raise UserError(
+                f"config key 'dataset.paths' names '{path}', which is not a file; "
+                f"paths are relative to {Path.cwd()}"
+            )
+
+
+def _check_grid(config: dict[str, Any]) -> None:
+    for index, block in enumerate(config["grid"]):
+        where = f"config key 'grid[{index}]"
+        for key, section in (("model", "models"), ("variant", "variants")):
+            for name in block[key]:
+                if name not in config[section]:
+                    raise UserError(
+                        f"{where}.{key}' names '{name}', which is not in {section}; "
+                        f"allowed: {', '.join(config[section])}"
+                    )
+        for name in block["model"] if "pooler" in block["pooling"] else []:
+            if not has_pooler(config["models"][name]):
+                raise UserError(
+                    f"{where}.pooling' holds 'pooler', but model '{name}' has no pooler; "
+                    "allowed: cls, mean, masked-mean, max"
+                )

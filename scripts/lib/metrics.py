@@ -1,0 +1,68 @@
+"""Predictions of a classifier, and what is measured on them."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.metrics import accuracy_score, f1_score
+from torch.nn.functional import cross_entropy
+
+from lib.batches import Tokens
+from lib.device import autocast
+from lib.model import Classifier
+
+
+class Predictions(NamedTuple):
+    """Per example, in the order of the split.
+
+    Attributes:
+        label: `(n,)` int8, the true class.
+        prediction: `(n,)` int8, the predicted class.
+        confidence: `(n,)` float32, probability of the predicted class.
+        loss: `(n,)` float32, cross-entropy in nats.
+    """
+
+    label: np.ndarray
+    prediction: np.ndarray
+    confidence: np.ndarray
+    loss: np.ndarray
+
+    def accuracy(self) -> float:
+        """Share of examples predicted right."""
+        return float(accuracy_score(self.label, self.prediction))
+
+    def mean_loss(self) -> float:
+        """Mean cross-entropy in nats."""
+        return float(self.loss.mean(dtype=np.float64))
+
+    def macro_f1(self) -> float:
+        """F1 score, averaged over the classes with equal weight."""
+        return float(f1_score(self.label, self.prediction, average="macro", zero_division=0))
+
+
+@torch.inference_mode()
+def predict(model: Classifier, tokens: Tokens, batch_size: int, precision: str) -> Predictions:
+    """Predict a whole split, each example once, in evaluation mode.
+
+    Args:
+        model: left in the mode it was in.
+        tokens: the split.
+        batch_size: examples per forward pass.
+        precision: `fp32` or `bf16`.
+    """
+    training = model.training
+    model.eval()
+    device = tokens.labels.device
+    logits = []
+    for rows in torch.arange(len(tokens)).split(batch_size):
+        with autocast(precision, device):
+            logits.append(model(tokens.batch(rows)).float())
+    model.train(training)
+    stacked = torch.cat(logits)
+    confidence, prediction = stacked.softmax(dim=-1).max(dim=-1)
+    return Predictions(
+        label=tokens.labels.cpu().numpy().astype(np.int8),
+        prediction=prediction.cpu().numpy().astype(np.int8),
+        confidence=confidence.cpu().numpy(),
+        loss=cross_entropy(stacked, tokens.labels, reduction="none").cpu().numpy(),
+    )

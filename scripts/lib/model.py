@@ -1,0 +1,158 @@
+"""The classifier: an encoder, a pooling, dropout and a linear head; and its checkpoint on disk."""
+
+import inspect
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoModel, PreTrainedModel
+
+from lib.cli import UserError, one_line, read_json
+from lib.encoders import TOKENIZER_FILES, load_config
+
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+
+HEAD_WEIGHTS = "head.safetensors"
+HEAD_CONFIG = "head.json"
+
+
+def pool_cls(states: Tensor, mask: Tensor) -> Tensor:
+    """The state of the first token."""
+    return states[:, 0]
+
+
+def pool_mean(states: Tensor, mask: Tensor) -> Tensor:
+    """The mean over all positions, padding included, as several published studies have it."""
+    return states.mean(dim=1)
+
+
+def pool_masked_mean(states: Tensor, mask: Tensor) -> Tensor:
+    """The mean over real tokens."""
+    weights = mask.unsqueeze(-1).to(states.dtype)
+    return (states * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def pool_max(states: Tensor, mask: Tensor) -> Tensor:
+    """The maximum over real tokens, per dimension."""
+    return states.masked_fill(~mask.unsqueeze(-1), torch.finfo(states.dtype).min).amax(dim=1)
+
+
+# (n, length, width) states and an (n, length) boolean mask of real tokens -> (n, width)
+POOLINGS = {
+    "cls": pool_cls,
+    "mean": pool_mean,
+    "masked-mean": pool_masked_mean,
+    "max": pool_max,
+}
+POOLER = "pooler"  # the encoder's own, tanh(W · first state)
+
+
+class Classifier(nn.Module):
+    """Encoder, pooling, dropout, linear head.
+
+    Args:
+        encoder: a base model of transformers.
+        pooling: a name from the table of poolings.
+        classes: number of classes.
+        dropout: probability between pooling and head.
+
+    Raises:
+        UserError: the pooling is `pooler`, and the encoder has none.
+    """
+
+    def __init__(
+        self, encoder: PreTrainedModel, pooling: str, classes: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.pooling = pooling
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(encoder.config.hidden_size, classes)
+        self.takes_types = "token_type_ids" in inspect.signature(encoder.forward).parameters
+        has_pooler = getattr(encoder, "pooler", None) is not None
+        if pooling == POOLER and not has_pooler:
+            raise UserError(
+                f"pooling 'pooler' needs a pooler, which {encoder.config.model_type} has not; "
+                f"allowed: {', '.join(POOLINGS)}"
+            )
+        if pooling != POOLER and has_pooler:
+            encoder.pooler = None  # weights that no gradient would ever reach
+
+    def represent(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Sentence vectors `(n, width)` of a padded batch.
+
+        Args:
+            inputs: `input_ids` and `attention_mask` (boolean), each `(n, length)`, and
+                `token_type_ids` where the tokenizer makes them.
+        """
+        used = {key: x for key, x in inputs.items() if key != "token_type_ids" or self.takes_types}
+        outputs = self.encoder(**used)
+        if self.pooling == POOLER:
+            return outputs.pooler_output
+        return POOLINGS[self.pooling](outputs.last_hidden_state, inputs["attention_mask"])
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Logits `(n, classes)` of a padded batch."""
+        return self.head(self.dropout(self.represent(inputs)))
+
+
+def load_encoder(folder: Path) -> PreTrainedModel:
+    """The encoder of a folder in float32: its weights, or random ones where it holds none.
+
+    Raises:
+        UserError: config or weights can't be used.
+    """
+    config = load_config(folder)
+    if not any(folder.glob("*.safetensors")):
+        return AutoModel.from_config(config, trust_remote_code=False)
+    try:
+        return AutoModel.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"'{folder}': weights can't be loaded: {one_line(error)}") from error
+
+
+def save_checkpoint(model: Classifier, tokenizer: Path, folder: Path, max_length: int) -> None:
+    """Write a checkpoint that `AutoModel` reads as an encoder and `load_checkpoint` as a whole.
+
+    Args:
+        model: the classifier.
+        tokenizer: folder whose tokenizer files are copied.
+        folder: an empty or new folder.
+        max_length: tokens kept of each text in training.
+    """
+    model.encoder.save_pretrained(folder)
+    for name in TOKENIZER_FILES:
+        if (tokenizer / name).is_file():
+            shutil.copyfile(tokenizer / name, folder / name)
+    save_file(
+        {name: tensor.contiguous() for name, tensor in model.head.state_dict().items()},
+        folder / HEAD_WEIGHTS,
+    )
+    head: dict[str, Any] = {
+        "pooling": model.pooling,
+        "classes": model.head.out_features,
+        "dropout": model.dropout.p,
+        "max_length": max_length,
+    }
+    (folder / HEAD_CONFIG).write_text(json.dumps(head, indent=2) + "\n", "utf-8")
+
+
+def load_checkpoint(folder: Path) -> Classifier:
+    """The classifier of a checkpoint, on the CPU, in evaluation mode."""
+    head = read_json(folder / HEAD_CONFIG)
+    model = Classifier(load_encoder(folder), head["pooling"], head["classes"], head["dropout"])
+    model.head.load_state_dict(load_file(folder / HEAD_WEIGHTS))
+    return model.eval()

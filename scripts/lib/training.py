@@ -1,0 +1,213 @@
+"""The training loop, to be read from top to bottom.
+
+An update takes `batch` examples, in forward and backward passes of `micro_batch` examples each.
+Every pass adds its summed loss, divided by the examples of its update, so that the gradient of an
+update is the mean over its examples whatever the micro-batch, the smaller last batch included.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.optim import Adam, AdamW, Optimizer
+from transformers import get_scheduler
+
+from lib.batches import Tokens, epoch_order
+from lib.cli import log, progress
+from lib.device import autocast
+from lib.metrics import predict
+from lib.model import Classifier
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of history.csv.
+
+    Attributes:
+        epoch: counted from 1.
+        train_loss: mean over the epoch, each example at the weights that it met, in nats.
+        train_accuracy: likewise.
+        valid_loss: at the end of the epoch, in nats.
+        valid_accuracy: at the end of the epoch.
+        learning_rate: of the epoch's last update.
+        updates: optimizer steps since the start.
+        seconds: of training in this epoch, validation left out.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    valid_loss: float
+    valid_accuracy: float
+    learning_rate: float
+    updates: int
+    seconds: float
+
+    def rank(self) -> tuple[float, float, int]:
+        """Sort key of the better epoch: validation accuracy, then lower loss, then earlier."""
+        return self.valid_accuracy, -self.valid_loss, -self.epoch
+
+
+class Result(NamedTuple):
+    """What training returns; the model holds the weights of the best epoch."""
+
+    history: list[Epoch]
+    best: Epoch
+
+
+Report = Callable[[int, dict[str, float]], None]
+
+
+def train(
+    model: Classifier,
+    train_tokens: Tokens,
+    valid_tokens: Tokens,
+    batch: int,
+    seed: int,
+    settings: dict[str, Any],
+    precision: str,
+    report: Report,
+) -> Result:
+    """Train for all epochs and leave the weights of the best one in the model.
+
+    Args:
+        model: on its device, in float32.
+        train_tokens: examples to learn from.
+        valid_tokens: examples that choose the best epoch.
+        batch: effective batch size, in examples per update.
+        seed: of the order of examples.
+        settings: the section `training` of the configuration.
+        precision: `fp32` or `bf16`.
+        report: called with the number of updates and what was measured, per update and epoch.
+    """
+    rate = scaled_learning_rate(settings, batch)
+    total = settings["epochs"] * math.ceil(len(train_tokens) / batch)
+    optimizer = build_optimizer(model, settings, rate)
+    scheduler = build_scheduler(optimizer, settings, total)
+    history: list[Epoch] = []
+    best_weights: dict[str, Tensor] = {}
+
+    for number in range(1, settings["epochs"] + 1):
+        started = time.perf_counter()
+        order = epoch_order(len(train_tokens), seed, number)
+        losses, rates, correct = [], [], torch.zeros((), device=train_tokens.labels.device)
+        model.train()
+        updates = order.split(batch)
+        for rows in progress(updates, len(updates), f"epoch {number}", "update"):
+            loss, hits = accumulate(model, train_tokens, rows, settings["micro_batch"], precision)
+            rates.append(scheduler.get_last_lr()[0])
+            optimizer.step()
+            scheduler.step()
+            optimizer.zero_grad()
+            losses.append(loss)
+            correct += hits
+
+        update_losses = torch.stack(losses).tolist()  # the epoch's one synchronisation
+        seconds = time.perf_counter() - started
+        valid = predict(model, valid_tokens, settings["eval_batch"], precision)
+        sizes = [len(rows) for rows in updates]
+        epoch = Epoch(
+            epoch=number,
+            train_loss=math.fsum(x * n for x, n in zip(update_losses, sizes, strict=True))
+            / len(train_tokens),
+            train_accuracy=correct.item() / len(train_tokens),
+            valid_loss=valid.mean_loss(),
+            valid_accuracy=valid.accuracy(),
+            learning_rate=rates[-1],
+            updates=number * len(updates),
+            seconds=seconds,
+        )
+        history.append(epoch)
+        first = epoch.updates - len(updates) + 1
+        for update, (loss, rate) in enumerate(zip(update_losses, rates, strict=True), first):
+            report(update, {"loss": loss, "learning_rate": rate})
+        report(epoch.updates, asdict(epoch))
+        log.info(
+            "epoch %d of %d: train loss %.4f, accuracy %.4f; valid loss %.4f, accuracy %.4f; "
+            "%d updates, %.0f examples/s",
+            number,
+            settings["epochs"],
+            epoch.train_loss,
+            epoch.train_accuracy,
+            epoch.valid_loss,
+            epoch.valid_accuracy,
+            epoch.updates,
+            len(train_tokens) / seconds,
+        )
+        if epoch is max(history, key=Epoch.rank):
+            best_weights = {key: value.cpu().clone() for key, value in model.state_dict().items()}
+
+    model.load_state_dict(best_weights)
+    return Result(history, max(history, key=Epoch.rank))
+
+
+def accumulate(
+    model: Classifier, tokens: Tokens, rows: Tensor, micro_batch: int, precision: str
+) -> tuple[Tensor, Tensor]:
+    """Add the gradient of the mean loss over the examples of one update.
+
+    Args:
+        model: its gradients are zero or None before.
+        tokens: the training split.
+        rows: `(batch,)` int64 tensor on the CPU: the examples of the update.
+        micro_batch: examples per pass; the last pass of an update may be smaller.
+        precision: `fp32` or `bf16`.
+
+    Returns:
+        The mean loss and the number of examples predicted right, as scalars on the device.
+    """
+    device = tokens.labels.device
+    loss = torch.zeros((), device=device)
+    correct = torch.zeros((), device=device)
+    for part in rows.split(micro_batch):
+        labels = tokens.labels[part.to(device)]
+        with autocast(precision, device):
+            logits = model(tokens.batch(part))
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        part_loss = cross_entropy(logits, labels, reduction="sum") / len(rows)
+        part_loss.backward()
+        loss += part_loss.detach()
+        correct += (logits.detach().argmax(dim=-1) == labels).sum()
+    return loss, correct
+
+
+def scaled_learning_rate(settings: dict[str, Any], batch: int) -> float:
+    """The learning rate after scaling with the effective batch size.
+
+    Linear scaling is that of Goyal et al. 2017 (arXiv:1706.02677); the root is Krizhevsky's
+    (arXiv:1404.5997), which Malladi et al. 2022 (arXiv:2205.10287) derive for Adam.
+    """
+    exponent = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}[settings["lr_scaling"]]
+    return settings["learning_rate"] * (batch / settings["lr_scaling_base"]) ** exponent
+
+
+def build_optimizer(model: Classifier, settings: dict[str, Any], rate: float) -> Optimizer:
+    """Adam, or AdamW with weight decay on matrices only; fused on a GPU."""
+    fused = next(model.parameters()).device.type == "cuda"
+    if settings["optimizer"] == "adam":
+        return Adam(model.parameters(), lr=rate, fused=fused)
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
+    vectors = [parameter for parameter in model.parameters() if parameter.ndim < 2]
+    groups = [
+        {"params": matrices, "weight_decay": settings["weight_decay"]},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return AdamW(groups, lr=rate, fused=fused)
+
+
+def build_scheduler(
+    optimizer: Optimizer, settings: dict[str, Any], updates: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The course of the learning rate over all updates."""
+    name = "constant_with_warmup" if settings["scheduler"] == "constant" else "linear"
+    return get_scheduler(
+        name,
+        optimizer,
+        num_warmup_steps=round(settings["warmup"] * updates),
+        num_training_steps=updates,
+    )

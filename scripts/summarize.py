@@ -1,0 +1,127 @@
+"""Write the summary of a study in Markdown: what was run, the results, the learning curves."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lib.cli import mapping, parser, read_json, replacing, run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    flags = parser(__doc__)
+    flags.add_argument("--study", required=True, help="name of the study")
+    flags.add_argument("--runs", required=True, type=Path, help="table of collect.py")
+    flags.add_argument(
+        "--trained", required=True, nargs="+", type=Path, help="train.json of all runs"
+    )
+    flags.add_argument("--reviews", required=True, type=Path, help="reviews.json of the dataset")
+    flags.add_argument("--splits", required=True, type=Path, help="splits.json of the dataset")
+    flags.add_argument("--curves", required=True, type=Path, help="figure of the learning curves")
+    flags.add_argument("--max-length", required=True, type=int, help="tokens kept of each text")
+    flags.add_argument(
+        "--models",
+        required=True,
+        nargs="+",
+        type=mapping,
+        metavar="NAME=TEXT",
+        help="where each encoder comes from",
+    )
+    flags.add_argument("--out", required=True, type=Path, help="Markdown file to write")
+    return flags
+
+
+def main(options: argparse.Namespace) -> None:
+    """Write the page."""
+    import pandas as pd
+
+    from lib import tables
+
+    runs = pd.read_csv(options.runs)
+    reviews, splits = read_json(options.reviews), read_json(options.splits)
+    trained = [read_json(path) for path in options.trained]
+    majority = tables.majority_share(splits["test"]["classes"])
+    figure = os.path.relpath(options.curves, options.out.parent)
+    sections = [
+        f"# Study: {options.study}",
+        opening(runs, dict(options.models), splits),
+        "## Results",
+        tables.results_table(runs, majority),
+        *tables.notes(runs, majority),
+        "All runs, one per row: [tables/runs.csv](tables/runs.csv)",
+        "## Learning curves",
+        f"![Loss and accuracy by epoch]({figure})",
+        "Training values are means over an epoch, each review at the weights that it met; "
+        "validation values are those at the end of the epoch.",
+        "## What was run",
+        tables.facts(study_facts(runs, reviews, splits, trained, options)),
+    ]
+    with replacing(options.out) as path:
+        path.write_text("\n\n".join(sections) + "\n", "utf-8")
+
+
+def opening(runs: "pd.DataFrame", models: dict[str, str], splits: dict[str, Any]) -> str:
+    """The first paragraph, which says plainly what the study can't show."""
+    text = (
+        f"{len(runs)} runs on {runs['dataset'].iloc[0]}: {splits['train']['reviews']:,} training, "
+        f"{splits['valid']['reviews']:,} validation and {splits['test']['reviews']:,} test "
+        "reviews. Each run is tested once, at its best epoch by validation accuracy."
+    )
+    scratch = [name for name, source in models.items() if source.startswith("scratch")]
+    if scratch:
+        text += (
+            f"\n\n**{' and '.join(scratch)} started from random weights.** The study shows the "
+            "workflow, not what pretraining buys."
+        )
+    return text
+
+
+def study_facts(
+    runs: "pd.DataFrame",
+    reviews: dict[str, Any],
+    splits: dict[str, Any],
+    trained: list[dict[str, Any]],
+    options: argparse.Namespace,
+) -> dict[str, str]:
+    """What was run, by the name of each fact."""
+    dropped = reviews["dropped"]
+    versions = {f"{key} {value}" for run in trained for key, value in run["versions"].items()}
+    devices = {f"{run['hardware']} ({run['device']}, {run['precision']})" for run in trained}
+    sizes = runs.groupby("model", sort=False)["parameters"].median()
+    models = {
+        f"Model {name}": f"{source}; {sizes[name] / 1e6:.1f} million parameters"
+        for name, source in options.models
+    }
+    return {
+        "Data": " ".join([reviews["source"], reviews["revision"]]).strip(),
+        "SHA-256": ", ".join(f"{file} {digest}" for file, digest in reviews["sha256"].items()),
+        "Rows read": f"{reviews['rows']:,}",
+        "Rows dropped": ", ".join(
+            f"{count:,} {reason.replace('_', ' ')}" for reason, count in dropped.items()
+        ),
+        "Reviews": f"{reviews['reviews']:,}, per class {class_sizes(reviews)}",
+        "Splits": ", ".join(
+            f"{name} {splits[name]['reviews']:,}" for name in ("train", "valid", "test")
+        )
+        + f"; stratified, seed {splits['seed']}",
+        "Tokens per review": f"{options.max_length} at most",
+        **models,
+        "Hardware": "; ".join(sorted(devices)),
+        "CPU threads per run": ", ".join(map(str, sorted({run["threads"] for run in trained}))),
+        "Versions": ", ".join(sorted(versions)),
+    }
+
+
+def class_sizes(reviews: dict[str, Any]) -> str:
+    """Number of reviews per class, by name where there are names."""
+    names = reviews["labels"] or range(len(reviews["classes"]))
+    pairs = zip(names, reviews["classes"], strict=True)
+    return ", ".join(f"{name} {count:,}" for name, count in pairs)
+
+
+if __name__ == "__main__":
+    run(main, arguments())

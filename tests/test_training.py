@@ -1,0 +1,209 @@
+"""What the training loop must get right: gradients, updates, order, selection."""
+
+import math
+
+import pytest
+import torch
+from lib.batches import Tokens, epoch_order, load_tokens
+from lib.metrics import predict
+from lib.model import Classifier, load_encoder
+from lib.training import Epoch, accumulate, scaled_learning_rate, train
+from torch.nn.functional import cross_entropy
+
+CPU = torch.device("cpu")
+BATCH = 64  # of 100 examples: one full update, and one of 36
+MICRO_BATCHES = (64, 16, 24)  # 1 x 64, 4 x 16, and 24 + 24 + 16
+SETTINGS = {
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "weight_decay": 0.0,
+    "scheduler": "constant",
+    "warmup": 0.0,
+    "lr_scaling": "none",
+    "lr_scaling_base": 64,
+    "epochs": 1,
+    "dropout": 0.0,
+    "micro_batch": 64,
+    "eval_batch": 64,
+}
+
+
+def build(encoders, architecture: str, dtype: torch.dtype = torch.float32) -> Classifier:
+    torch.manual_seed(0)
+    return Classifier(load_encoder(encoders[architecture]), "masked-mean", 2, 0.0).to(dtype)
+
+
+def load(tokens, architecture: str, split: str = "train") -> Tokens:
+    return load_tokens(tokens[architecture] / f"{split}.parquet", CPU, pad_to_max=False)
+
+
+def gradient(model: Classifier) -> torch.Tensor:
+    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+def fit(model, train_tokens, valid_tokens, **changes):
+    reports = []
+    result = train(
+        model,
+        train_tokens,
+        valid_tokens,
+        changes.pop("batch", BATCH),
+        changes.pop("seed", 5),
+        SETTINGS | changes,
+        "fp32",
+        lambda update, values: reports.append((update, values)),
+    )
+    return result, [values["loss"] for _, values in reports if "loss" in values]
+
+
+@pytest.mark.parametrize("architecture", ["bert", "modernbert"])
+@pytest.mark.parametrize("micro_batch", MICRO_BATCHES)
+def test_gradient_is_the_mean_over_the_effective_batch(encoders, tokens, architecture, micro_batch):
+    data = load(tokens, architecture)
+    model = build(encoders, architecture)
+    sizes = []
+    for rows in epoch_order(len(data), seed=5, epoch=1).split(BATCH):
+        loss = cross_entropy(model(data.batch(rows)), data.labels[rows])
+        model.zero_grad()
+        loss.backward()
+        expected = gradient(model)
+        model.zero_grad()
+        mean_loss, _ = accumulate(model, data, rows, micro_batch, "fp32")
+        difference = (gradient(model) - expected).norm() / expected.norm()
+        assert difference < 1e-5
+        assert mean_loss.item() == pytest.approx(loss.item(), rel=1e-5)
+        sizes.append(len(rows))
+    assert sizes == [64, 36]
+
+
+@pytest.mark.parametrize("architecture", ["bert", "modernbert"])
+def test_parameters_after_an_epoch_do_not_depend_on_the_micro_batch(encoders, tokens, architecture):
+    data, valid = load(tokens, architecture), load(tokens, architecture, "valid")
+    trained = []
+    for micro_batch in MICRO_BATCHES:
+        model = build(encoders, architecture, torch.float64)
+        result, _ = fit(model, data, valid, micro_batch=micro_batch)
+        assert result.history[-1].updates == math.ceil(len(data) / BATCH) == 2
+        trained.append(torch.cat([parameter.flatten() for parameter in model.parameters()]))
+    for parameters in trained[1:]:
+        torch.testing.assert_close(parameters, trained[0], rtol=0, atol=1e-9)
+
+
+def test_every_example_is_used_once_per_epoch_in_the_same_order(encoders, tokens, monkeypatch):
+    data, valid = load(tokens, "bert"), load(tokens, "bert", "valid")
+    original = Tokens.batch
+    orders = []
+    for micro_batch in MICRO_BATCHES:
+        seen = []
+
+        def spy(self, rows, seen=seen):
+            if self is data:
+                seen.append(rows)
+            return original(self, rows)
+
+        monkeypatch.setattr(Tokens, "batch", spy)
+        fit(build(encoders, "bert"), data, valid, micro_batch=micro_batch, epochs=2)
+        assert max(map(len, seen)) <= micro_batch  # memory is that of one micro-batch
+        orders.append(torch.cat(seen))
+    assert all(torch.equal(order, orders[0]) for order in orders)
+    first, second = orders[0].split(len(data))
+    assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(len(data)))
+    assert not torch.equal(first, second)
+
+
+def test_order_depends_on_seed_and_epoch_alone():
+    order = epoch_order(1000, seed=1, epoch=2)
+    torch.randperm(10)
+    assert torch.equal(order, epoch_order(1000, seed=1, epoch=2))
+    assert not torch.equal(order, epoch_order(1000, seed=2, epoch=2))
+    assert not torch.equal(order, epoch_order(1000, seed=1, epoch=1))
+
+
+def test_two_trainings_are_identical(encoders, tokens):
+    data, valid = load(tokens, "modernbert"), load(tokens, "modernbert", "valid")
+    runs = []
+    for _ in range(2):
+        model = build(encoders, "modernbert")
+        result, losses = fit(model, data, valid, batch=16, epochs=2, micro_batch=8)
+        runs.append((losses, [epoch.valid_loss for epoch in result.history], model.state_dict()))
+    assert runs[0][:2] == runs[1][:2]
+    assert all(torch.equal(runs[0][2][key], runs[1][2][key]) for key in runs[0][2])
+
+
+def test_training_learns(encoders, tokens):
+    data, valid = load(tokens, "bert"), load(tokens, "bert", "valid")
+    _, losses = fit(build(encoders, "bert"), data, valid, batch=20, epochs=8, learning_rate=3e-3)
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_best_epoch_is_kept(encoders, tokens):
+    data, valid = load(tokens, "bert"), load(tokens, "bert", "valid")
+    model = build(encoders, "bert")
+    result, _ = fit(model, data, valid, batch=20, epochs=6, learning_rate=1e-2)
+    assert result.best == max(result.history, key=Epoch.rank)
+    kept = predict(model, valid, 64, "fp32")
+    assert kept.accuracy() == result.best.valid_accuracy
+    assert kept.mean_loss() == pytest.approx(result.best.valid_loss)
+
+
+def test_ties_go_to_the_lower_loss_and_then_to_the_earlier_epoch():
+    def epoch(number, accuracy, loss):
+        return Epoch(number, 0.0, 0.0, loss, accuracy, 0.0, 0, 1.0)
+
+    epochs = [epoch(1, 0.7, 0.5), epoch(2, 0.8, 0.6), epoch(3, 0.8, 0.4), epoch(4, 0.8, 0.4)]
+    assert max(epochs, key=Epoch.rank).epoch == 3
+
+
+@pytest.mark.parametrize("eval_batch", [1, 7, 64])
+def test_accuracy_and_loss_are_means_over_examples(encoders, tokens, eval_batch):
+    model, data = build(encoders, "bert"), load(tokens, "bert", "test")
+    predictions = predict(model, data, eval_batch, "fp32")
+    with torch.no_grad():
+        logits = model.eval()(data.batch(torch.arange(len(data))))
+    expected = (logits.argmax(dim=-1) == data.labels).float().mean()
+    assert predictions.accuracy() == pytest.approx(expected.item())
+    assert predictions.mean_loss() == pytest.approx(cross_entropy(logits, data.labels).item())
+    assert len(predictions.label) == len(data)
+
+
+@pytest.mark.parametrize(
+    ("scaling", "batch", "expected"),
+    [
+        ("none", 1024, 1e-3),
+        ("sqrt", 1024, 4e-3),
+        ("linear", 1024, 16e-3),
+        ("sqrt", 16, 5e-4),
+        ("linear", 64, 1e-3),
+    ],
+)
+def test_learning_rate_scales_with_the_batch(scaling, batch, expected):
+    assert scaled_learning_rate(SETTINGS | {"lr_scaling": scaling}, batch) == pytest.approx(expected)
+
+
+def test_linear_schedule_warms_up_and_ends_at_zero(encoders, tokens):
+    data, valid = load(tokens, "bert"), load(tokens, "bert", "valid")
+    rates = []
+    train(
+        build(encoders, "bert"),
+        data,
+        valid,
+        10,
+        1,
+        SETTINGS | {"scheduler": "linear", "warmup": 0.4},
+        "fp32",
+        lambda update, values: rates.append(values["learning_rate"]),
+    )
+    assert rates[:5] == pytest.approx([0, 2.5e-4, 5e-4, 7.5e-4, 1e-3])
+    assert rates[9] == pytest.approx(1e-3 / 6)
+
+
+def test_unmasked_mean_pads_every_batch_to_max_length(tokens):
+    path = tokens["bert"] / "train.parquet"
+    padded = load_tokens(path, CPU, pad_to_max=True)
+    short = padded.host_lengths.argsort()[:4]
+    assert padded.batch(short)["input_ids"].shape == (4, 48)
+    longest = int(padded.host_lengths[short].max())
+    dynamic = load_tokens(path, CPU, pad_to_max=False).batch(short)
+    assert dynamic["input_ids"].shape == (4, longest)
+    assert dynamic["attention_mask"].sum(dim=1).tolist() == padded.host_lengths[short].tolist()
+    assert dynamic["input_ids"][~dynamic["attention_mask"]].unique().tolist() in ([], [0])

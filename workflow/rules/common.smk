@@ -1,0 +1,219 @@
+"""The grid, its paths, and what the rules ask of the configuration."""
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+SCRIPTS = os.path.relpath(os.path.join(workflow.basedir, "scripts"))
+sys.path.insert(0, SCRIPTS)
+
+from lib import cli, config as study
+
+# Jobs run in the environment that runs Snakemake, whether it is activated or not.
+search_path = [os.path.dirname(sys.executable), os.getenv("PATH", os.defpath)]
+os.environ.update(PATH=os.pathsep.join(search_path))
+
+REVIEWS = "results/datasets/{dataset}"
+ENCODER = "results/encoders/dataset={dataset}/model={model}"
+TOKENS = "results/tokens/dataset={dataset}/model={model}"
+RUN = (
+    "results/runs/dataset={dataset}/model={model}/pooling={pooling}/batch={batch}/"
+    "variant={variant}/seed={seed}"
+)
+RUN_LOGS = RUN.replace("runs", "logs", 1)
+RUN_OUTPUTS = ["history.csv", "train.json", "predictions.parquet", "test.json"]
+POOLINGS = ["cls", "mean", "masked-mean", "max", "pooler"]
+
+
+def refuse(message):
+    """End in one line, before any job starts."""
+    sys.exit(f"error: {message}")
+
+
+def run_folder(run):
+    """The folder of one run."""
+    return RUN.format(**run._asdict())
+
+
+def check_target(target):
+    """Refuse the path of a run that the configuration does not know, and say what it knows."""
+    parts = Path(target).parts
+    if parts[:2] != ("results", "runs"):
+        return
+    keys = dict(part.split("=", 1) for part in parts if "=" in part)
+    allowed = {
+        "dataset": [DATASET],
+        "model": list(config["models"]),
+        "pooling": POOLINGS,
+        "variant": list(config["variants"]),
+    }
+    for key, names in allowed.items():
+        if keys.get(key, names[0]) not in names:
+            refuse(
+                f"'{target}': unknown {key} '{keys[key]}'; allowed: {', '.join(names)}"
+            )
+    if keys.get("pooling") == "pooler" and not study.has_pooler(
+        config["models"][keys["model"]]
+    ):
+        refuse(f"'{target}': model '{keys['model']}' has no pooler")
+
+
+def flags(settings):
+    """Settings as command-line flags; what is not set is left out."""
+    words = []
+    for key, value in settings.items():
+        values = value if isinstance(value, list) else [value]
+        if isinstance(value, dict):
+            values = [f"{name}={item}" for name, item in value.items()]
+        words += [f"--{key.replace('_', '-')}", *map(str, values)]
+    return shlex.join(words)
+
+
+def script(name):
+    """The path of a command, as an input that makes its rule run again when it changes."""
+    return os.path.join(SCRIPTS, name)
+
+
+def library(name):
+    """The modules of scripts/lib that a command imports, directly or not, as inputs as well."""
+    found, queue = set(), [script(name)]
+    while queue:
+        for module in imported_modules(queue.pop()):
+            path = os.path.join(SCRIPTS, "lib", f"{module}.py")
+            if path not in found and os.path.exists(path):
+                found.add(path)
+                queue.append(path)
+    return sorted(found)
+
+
+def imported_modules(path):
+    """Names of the modules of `lib` in the import statements of one file."""
+    for node in ast.walk(ast.parse(Path(path).read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "lib":
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+            "lib."
+        ):
+            yield node.module.removeprefix("lib.")
+
+
+def input_folder(wildcards, input):
+    """The folder of a rule's first input."""
+    return os.path.dirname(input[0])
+
+
+def output_folder(wildcards, output):
+    """The folder of a rule's first output."""
+    return os.path.dirname(output[0])
+
+
+def dataset_files(wildcards):
+    """The user's own data files, where the dataset has them."""
+    return config["dataset"].get("paths", [])
+
+
+def dataset_flags(wildcards):
+    """How to fetch the dataset."""
+    settings = dict(config["dataset"])
+    del settings["name"]
+    return f"{settings.pop('source')} {flags(settings)}"
+
+
+def encoder_files(wildcards):
+    """What an encoder is made from: a local folder, or the reviews that its tokenizer learns."""
+    model = config["models"][wildcards.model]
+    if model["source"] == "scratch":
+        return f"{REVIEWS}/splits/train.parquet"
+    if model["source"] == "folder":
+        return sorted(
+            str(path) for path in Path(model["path"]).iterdir() if path.is_file()
+        )
+    return []
+
+
+def encoder_flags(wildcards):
+    """How to get the encoder."""
+    settings = dict(config["models"][wildcards.model])
+    source = settings.pop("source")
+    if source == "scratch":
+        settings["reviews"] = f"{REVIEWS}/splits/train.parquet".format(**wildcards)
+    return f"{source} {flags(settings)}"
+
+
+def training_flags(wildcards):
+    """The settings of a training, those of its variant included."""
+    return flags(study.training(config, wildcards.variant))
+
+
+def test_flags(wildcards):
+    """The settings of a test."""
+    settings = study.training(config, wildcards.variant)
+    return flags(
+        {key: settings[key] for key in ("eval_batch", "device", "precision", "threads")}
+    )
+
+
+def run_threads(wildcards):
+    """CPU threads of a run, from the config: results depend on them."""
+    return study.training(config, wildcards.variant)["threads"]
+
+
+def model_descriptions(wildcards):
+    """What the summary says of each model of the grid."""
+    described = {}
+    for name in dict.fromkeys(run.model for run in RUNS):
+        model = dict(config["models"][name])
+        source = model.pop("source")
+        described[name] = ", ".join(
+            [source, *(f"{key} {value}" for key, value in model.items())]
+        )
+    return flags({"models": described})
+
+
+try:
+    study.check(config)
+except cli.UserError as error:
+    refuse(error)
+
+STUDY = config["study"]
+DATASET = config["dataset"]["name"]
+RUNS = study.runs(config)
+N_RUNS = len(RUNS)
+RUN_FOLDERS = [run_folder(run) for run in RUNS]
+RUN_FILES = expand("{folder}/{file}", folder=RUN_FOLDERS, file=RUN_OUTPUTS)
+STUDY_PAGES = {"results/summary.md", "results/tables/runs.csv"}
+
+if workflow.dag_settings:
+    for target in workflow.dag_settings.targets:
+        check_target(target)
+    # Who asks for the summary asks for its runs: a file of a run that is missing is made again,
+    # which Snakemake does for targets alone.
+    if STUDY_PAGES & set(workflow.dag_settings.targets):
+        workflow.dag_settings.targets = {*workflow.dag_settings.targets, *RUN_FILES}
+
+# Tracking changes no result, so it goes by the environment, where it makes no rule run again.
+tracking = {
+    "WANDB_MODE": config["tracking"]["mode"],
+    "WANDB_PROJECT": config["tracking"]["project"],
+    "WANDB_RUN_GROUP": STUDY,
+    "WANDB_DIR": "results",
+}
+os.environ.update({**tracking, **os.environ})
+
+
+wildcard_constraints:
+    dataset=re.escape(DATASET),
+    model="|".join(map(re.escape, config["models"])),
+    pooling="|".join(POOLINGS),
+    batch=r"[1-9]\d*",
+    variant="|".join(map(re.escape, config["variants"])),
+    seed=r"0|[1-9]\d*",
+
+
+localrules:
+    all,
+    tokens,
+    runs,
+    download,
+    encoder,

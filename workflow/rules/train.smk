@@ -1,0 +1,63 @@
+"""One training and one test per run."""
+
+
+rule train:
+    input:
+        tokens=[rules.pretokenize.output.train, rules.pretokenize.output.valid],
+        encoder=rules.encoder.output,
+        script=script("train.py"),
+        library=library("train.py"),
+    output:
+        checkpoint=directory(f"{RUN}/checkpoint"),
+        history=f"{RUN}/history.csv",
+        measured=f"{RUN}/train.json",
+    log:
+        f"{RUN_LOGS}/train.log",
+    conda:
+        "../../envs/training.yaml"
+    threads: run_threads
+    resources:
+        mem_mb=8000,
+        runtime=720,
+    params:
+        tokens=input_folder,
+        run=output_folder,
+        training=training_flags,
+    message:
+        "train {wildcards.model}, {wildcards.pooling}, batch {wildcards.batch}, "
+        "{wildcards.variant}, seed {wildcards.seed}"
+    shell:
+        "python {input.script} --tokens {params.tokens} --encoder {input.encoder} "
+        "--run {params.run} --dataset {wildcards.dataset} --model {wildcards.model} "
+        "--pooling {wildcards.pooling} --batch {wildcards.batch} "
+        "--variant {wildcards.variant} --seed {wildcards.seed} "
+        "{params.training} > {log} 2>&1"
+
+
+rule test:
+    input:
+        tokens=rules.pretokenize.output.test,
+        checkpoint=rules.train.output.checkpoint,
+        measured=rules.train.output.measured,
+        script=script("evaluate.py"),
+        library=library("evaluate.py"),
+    output:
+        predictions=f"{RUN}/predictions.parquet",
+        measured=f"{RUN}/test.json",
+    log:
+        f"{RUN_LOGS}/test.log",
+    conda:
+        "../../envs/training.yaml"
+    threads: run_threads
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        run=output_folder,
+        test=test_flags,
+    message:
+        "test {wildcards.model}, {wildcards.pooling}, batch {wildcards.batch}, "
+        "{wildcards.variant}, seed {wildcards.seed}"
+    shell:
+        "python {input.script} --tokens {input.tokens} --run {params.run} "
+        "{params.test} > {log} 2>&1"
