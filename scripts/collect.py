@@ -4,13 +4,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lib.cli import log, parser, read_json, replacing, run
+from lib.cli import Parser, log, read_json, replacing, run
 from lib.runs import KEYS
 
 
-def arguments() -> argparse.ArgumentParser:
+def arguments() -> Parser:
     """The command line."""
-    flags = parser(__doc__)
+    flags = Parser(description=__doc__)
     flags.add_argument("--runs", required=True, nargs="+", type=Path, help="folders of the runs")
     flags.add_argument("--out", required=True, type=Path, help="CSV file to write")
     return flags

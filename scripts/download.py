@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lib.cli import UserError, log, mapping, parser, run, sha256, write_json
+from lib.cli import Parser, UserError, log, mapping, run, sha256, write_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 SAMPLE_SEED = 0  # one sample for every split seed
 
 
-def arguments() -> argparse.ArgumentParser:
+def arguments() -> Parser:
     """The command line."""
-    main_parser = parser(__doc__)
+    main_parser = Parser(description=__doc__)
     sources = main_parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
     package = sources.add_parser("package", help="a file inside an installed Python package")
     package.add_argument("--package", required=True, help="name of the distribution")
@@ -29,7 +29,6 @@ def arguments() -> argparse.ArgumentParser:
     hub.add_argument("--subset", help="configuration, where the repository has several")
     hub.add_argument("--splits", required=True, nargs="+", help="splits to merge")
     for source in (package, files, hub):
-        source.formatter_class = argparse.ArgumentDefaultsHelpFormatter
         source.add_argument("--text-column", default="text", help="column of the texts")
         source.add_argument("--label-column", default="label", help="column of the labels")
         source.add_argument("--labels", nargs="+", help="names of the classes 0, 1, ...")
@@ -60,14 +59,14 @@ def main(options: argparse.Namespace) -> None:
     from lib import reviews
 
     where = dict(getattr(options, "where", []))
-    columns = [options.text_column, options.label_column, *where]
+    columns = list(dict.fromkeys([options.text_column, options.label_column, *where]))
     source = READERS[options.source](options, columns)
     table = reviews.assemble(
         source.tables, options.text_column, options.label_column, options.labels, where
     )
     cleaned, dropped = reviews.clean(table)
     labels = cleaned["label"].to_numpy()
-    reviews.class_counts(labels)
+    reviews.class_counts(labels, len(options.labels or ()))
     kept = cleaned
     if options.limit and options.limit < cleaned.num_rows:
         (sample,) = reviews.stratified(labels, [options.limit], SAMPLE_SEED)

@@ -4,12 +4,12 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from lib.cli import log, parser, replacing, run
+from lib.cli import Parser, log, replacing, run
 
 
-def arguments() -> argparse.ArgumentParser:
+def arguments() -> Parser:
     """The command line."""
-    main_parser = parser(__doc__)
+    main_parser = Parser(description=__doc__)
     sources = main_parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
     hub = sources.add_parser("hub", help="a model of the Hugging Face hub")
     hub.add_argument("--id", required=True, help="repository, as in google-bert/bert-base-uncased")
@@ -17,7 +17,9 @@ def arguments() -> argparse.ArgumentParser:
     folder = sources.add_parser("folder", help="a folder written by save_pretrained")
     folder.add_argument("--path", required=True, type=Path, help="the folder")
     scratch = sources.add_parser("scratch", help="random weights, and a tokenizer of one's own")
-    scratch.add_argument("--architecture", required=True, choices=["bert", "modernbert"])
+    scratch.add_argument(
+        "--architecture", required=True, choices=["bert", "modernbert"], help="family"
+    )
     scratch.add_argument("--reviews", required=True, type=Path, help="train.parquet to learn from")
     scratch.add_argument("--hidden-size", type=int, default=128, help="width of the states")
     scratch.add_argument("--num-hidden-layers", type=int, default=2, help="layers")
@@ -33,7 +35,6 @@ def arguments() -> argparse.ArgumentParser:
     )
     scratch.add_argument("--dropout", type=float, default=0.0, help="probability, in all layers")
     for source in (hub, folder, scratch):
-        source.formatter_class = argparse.ArgumentDefaultsHelpFormatter
         source.add_argument("--out", required=True, type=Path, help="folder to write to")
     return main_parser
 

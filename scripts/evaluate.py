@@ -3,14 +3,14 @@
 import argparse
 from pathlib import Path
 
-from lib.cli import log, parser, read_json, run, write_json
+from lib.cli import Parser, log, read_json, run, write_json
 from lib.config import add_training_flags
 from lib.runs import KEYS
 
 
-def arguments() -> argparse.ArgumentParser:
+def arguments() -> Parser:
     """The command line."""
-    flags = parser(__doc__)
+    flags = Parser(description=__doc__)
     flags.add_argument("--tokens", required=True, type=Path, help="the tokenized test split")
     flags.add_argument("--run", required=True, type=Path, help="folder that train.py wrote")
     add_training_flags(flags, ["eval_batch", "device", "precision", "threads"])

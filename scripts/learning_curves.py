@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib.cli import parser, replacing, run
+from lib.cli import Parser, replacing, run
 
 if TYPE_CHECKING:
     import altair as alt
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 MEASURES = {"accuracy": "Accuracy", "loss": "Loss (nats)"}
 
 
-def arguments() -> argparse.ArgumentParser:
+def arguments() -> Parser:
     """The command line."""
-    flags = parser(__doc__)
+    flags = Parser(description=__doc__)
     flags.add_argument("--runs", required=True, nargs="+", type=Path, help="folders of the runs")
     flags.add_argument("--out", required=True, type=Path, help="SVG file to write")
     return flags

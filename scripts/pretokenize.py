@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib.cli import log, parser, progress, replacing, run
+from lib.cli import Parser, log, progress, replacing, run
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 BATCH = 1024  # texts encoded at a time
 
 
-def arguments() -> argparse.ArgumentParser:
+def arguments() -> Parser:
     """The command line."""
-    flags = parser(__doc__)
+    flags = Parser(description=__doc__)
     flags.add_argument(
         "--splits", required=True, type=Path, help="folder of train, valid and test.parquet"
     )

@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
-from lib.cli import log, parser, run, write_json
+from lib.cli import Parser, log, run, write_json
 
 
-def arguments() -> argparse.ArgumentParser:
+def arguments() -> Parser:
     """The command line."""
-    flags = parser(__doc__)
+    flags = Parser(description=__doc__)
     flags.add_argument("--reviews", required=True, type=Path, help="reviews.parquet")
     flags.add_argument(
         "--ratios",

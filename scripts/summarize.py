@@ -5,15 +5,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib.cli import mapping, parser, read_json, replacing, run
+from lib.cli import Parser, mapping, read_json, replacing, run
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def arguments() -> argparse.ArgumentParser:
+def arguments() -> Parser:
     """The command line."""
-    flags = parser(__doc__)
+    flags = Parser(description=__doc__)
     flags.add_argument("--study", required=True, help="name of the study")
     flags.add_argument("--runs", required=True, type=Path, help="table of collect.py")
     flags.add_argument(

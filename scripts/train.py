@@ -10,16 +10,16 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from lib.cli import log, parser, replacing, run, write_json
+from lib.cli import Parser, log, positive, replacing, run, write_json
 from lib.config import add_training_flags, training_settings
 from lib.runs import KEYS
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
 
 
-def arguments() -> argparse.ArgumentParser:
+def arguments() -> Parser:
     """The command line."""
-    flags = parser(__doc__)
+    flags = Parser(description=__doc__)
     flags.add_argument(
         "--tokens", required=True, type=Path, help="folder of train.parquet and valid.parquet"
     )
@@ -35,7 +35,7 @@ def arguments() -> argparse.ArgumentParser:
         help="how token states become one vector",
     )
     keys.add_argument(
-        "--batch", required=True, type=int, help="effective batch size, in reviews per update"
+        "--batch", required=True, type=positive, help="effective batch size, in reviews per update"
     )
     keys.add_argument("--variant", default="base", help="name of the settings, for the results")
     keys.add_argument(

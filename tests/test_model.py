@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from transformers import AutoModel
+
 from lib.cli import UserError
 from lib.model import POOLINGS, Classifier, load_checkpoint, load_encoder, save_checkpoint
-from transformers import AutoModel
 
 STATES = torch.tensor(
     [

@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
+
 from lib.batches import Tokens, epoch_order, load_tokens
 from lib.metrics import predict
 from lib.model import Classifier, load_encoder
 from lib.training import Epoch, accumulate, scaled_learning_rate, train
-from torch.nn.functional import cross_entropy
 
 CPU = torch.device("cpu")
 BATCH = 64  # of 100 examples: one full update, and one of 36
@@ -177,7 +178,9 @@ def test_accuracy_and_loss_are_means_over_examples(encoders, tokens, eval_batch)
     ],
 )
 def test_learning_rate_scales_with_the_batch(scaling, batch, expected):
-    assert scaled_learning_rate(SETTINGS | {"lr_scaling": scaling}, batch) == pytest.approx(expected)
+    assert scaled_learning_rate(SETTINGS | {"lr_scaling": scaling}, batch) == pytest.approx(
+        expected
+    )
 
 
 def test_linear_schedule_warms_up_and_ends_at_zero(encoders, tokens):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 Item = TypeVar("Item")
 log = logging.getLogger("study")
@@ -24,14 +24,25 @@ class UserError(Exception):
     """A mistake that the user can mend: the message says what is wrong, where, and what to do."""
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser whose --help shows the module's docstring and every default."""
-    return argparse.ArgumentParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Help that shows defaults where there are any."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return super()._get_help_string(action) if action.default else action.help
 
 
-def run(main: Callable[[argparse.Namespace], None], arguments: argparse.ArgumentParser) -> None:
+class Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line; its --help shows every default."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=HelpFormatter, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """End with one line and exit code 2."""
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def run(main: Callable[[argparse.Namespace], None], arguments: Parser) -> None:
     """Parse the command line and call `main`; a user's mistake ends in one line and exit code 1."""
     options = arguments.parse_args()
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
@@ -48,6 +59,13 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
 def one_line(error: Exception) -> str:
     """The message of an error with its line breaks folded to spaces."""
     return " ".join(str(error).split())
+
+
+def positive(text: str) -> int:
+    """Parse a flag that is a whole number of 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 1 or more")
+    return int(text)
 
 
 def mapping(text: str) -> tuple[str, str]:

@@ -141,6 +141,9 @@ def _describe(error: ValidationError) -> str:
         allowed = sorted(error.schema["properties"])
         unknown = sorted(str(name) for name in error.instance if name not in allowed)
         return f"{where} has unknown keys: {', '.join(unknown)}; allowed: {', '.join(allowed)}"
+    if error.validator == "required":
+        missing = next(name for name in error.validator_value if name not in error.instance)
+        return f"config key '{_key([*error.absolute_path, missing])}' is missing"
     if error.validator == "enum":
         allowed = ", ".join(map(str, error.validator_value))
         return f"{where} is {error.instance!r}; allowed: {allowed}"

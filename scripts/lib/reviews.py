@@ -156,7 +156,8 @@ def _class_numbers(table: pa.Table, column: str, labels: Sequence[str] | None) -
         numbers = {str(number): number for number in range(len(numbers) or MAX_CLASSES)}
     for label in present.to_pylist():
         if label not in numbers:
-            row = table.filter(pc.fill_null(pc.equal(raw, label), True)).slice(0, 1)
+            first = int(np.argmax(raw.is_null() if label is None else pc.equal(raw, label)))
+            row = table.slice(first, 1)
             allowed = labels or ["whole numbers from 0 on, or names that `labels` lists"]
             raise UserError(
                 f"column '{column}' of {row['origin'][0]} holds the label {label!r} "
@@ -202,13 +203,13 @@ def texts(table: pa.Table) -> Iterator[str | None]:
         yield from batch["text"].to_pylist()
 
 
-def class_counts(labels: np.ndarray) -> list[int]:
-    """Number of reviews per class, for `(n,)` class numbers.
+def class_counts(labels: np.ndarray, classes: int = 0) -> list[int]:
+    """Number of reviews per class, for `(n,)` class numbers of at least `classes` classes.
 
     Raises:
-        UserError: there is one class alone, or a number below the highest has no reviews.
+        UserError: there is one class alone, or a class without reviews.
     """
-    counts = np.bincount(labels).tolist()
+    counts = np.bincount(labels, minlength=classes).tolist()
     if len(counts) < 2 or 0 in counts:
         raise UserError(
             f"the reviews per class 0, 1, ... are {counts}; there have to be two classes or more, "

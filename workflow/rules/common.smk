@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import time
 from pathlib import Path
 
 SCRIPTS = os.path.relpath(os.path.join(workflow.basedir, "scripts"))
@@ -23,6 +24,10 @@ RUN = (
 )
 RUN_LOGS = RUN.replace("runs", "logs", 1)
 RUN_OUTPUTS = ["history.csv", "train.json", "predictions.parquet", "test.json"]
+RUNS_TABLE = "results/tables/runs.csv"
+MISSING_NOTE = "results/tables/.missing"
+BATCH = r"[1-9]\d*"
+SEED = r"0|[1-9]\d*"
 POOLINGS = ["cls", "mean", "masked-mean", "max", "pooler"]
 
 
@@ -37,9 +42,9 @@ def run_folder(run):
 
 
 def check_target(target):
-    """Refuse the path of a run that the configuration does not know, and say what it knows."""
+    """Refuse a result that the configuration does not know, and say what it knows."""
     parts = Path(target).parts
-    if parts[:2] != ("results", "runs"):
+    if parts[:1] != ("results",):
         return
     keys = dict(part.split("=", 1) for part in parts if "=" in part)
     allowed = {
@@ -50,13 +55,29 @@ def check_target(target):
     }
     for key, names in allowed.items():
         if keys.get(key, names[0]) not in names:
-            refuse(
-                f"'{target}': unknown {key} '{keys[key]}'; allowed: {', '.join(names)}"
-            )
-    if keys.get("pooling") == "pooler" and not study.has_pooler(
-        config["models"][keys["model"]]
-    ):
+            refuse(f"'{target}': unknown {key} '{keys[key]}'; allowed: {', '.join(names)}")
+    for key, pattern, least in (("batch", BATCH, 1), ("seed", SEED, 0)):
+        if not re.fullmatch(pattern, keys.get(key, "1")):
+            refuse(f"'{target}': {key} is '{keys[key]}'; allowed: a whole number from {least} on")
+    model = config["models"].get(keys.get("model"))
+    if keys.get("pooling") == "pooler" and model and not study.has_pooler(model):
         refuse(f"'{target}': model '{keys['model']}' has no pooler")
+
+
+def note_missing_runs():
+    """Note which files of the study's runs went missing since the tables were made.
+
+    Snakemake makes a missing file again for a job that has to run, but does not run a job
+    because of it. The note is an input of `collect`, which therefore runs.
+    """
+    missing = [file for file in RUN_FILES if not os.path.exists(file)]
+    if missing and os.path.exists(RUNS_TABLE) and workflow.is_main_process:
+        Path(MISSING_NOTE).write_text("\n".join([str(time.time()), *missing]) + "\n", "utf-8")
+
+
+def missing_note(wildcards):
+    """The note on missing files, where there is one."""
+    return MISSING_NOTE if os.path.exists(MISSING_NOTE) else []
 
 
 def flags(settings):
@@ -92,9 +113,7 @@ def imported_modules(path):
     for node in ast.walk(ast.parse(Path(path).read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module == "lib":
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
-            "lib."
-        ):
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lib."):
             yield node.module.removeprefix("lib.")
 
 
@@ -126,9 +145,7 @@ def encoder_files(wildcards):
     if model["source"] == "scratch":
         return f"{REVIEWS}/splits/train.parquet"
     if model["source"] == "folder":
-        return sorted(
-            str(path) for path in Path(model["path"]).iterdir() if path.is_file()
-        )
+        return sorted(str(path) for path in Path(model["path"]).iterdir() if path.is_file())
     return []
 
 
@@ -149,9 +166,7 @@ def training_flags(wildcards):
 def test_flags(wildcards):
     """The settings of a test."""
     settings = study.training(config, wildcards.variant)
-    return flags(
-        {key: settings[key] for key in ("eval_batch", "device", "precision", "threads")}
-    )
+    return flags({key: settings[key] for key in ("eval_batch", "device", "precision", "threads")})
 
 
 def run_threads(wildcards):
@@ -165,9 +180,7 @@ def model_descriptions(wildcards):
     for name in dict.fromkeys(run.model for run in RUNS):
         model = dict(config["models"][name])
         source = model.pop("source")
-        described[name] = ", ".join(
-            [source, *(f"{key} {value}" for key, value in model.items())]
-        )
+        described[name] = ", ".join([source, *(f"{key} {value}" for key, value in model.items())])
     return flags({"models": described})
 
 
@@ -182,15 +195,10 @@ RUNS = study.runs(config)
 N_RUNS = len(RUNS)
 RUN_FOLDERS = [run_folder(run) for run in RUNS]
 RUN_FILES = expand("{folder}/{file}", folder=RUN_FOLDERS, file=RUN_OUTPUTS)
-STUDY_PAGES = {"results/summary.md", "results/tables/runs.csv"}
 
-if workflow.dag_settings:
-    for target in workflow.dag_settings.targets:
-        check_target(target)
-    # Who asks for the summary asks for its runs: a file of a run that is missing is made again,
-    # which Snakemake does for targets alone.
-    if STUDY_PAGES & set(workflow.dag_settings.targets):
-        workflow.dag_settings.targets = {*workflow.dag_settings.targets, *RUN_FILES}
+for argument in sys.argv[1:]:
+    check_target(argument)
+note_missing_runs()
 
 # Tracking changes no result, so it goes by the environment, where it makes no rule run again.
 tracking = {
@@ -206,9 +214,9 @@ wildcard_constraints:
     dataset=re.escape(DATASET),
     model="|".join(map(re.escape, config["models"])),
     pooling="|".join(POOLINGS),
-    batch=r"[1-9]\d*",
+    batch=BATCH,
     variant="|".join(map(re.escape, config["variants"])),
-    seed=r"0|[1-9]\d*",
+    seed=SEED,
 
 
 localrules:

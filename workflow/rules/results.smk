@@ -3,12 +3,12 @@
 
 rule collect:
     input:
-        trained=expand("{folder}/train.json", folder=RUN_FOLDERS),
-        tested=expand("{folder}/test.json", folder=RUN_FOLDERS),
+        runs=RUN_FILES,
+        missing=missing_note,
         script=script("collect.py"),
         library=library("collect.py"),
     output:
-        "results/tables/runs.csv",
+        RUNS_TABLE,
     log:
         "results/logs/collect.log",
     conda:
@@ -51,7 +51,7 @@ rule learning_curves:
 rule summary:
     input:
         runs=rules.collect.output,
-        trained=rules.collect.input.trained,
+        trained=expand("{folder}/train.json", folder=RUN_FOLDERS),
         curves=rules.learning_curves.output,
         reviews=expand(rules.download.output.counts, dataset=DATASET),
         splits=expand(rules.split.output.counts, dataset=DATASET),

