@@ -130,18 +130,19 @@ def from_files(options: argparse.Namespace, columns: list[str]) -> Source:
 def from_hub(options: argparse.Namespace, columns: list[str]) -> Source:
     """Load splits of a hub dataset; the texts stay memory-mapped."""
     import datasets
+    from huggingface_hub import hf_hub_download
 
-    digests, tables = {}, {}
+    expected = dict(options.sha256)
+    digests = {}
+    for file in expected:
+        path = hf_hub_download(options.id, file, repo_type="dataset", revision=options.revision)
+        digests[file] = sha256(Path(path))
+    verify(digests, expected)
+    tables = {}
     for split in options.splits:
         dataset = datasets.load_dataset(
-            options.id,
-            options.subset,
-            split=split,
-            revision=options.revision,
-            verification_mode=datasets.VerificationMode.ALL_CHECKS,
+            options.id, options.subset, split=split, revision=options.revision
         )
-        for url, download in (dataset.info.download_checksums or {}).items():
-            digests[url.partition("@")[2].partition("/")[2]] = download["checksum"]
         missing = [column for column in columns if column not in dataset.column_names]
         if missing:
             raise UserError(
@@ -149,7 +150,6 @@ def from_hub(options: argparse.Namespace, columns: list[str]) -> Source:
                 f"it has: {', '.join(dataset.column_names)}"
             )
         tables[split] = dataset.select_columns(columns).with_format("arrow")[:]
-    verify(digests, dict(options.sha256))
     return Source(f"hub {options.id}", options.revision, digests, tables)
 
 
