@@ -3,6 +3,8 @@
 PYTHON ?= python3
 CORES ?= all
 READY := .venv/.ready
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 

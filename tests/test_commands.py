@@ -14,7 +14,7 @@ import download
 import encoder
 import pretokenize
 import split
-from lib.cli import UserError, replacing
+from lib.cli import UserError, progress, replacing
 from lib.encoders import load_tokenizer
 
 COMMANDS = sorted(path.name for path in (ROOT / "scripts").glob("*.py"))
@@ -272,6 +272,36 @@ def test_replacing_keeps_the_old_and_removes_the_unfinished(tmp_path, kind):
         write(path, "new")
     assert read() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_stopped_command_leaves_nothing(python, tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from lib.cli import Parser, replacing, run\n"
+        "def main(options):\n"
+        "    with replacing(Path('out')) as path:\n"
+        "        path.write_text('half')\n"
+        "        print('started', flush=True); time.sleep(60)\n"
+        "sys.argv = ['x']; run(main, Parser())"
+    )
+    process = subprocess.Popen(
+        [python, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT / "scripts")},
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout.readline() == b"started\n"
+    assert len(list(tmp_path.iterdir())) == 1
+    process.terminate()
+    assert process.wait(timeout=10) == 143
+    process.stdout.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_progress_is_lines_in_a_log(monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr("lib.cli.PROGRESS_SECONDS", 0)
+    assert list(progress(iter("abc"), 3, "epoch 1", "update")) == ["a", "b", "c"]
+    assert caplog.messages[-1] == "epoch 1: 2 of 3 updates"
 
 
 def test_conda_files_pin_what_the_lock_pins():

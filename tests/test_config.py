@@ -139,6 +139,11 @@ REFUSALS = {
         "'dataset.paths' names 'nowhere.csv', which is not a file",
     ),
     "a source that is none": ("dataset.source", "web", "is 'web'; allowed: package, files, hub"),
+    "labels that YAML reads as no and yes": (
+        "dataset.labels",
+        yaml.safe_load("[no, yes]"),
+        r"'dataset.labels\[.\]' is (True|False); allowed: a value of type string or integer",
+    ),
     "a text where a section belongs": ("training", "fast", "'training' is 'fast'"),
 }
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import duckdb
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, f1_score
 from transformers import BertConfig, BertModel
 
+from lib.config import check, runs
 from lib.encoders import load_tokenizer
 from lib.reviews import fold
 from lib.runs import KEYS
@@ -187,10 +189,32 @@ def test_tables_and_summary(study):
     assert all(name in figure for name in ("masked-mean", "modernbert", "validation", "Epoch"))
 
 
-def test_all_predictions_are_read_at_once_with_the_runs_keys(study):
-    paths = sorted((study.folder / "results/runs").glob("**/predictions.parquet"))
-    frame = pd.read_parquet(paths, columns=["id", "prediction", "model", "batch"])
-    assert frame.groupby("model", observed=True).size().to_dict() == {"bert": 80, "modernbert": 80}
+def readme_block(study, language: str) -> str:
+    return study.read("README.md").partition(f"```{language}\n")[2].partition("```")[0]
+
+
+def test_pandas_reads_all_predictions_as_the_readme_says(study, monkeypatch, capsys):
+    monkeypatch.chdir(study.folder)
+    names = {}
+    exec(readme_block(study, "python"), names)
+    sizes = names["predictions"].groupby(["model", "batch"], observed=True).size()
+    assert sizes.to_dict() == {("bert", 64): 80, ("modernbert", 64): 80}
+    assert "modernbert" in capsys.readouterr().out
+
+
+def test_duckdb_reads_all_predictions_as_the_readme_says(study, monkeypatch):
+    monkeypatch.chdir(study.folder)
+    found = duckdb.sql(readme_block(study, "sql")).df().set_index(["model", "pooling", "batch"])
+    table = pd.read_csv("results/tables/runs.csv").set_index(["model", "pooling", "batch"])
+    assert found["accuracy"].to_dict() == pytest.approx(table["accuracy"].to_dict())
+
+
+def test_commands_of_the_readme_name_runs_of_the_quick_study(study):
+    config = yaml.safe_load(study.read("config/config.yaml"))
+    check(config)
+    known = {RUN.format(*run[1:]) for run in runs(config)}
+    named = set(re.findall(r"results/runs/dataset=[^\"…]*(?=/test.json)", study.read("README.md")))
+    assert named and named <= known
 
 
 def test_tracking_is_offline_and_per_run(study):

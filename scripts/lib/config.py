@@ -158,7 +158,9 @@ def _describe(error: ValidationError) -> str:
         }[error.validator]
         return f"{where} is {error.instance}; allowed: {comparison} {error.validator_value}"
     if error.validator == "type":
-        return f"{where} is {error.instance!r}; allowed: a value of type {error.validator_value}"
+        types = error.validator_value
+        allowed = types if isinstance(types, str) else " or ".join(types)
+        return f"{where} is {error.instance!r}; allowed: a value of type {allowed}"
     if error.validator == "not":
         return f"{where} holds both of {', '.join(error.validator_value['required'])}; give one"
     return f"{where}: {' '.join(error.message.split())}"
