@@ -36,7 +36,7 @@ def arguments() -> Parser:
         source.add_argument(
             "--sha256",
             nargs="+",
-            type=mapping,
+            type=expected_digest,
             default=[],
             metavar="FILE=DIGEST",
             help="expected SHA-256 of files",
@@ -52,6 +52,12 @@ def arguments() -> Parser:
             help="rows to keep",
         )
     return main_parser
+
+
+def expected_digest(text: str) -> tuple[str, str]:
+    """Parse a `FILE=DIGEST` flag; the file's path may hold `=` itself."""
+    file, _, digest = text.rpartition("=")
+    return file, digest
 
 
 def main(options: argparse.Namespace) -> None:

@@ -31,6 +31,15 @@ def arguments() -> Parser:
         metavar="NAME=TEXT",
         help="where each encoder comes from",
     )
+    flags.add_argument("--training", required=True, help="settings that the runs share")
+    flags.add_argument(
+        "--variants",
+        required=True,
+        nargs="+",
+        type=mapping,
+        metavar="NAME=TEXT",
+        help="what each variant changes; may be nothing",
+    )
     flags.add_argument("--out", required=True, type=Path, help="Markdown file to write")
     return flags
 
@@ -41,7 +50,8 @@ def main(options: argparse.Namespace) -> None:
 
     from lib import tables
 
-    runs = pd.read_csv(options.runs)
+    names = dict.fromkeys(("dataset", "model", "pooling", "variant"), str)
+    runs = pd.read_csv(options.runs, dtype=names, keep_default_na=False, na_values=[""])
     reviews, splits = read_json(options.reviews), read_json(options.splits)
     trained = [read_json(path) for path in options.trained]
     majority = tables.majority_share(splits["test"]["classes"])
@@ -71,7 +81,7 @@ def opening(runs: "pd.DataFrame", models: dict[str, str], splits: dict[str, Any]
         f"{splits['valid']['reviews']:,} validation and {splits['test']['reviews']:,} test "
         "reviews. Each run is tested once, at its best epoch by validation accuracy."
     )
-    scratch = [name for name, source in models.items() if source.startswith("scratch")]
+    scratch = [name for name, source in models.items() if source.startswith("source scratch")]
     if scratch:
         text += (
             f"\n\n**{' and '.join(scratch)} started from random weights.** The study shows the "
@@ -110,6 +120,8 @@ def study_facts(
         + f"; stratified, seed {splits['seed']}",
         "Tokens per review": f"{options.max_length} at most",
         **models,
+        "Training": options.training,
+        **{f"Variant {name}": text for name, text in options.variants},
         "Hardware": "; ".join(sorted(devices)),
         "CPU threads per run": ", ".join(map(str, sorted({run["threads"] for run in trained}))),
         "Versions": ", ".join(sorted(versions)),

@@ -1,6 +1,7 @@
 """The grid, its paths, and what the rules ask of the configuration."""
 
 import ast
+import csv
 import re
 import shlex
 import time
@@ -65,13 +66,19 @@ def check_target(target):
 
 
 def note_missing_runs():
-    """Note which files of the study's runs went missing since the tables were made.
+    """Note which files of the runs in the table went missing since the table was made.
 
     Snakemake makes a missing file again for a job that has to run, but does not run a job
     because of it. The note is an input of `collect`, which therefore runs.
     """
-    missing = [file for file in RUN_FILES if not os.path.exists(file)]
-    if missing and os.path.exists(RUNS_TABLE) and workflow.is_main_process:
+    if not os.path.exists(RUNS_TABLE) or not workflow.is_main_process:
+        return
+    with open(RUNS_TABLE, newline="", encoding="utf-8") as table:
+        files = [
+            f"{RUN.format(**row)}/{name}" for row in csv.DictReader(table) for name in RUN_OUTPUTS
+        ]
+    missing = [file for file in files if file in RUN_FILES and not os.path.exists(file)]
+    if missing:
         Path(MISSING_NOTE).write_text("\n".join([str(time.time()), *missing]) + "\n", "utf-8")
 
 
@@ -174,14 +181,16 @@ def run_threads(wildcards):
     return study.training(config, wildcards.variant)["threads"]
 
 
-def model_descriptions(wildcards):
-    """What the summary says of each model of the grid."""
-    described = {}
-    for name in dict.fromkeys(run.model for run in RUNS):
-        model = dict(config["models"][name])
-        source = model.pop("source")
-        described[name] = ", ".join([source, *(f"{key} {value}" for key, value in model.items())])
-    return flags({"models": described})
+def describe(settings):
+    """Settings as the summary shows them."""
+    return ", ".join(f"{key} {value}" for key, value in settings.items())
+
+
+def settings_flags(wildcards):
+    """What the summary says of the models, the training and the variants of the grid."""
+    models = {run.model: describe(config["models"][run.model]) for run in RUNS}
+    variants = {run.variant: describe(config["variants"][run.variant]) for run in RUNS}
+    return flags({"models": models, "training": describe(config["training"]), "variants": variants})
 
 
 try:

@@ -69,12 +69,12 @@ rule summary:
         runtime=10,
     params:
         study=STUDY,
-        models=model_descriptions,
+        settings=settings_flags,
         max_length=config["max_length"],
     message:
         "write the summary"
     shell:
         "python {input.script} --study {params.study} --runs {input.runs} "
         "--trained {input.trained} --reviews {input.reviews} --splits {input.splits} "
-        "--curves {input.curves} --max-length {params.max_length} {params.models} "
+        "--curves {input.curves} --max-length {params.max_length} {params.settings} "
         "--out {output} > {log} 2>&1"
