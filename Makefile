@@ -32,7 +32,7 @@ dag: $(READY)  ## draw the jobs and the rules
 	snakemake --quiet all --dag dot summary | dot -Tsvg > results/dag.svg
 
 clean:  ## remove all results
-	find results -mindepth 1 ! -name .gitkeep -delete
+	find results/ -mindepth 1 ! -name .gitkeep -delete
 
 lock: $(READY)  ## pin what envs/requirements.in asks for
 	rm -rf .venv/lock && $(PYTHON) -m venv .venv/lock

@@ -1,6 +1,7 @@
 """Collect runs into one table: a row per run, with its keys and every number that was measured."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ def main(options: argparse.Namespace) -> None:
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """What training and test of one run measured."""
-    return read_json(folder / "train.json") | read_json(folder / "test.json")
+    """What training and test of one run measured; a number that was not finite is NaN."""
+    measured = read_json(folder / "train.json") | read_json(folder / "test.json")
+    return {key: math.nan if value is None else value for key, value in measured.items()}
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lib.cli import Parser, UserError, log, mapping, run, sha256, write_json
+from lib.cli import Parser, UserError, log, mapping, one_line, positive, run, sha256, write_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,7 +22,7 @@ def arguments() -> Parser:
     package.add_argument("--version", required=True, help="version that has to be installed")
     package.add_argument("--file", required=True, help="path of the file inside the package")
     files = sources.add_parser("files", help="CSV, TSV, JSON Lines or Parquet files")
-    files.add_argument("--paths", required=True, nargs="+", type=Path, help="the files")
+    files.add_argument("--paths", required=True, nargs="+", help="the files")
     hub = sources.add_parser("hub", help="a dataset of the Hugging Face hub")
     hub.add_argument("--id", required=True, help="repository, such as stanfordnlp/imdb")
     hub.add_argument("--revision", required=True, help="commit of the repository")
@@ -32,7 +32,7 @@ def arguments() -> Parser:
         source.add_argument("--text-column", default="text", help="column of the texts")
         source.add_argument("--label-column", default="label", help="column of the labels")
         source.add_argument("--labels", nargs="+", help="names of the classes 0, 1, ...")
-        source.add_argument("--limit", type=int, help="reviews to keep, as a stratified sample")
+        source.add_argument("--limit", type=positive, help="reviews to keep, stratified by label")
         source.add_argument(
             "--sha256",
             nargs="+",
@@ -128,7 +128,7 @@ def from_package(options: argparse.Namespace, columns: list[str]) -> Source:
 
 def from_files(options: argparse.Namespace, columns: list[str]) -> Source:
     """Read the user's own files."""
-    paths = {str(path): path for path in options.paths}
+    paths = {path: Path(path) for path in options.paths}
     digests, tables = read_verified(paths, columns, dict(options.sha256))
     return Source("files", "", digests, tables)
 
@@ -138,6 +138,8 @@ def from_hub(options: argparse.Namespace, columns: list[str]) -> Source:
     import datasets
     from huggingface_hub import hf_hub_download
 
+    if Path(options.id).exists():
+        raise UserError(f"'{options.id}' is a folder here, which would be read instead of the hub")
     expected = dict(options.sha256)
     digests = {}
     for file in expected:
@@ -146,9 +148,12 @@ def from_hub(options: argparse.Namespace, columns: list[str]) -> Source:
     verify(digests, expected)
     tables = {}
     for split in options.splits:
-        dataset = datasets.load_dataset(
-            options.id, options.subset, split=split, revision=options.revision
-        )
+        try:
+            dataset = datasets.load_dataset(
+                options.id, options.subset, split=split, revision=options.revision
+            )
+        except ValueError as error:
+            raise UserError(f"dataset {options.id}: {one_line(error)}") from error
         missing = [column for column in columns if column not in dataset.column_names]
         if missing:
             raise UserError(

@@ -39,6 +39,7 @@ def main(options: argparse.Namespace) -> None:
         "accuracy": predictions.accuracy(),
         "loss": predictions.mean_loss(),
         "macro_f1": predictions.macro_f1(),
+        "association_p": predictions.association_p(),
         "n": len(tokens),
         "best_epoch": trained["best_epoch"],
         "valid_accuracy": trained["valid_accuracy"],

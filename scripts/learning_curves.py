@@ -32,7 +32,11 @@ def main(options: argparse.Namespace) -> None:
 
 
 def read_histories(folders: list[Path]) -> "pd.DataFrame":
-    """One row per run, epoch, split (training, validation) and measure, with its `value`."""
+    """One row per run, epoch, split (training, validation) and measure, with its `value`.
+
+    Values that are not finite, of runs that diverged, are left out.
+    """
+    import numpy as np
     import pandas as pd
 
     from lib.runs import KEYS, run_of
@@ -42,6 +46,7 @@ def read_histories(folders: list[Path]) -> "pd.DataFrame":
     )
     columns = [f"{split}_{measure}" for split in ("train", "valid") for measure in MEASURES]
     long = histories.melt([*KEYS, "epoch"], columns)
+    long = long[np.isfinite(long["value"])]
     long[["split", "measure"]] = long.pop("variable").str.split("_", n=1, expand=True)
     long["split"] = long["split"].map({"train": "training", "valid": "validation"})
     return long

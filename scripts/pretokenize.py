@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib.cli import Parser, log, progress, replacing, run
+from lib.cli import Parser, UserError, log, positive, progress, replacing, run
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,8 +22,8 @@ def arguments() -> Parser:
         "--splits", required=True, type=Path, help="folder of train, valid and test.parquet"
     )
     flags.add_argument("--encoder", required=True, type=Path, help="folder of the encoder")
-    flags.add_argument("--max-length", type=int, default=128, help="tokens kept of each text")
-    flags.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads")
+    flags.add_argument("--max-length", type=positive, default=128, help="tokens kept of each text")
+    flags.add_argument("--threads", type=positive, default=os.cpu_count(), help="CPU threads")
     flags.add_argument("--out", required=True, type=Path, help="folder of the three token files")
     return flags
 
@@ -43,21 +43,29 @@ def main(options: argparse.Namespace) -> None:
     backend.enable_truncation(options.max_length)
     for split in ("train", "valid", "test"):
         out = options.out / f"{split}.parquet"
-        count = tokenize(options.splits / f"{split}.parquet", backend, schema, out)
+        count = tokenize(
+            options.splits / f"{split}.parquet", backend, schema, config.vocab_size, out
+        )
         log.info("%s: %d texts tokenized", split, count)
 
 
-def tokenize(source: Path, tokenizer: "Tokenizer", schema: "pa.Schema", out: Path) -> int:
+def tokenize(
+    source: Path, tokenizer: "Tokenizer", schema: "pa.Schema", vocab_size: int, out: Path
+) -> int:
     """Tokenize one split in batches, in bounded memory.
 
     Args:
         source: Parquet file with `id`, `text`, `label`.
         tokenizer: truncates to the length that is kept.
         schema: columns to write.
+        vocab_size: number of tokens that the encoder has states for.
         out: Parquet file to write.
 
     Returns:
         The number of texts.
+
+    Raises:
+        UserError: the tokenizer gives tokens that the encoder does not have.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -71,6 +79,12 @@ def tokenize(source: Path, tokenizer: "Tokenizer", schema: "pa.Schema", out: Pat
         batches = file.iter_batches(BATCH)
         for batch in progress(batches, -(-rows // BATCH), f"tokenize {source.stem}", "batch"):
             encodings = tokenizer.encode_batch(batch["text"].to_pylist())
+            highest = max(max(encoding.ids) for encoding in encodings)
+            if highest >= vocab_size:
+                raise UserError(
+                    f"the tokenizer gives token {highest}, but the encoder knows {vocab_size} "
+                    "tokens; they do not belong together"
+                )
             columns = {
                 "id": batch["id"],
                 "label": batch["label"],

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from lib.cli import Parser, log, run, write_json
+from lib.cli import Parser, log, run, seed, write_json
 
 
 def arguments() -> Parser:
@@ -25,7 +25,7 @@ def arguments() -> Parser:
         metavar=("TRAIN", "VALID", "TEST"),
         help="numbers of reviews, instead of ratios",
     )
-    flags.add_argument("--seed", type=int, default=42, help="seed of the division")
+    flags.add_argument("--seed", type=seed, default=42, help="seed of the division")
     flags.add_argument("--out", required=True, type=Path, help="folder of the three Parquet files")
     flags.add_argument("--counts", required=True, type=Path, help="JSON file for the sizes")
     return flags

@@ -60,7 +60,7 @@ def main(options: argparse.Namespace) -> None:
         f"# Study: {options.study}",
         opening(runs, dict(options.models), splits),
         "## Results",
-        tables.results_table(runs, majority),
+        tables.results_table(runs),
         *tables.notes(runs, majority),
         "All runs, one per row: [tables/runs.csv](tables/runs.csv)",
         "## Learning curves",
@@ -81,7 +81,7 @@ def opening(runs: "pd.DataFrame", models: dict[str, str], splits: dict[str, Any]
         f"{splits['valid']['reviews']:,} validation and {splits['test']['reviews']:,} test "
         "reviews. Each run is tested once, at its best epoch by validation accuracy."
     )
-    scratch = [name for name, source in models.items() if source.startswith("source scratch")]
+    scratch = [name for name, source in models.items() if source.startswith("scratch")]
     if scratch:
         text += (
             f"\n\n**{' and '.join(scratch)} started from random weights.** The study shows the "

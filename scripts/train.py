@@ -10,9 +10,9 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from lib.cli import Parser, log, positive, replacing, run, write_json
+from lib.cli import Parser, log, positive, replacing, run, seed, write_json
 from lib.config import add_training_flags, training_settings
-from lib.runs import KEYS
+from lib.runs import KEYS, POOLINGS
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
 
@@ -31,7 +31,7 @@ def arguments() -> Parser:
     keys.add_argument(
         "--pooling",
         required=True,
-        choices=["cls", "mean", "masked-mean", "max", "pooler"],
+        choices=POOLINGS,
         help="how token states become one vector",
     )
     keys.add_argument(
@@ -39,7 +39,7 @@ def arguments() -> Parser:
     )
     keys.add_argument("--variant", default="base", help="name of the settings, for the results")
     keys.add_argument(
-        "--seed", required=True, type=int, help="seed of weights, order of reviews and dropout"
+        "--seed", required=True, type=seed, help="seed of weights, order of reviews and dropout"
     )
     add_training_flags(flags.add_argument_group("training"))
     return flags
@@ -64,7 +64,7 @@ def main(options: argparse.Namespace) -> None:
     train_tokens = load_tokens(options.tokens / "train.parquet", device, pad_to_max)
     valid_tokens = load_tokens(options.tokens / "valid.parquet", device, pad_to_max)
     classes = int(train_tokens.labels.max()) + 1
-    encoder = load_encoder(options.encoder)
+    encoder = load_encoder(options.encoder, options.pooling)
     model = Classifier(encoder, options.pooling, classes, settings["dropout"]).to(device)
     log.info("%s in %s, %d threads", device, precision, settings["threads"])
 

@@ -10,11 +10,13 @@ import torch
 from conftest import ROOT, call
 from transformers import AutoTokenizer, BertConfig, BertModel, DistilBertConfig, DistilBertModel
 
+import collect
 import download
 import encoder
+import learning_curves
 import pretokenize
 import split
-from lib.cli import UserError, progress, replacing
+from lib.cli import UserError, progress, replacing, write_json
 from lib.encoders import load_tokenizer
 
 COMMANDS = sorted(path.name for path in (ROOT / "scripts").glob("*.py"))
@@ -45,12 +47,6 @@ def test_help_needs_no_torch(python, command):
         "except SystemExit: pass\n"
         "sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     )
-    environment = {"PYTHONPATH": str(ROOT / "scripts")}
-    assert subprocess.run([python, "-c", code], cwd=ROOT, env=environment).returncode == 0
-
-
-def test_tables_need_no_torch(python):
-    code = "import sys; from lib import tables; sys.exit('torch' in sys.modules)"
     environment = {"PYTHONPATH": str(ROOT / "scripts")}
     assert subprocess.run([python, "-c", code], cwd=ROOT, env=environment).returncode == 0
 
@@ -89,6 +85,7 @@ def spoil(folder):
     (folder / "header.csv").write_text("text,label\n")
     (folder / "text.parquet").write_text("this is no Parquet")
     (folder / "broken.jsonl").write_text('{"text": "fine", "label": 0}\n{"text": \n')
+    (folder / "nested.jsonl").write_text('{"text": "fine", "label": [0]}\n')
     (folder / "notes.docx").write_text("text")
     GOOD.assign(label="meh").to_csv(folder / "meh.csv", index=False)
     GOOD.assign(label=-1).to_csv(folder / "unlabelled.csv", index=False)
@@ -118,6 +115,8 @@ def spoil(folder):
         ("notes.docx", "'notes.docx' is of an unknown kind; known are .csv, .tsv"),
         ("meh.csv", r"'label' of meh.csv holds the label 'meh' \(row 0.*names that `labels` lists"),
         ("meh.csv --labels bad good", "holds the label 'meh' .*; allowed: bad, good"),
+        ("good.csv --labels 1 2", "holds the label '0' .*; allowed: 1, 2"),
+        ("nested.jsonl", "column 'label' of nested.jsonl holds list<.*; allowed: numbers or text"),
         ("unlabelled.csv", "holds the label '-1'"),
         ("good.csv --labels bad good best", "reviews per class 0, 1, ... are"),
         ("one.csv", r"are \[40\]; there have to be two classes or more"),
@@ -195,6 +194,44 @@ def test_an_incomplete_folder_is_refused_and_leaves_nothing(folder, tmp_path, mi
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine"]
 
 
+def test_a_git_lfs_pointer_is_no_safetensors(folder, tmp_path):
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(UserError, match="is damaged, or a Git LFS pointer"):
+        call(encoder, f"folder --path {folder} --out {tmp_path}/out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tokenizer_of_another_encoder_is_refused(folder, splits, tmp_path):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": 50}))
+    with pytest.raises(UserError, match=r"the encoder knows 50 tokens; they do not belong"):
+        call(pretokenize, f"--splits {splits} --encoder {folder} --max-length 9 --out {tmp_path}/o")
+    assert not list(tmp_path.glob("o/*"))
+
+
+def test_a_diverged_run_is_drawn_and_collected(tmp_path):
+    run = tmp_path / "dataset=d/model=m/pooling=cls/batch=8/variant=base/seed=1"
+    run.mkdir(parents=True)
+    pd.DataFrame(
+        {
+            "epoch": [1, 2],
+            "train_loss": [0.7, float("nan")],
+            "train_accuracy": [0.5, 0.5],
+            "valid_loss": [0.7, float("inf")],
+            "valid_accuracy": [0.5, 0.5],
+        }
+    ).to_csv(run / "history.csv", index=False)
+    keys = {"dataset": "d", "model": "m", "pooling": "cls", "batch": 8, "variant": "b", "seed": 1}
+    write_json(run / "train.json", keys | {"valid_loss": float("nan")})
+    write_json(run / "test.json", keys | {"accuracy": 0.5, "loss": float("inf")})
+    assert json.loads((run / "test.json").read_text())["loss"] is None
+    call(learning_curves, f"--runs {run} --out {tmp_path}/curves.svg")
+    assert (tmp_path / "curves.svg").read_text().startswith("<svg")
+    call(collect, f"--runs {run} --out {tmp_path}/runs.csv")
+    table = pd.read_csv(tmp_path / "runs.csv")
+    assert table["accuracy"][0] == 0.5 and table[["loss", "valid_loss"]].isna().all(axis=None)
+
+
 def test_inputs_over_the_encoders_positions_are_refused(folder, splits, tmp_path):
     with pytest.raises(UserError, match=r"max_length is 65, .* positions for 64 tokens"):
         call(
@@ -232,6 +269,10 @@ def test_a_third_family_trains_without_a_change(python, encoders, splits, tmp_pa
     [
         ("--epochs 0", "config key 'epochs' is 0; allowed: at least 1"),
         ("--weight-decay 0.1", "weight_decay is 0.1 with optimizer adam"),
+        (
+            "--learning-rate nan",
+            "'learning_rate' is nan; allowed: a value of type number",
+        ),
         ("--pooling pooler", "pooling 'pooler' needs a pooler, which modernbert has not"),
         ("--device cuda", "device 'cuda' is not available here; available: cpu"),
     ],

@@ -6,8 +6,10 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from lib import model
 from lib.cli import UserError
 from lib.config import check, load_schema, read_floats, runs, training
+from lib.runs import POOLINGS
 
 SHIPPED = [*sorted((ROOT / "config").glob("*.yaml")), ROOT / "tests" / "config.yaml"]
 BASE = yaml.safe_load((ROOT / "tests" / "config.yaml").read_text())
@@ -65,13 +67,25 @@ def test_readme_states_the_defaults_of_training():
 
 def test_blocks_are_products_and_the_grid_their_union():
     config = deepcopy(BASE)
+    config["grid"] = [
+        {"model": ["bert"], "pooling": ["cls", "max"], "batch": [8, 16], "seed": [1]},
+        {"model": ["bert", "modernbert"], "pooling": ["max"], "batch": [16], "seed": [1, 2]},
+    ]
     check(config)
     assert [tuple(run)[1:] for run in runs(config)] == [
-        ("bert", "masked-mean", 64, "base", 1),
-        ("modernbert", "masked-mean", 64, "base", 1),
-        ("bert", "pooler", 64, "base", 1),
-        ("modernbert", "mean", 64, "decayed", 1),
+        ("bert", "cls", 8, "base", 1),
+        ("bert", "cls", 16, "base", 1),
+        ("bert", "max", 8, "base", 1),
+        ("bert", "max", 16, "base", 1),
+        ("bert", "max", 16, "base", 2),
+        ("modernbert", "max", 16, "base", 1),
+        ("modernbert", "max", 16, "base", 2),
     ]
+
+
+def test_poolings_are_the_same_everywhere():
+    block = load_schema()["properties"]["grid"]["items"]["properties"]
+    assert tuple(block["pooling"]["items"]["enum"]) == POOLINGS == (*model.POOLINGS, model.POOLER)
 
 
 def test_variants_override_training():
@@ -96,9 +110,9 @@ REFUSALS = {
     "an unknown key at the top": ("optimizer", "adam", "config has unknown keys: optimizer; "),
     "an unknown key in a block": ("grid.0.epochs", [1], r"'grid\[0\]' has unknown keys: epochs; "),
     "an unknown model": (
-        "grid.1.model",
+        "grid.0.model",
         ["bert", "bret"],
-        r"'grid\[1\].model' names 'bret', which is not in models; allowed: bert, modernbert",
+        r"'grid\[0\].model' names 'bret', which is not in models; allowed: bert, modernbert",
     ),
     "an unknown variant": (
         "grid.0.variant",
@@ -111,11 +125,22 @@ REFUSALS = {
         r"'grid\[0\].pooling\[0\]' is 'avg'; allowed: cls, mean, masked-mean, max, pooler",
     ),
     "a pooler where there is none": (
-        "grid.2.pooling",
+        "grid.1.pooling",
         ["pooler"],
-        r"'grid\[2\].pooling' holds 'pooler', but model 'modernbert' has no pooler; allowed: cls",
+        r"'grid\[1\].pooling' holds 'pooler', but model 'modernbert' has no pooler; allowed: cls",
     ),
     "a batch under 1": ("grid.0.batch", [0], r"'grid\[0\].batch\[0\]' is 0; allowed: at least 1"),
+    "a batch that is no whole number": ("grid.0.batch", [64.0], "is 64.0; allowed: a value of typ"),
+    "a seed that is no seed": ("grid.0.seed", [2**32], "is 4294967296; allowed: at most 42949672"),
+    "a rate that is no number": ("training.learning_rate", float("inf"), "is inf; allowed: a val"),
+    "epochs that are no whole number": ("training.epochs", "1e1", "'training.epochs' is 10.0; all"),
+    "a name of two lines": ("study", "two\n", "'study' is .*; allowed: letters, digits, '.'"),
+    "a label like a flag": ("dataset.labels", ["-a", "b"], "'-a'; allowed: text .* not begin with"),
+    "an odd width per head": (
+        "models.modernbert.num_attention_heads",
+        32,
+        "'models.modernbert.hidden_size' is 32 for 32 heads; allowed: an even width per head",
+    ),
     "a batch that is no number": ("grid.0.batch", ["big"], "is 'big'; allowed: a value of type"),
     "too long inputs": ("max_length", 513, "'max_length' is 513; allowed: at most 512"),
     "a dropout of 1": ("training.dropout", 1, "'training.dropout' is 1; allowed: less than 1"),
@@ -166,16 +191,17 @@ def test_refusals_name_the_key_and_what_is_allowed(case):
 
 
 @pytest.mark.parametrize(
-    ("model", "refused"),
+    ("encoder", "refused"),
     [
         ({"source": "hub", "id": "answerdotai/ModernBERT-base", "revision": "x"}, True),
         ({"source": "hub", "id": "google-bert/bert-base-uncased", "revision": "x"}, False),
         ({"source": "hub", "id": "FacebookAI/roberta-base", "revision": "x"}, False),
+        ({"source": "hub", "id": "microsoft/deberta-v3-base", "revision": "x"}, True),
     ],
 )
-def test_poolers_of_hub_encoders_are_known_by_name(model, refused):
+def test_poolers_of_hub_encoders_are_known_by_name(encoder, refused):
     config = deepcopy(BASE)
-    config["models"]["hub"] = model
+    config["models"]["hub"] = encoder
     config["grid"].append({"model": ["hub"], "pooling": ["pooler"], "batch": [8], "seed": [1]})
     if refused:
         with pytest.raises(UserError, match="model 'hub' has no pooler"):

@@ -123,6 +123,7 @@ def test_several_files_keep_their_origin_and_positions(tmp_path):
         ([0, 2, 1], None, [0, 2, 1]),
         (["0", "2", "1"], ["low", "mid", "high"], [0, 2, 1]),
         ([1, 3, 2], [1, 2, 3], [0, 2, 1]),
+        ([-1, 1, 1], [-1, 1], [0, 1, 1]),
         (["b", "c", "a"], ["c", "b", "a"], [1, 0, 2]),
         ([0.0, 2.0, 1.0], None, [0, 2, 1]),
         ([True, False, True], ["false", "true"], [1, 0, 1]),

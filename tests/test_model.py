@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from lib.cli import UserError
@@ -43,7 +44,7 @@ def inputs(model: Classifier) -> dict[str, torch.Tensor]:
 
 
 def test_pooler_is_the_encoders_own(encoders):
-    model = Classifier(load_encoder(encoders["bert"]), "pooler", 2, 0.0).eval()
+    model = Classifier(load_encoder(encoders["bert"], "pooler"), "pooler", 2, 0.0).eval()
     batch = inputs(model)
     first = model.encoder(**batch).last_hidden_state[:, 0]
     expected = torch.tanh(model.encoder.pooler.dense(first))
@@ -52,12 +53,14 @@ def test_pooler_is_the_encoders_own(encoders):
 
 def test_pooler_is_refused_where_there_is_none(encoders):
     with pytest.raises(UserError, match="modernbert has not; allowed: cls, mean"):
-        Classifier(load_encoder(encoders["modernbert"]), "pooler", 2, 0.0)
+        Classifier(load_encoder(encoders["modernbert"], "pooler"), "pooler", 2, 0.0)
 
 
 @pytest.mark.parametrize("architecture", ["bert", "modernbert"])
 def test_masked_mean_ignores_how_far_a_batch_is_padded(encoders, architecture):
-    model = Classifier(load_encoder(encoders[architecture]), "masked-mean", 2, 0.0).eval()
+    model = Classifier(
+        load_encoder(encoders[architecture], "masked-mean"), "masked-mean", 2, 0.0
+    ).eval()
     batch = inputs(model)
     wider = {key: torch.nn.functional.pad(value, (0, 9)) for key, value in batch.items()}
     torch.testing.assert_close(model(batch), model(wider), rtol=1e-4, atol=1e-5)
@@ -68,7 +71,7 @@ def test_masked_mean_ignores_how_far_a_batch_is_padded(encoders, architecture):
     [("bert", "cls"), ("bert", "pooler"), ("modernbert", "masked-mean"), ("modernbert", "max")],
 )
 def test_checkpoint_gives_the_same_logits(encoders, tmp_path, architecture, pooling):
-    model = Classifier(load_encoder(encoders[architecture]), pooling, 3, 0.1).eval()
+    model = Classifier(load_encoder(encoders[architecture], pooling), pooling, 3, 0.1).eval()
     save_checkpoint(model, encoders[architecture], tmp_path / "checkpoint", 48)
     loaded = load_checkpoint(tmp_path / "checkpoint")
     batch = inputs(model)
@@ -81,10 +84,26 @@ def test_checkpoint_gives_the_same_logits(encoders, tmp_path, architecture, pool
     assert states.shape == (3, 12, 32)
 
 
+@pytest.mark.parametrize("pooling", ["cls", "pooler"])
+def test_weights_of_another_layout_are_refused(encoders, tmp_path, pooling):
+    save_checkpoint(
+        Classifier(load_encoder(encoders["bert"], "cls"), "cls", 2, 0.0),
+        encoders["bert"],
+        tmp_path / "encoder",
+        48,
+    )
+    weights = tmp_path / "encoder" / "model.safetensors"
+    if pooling == "cls":
+        renamed = {f"other.{key}": tensor for key, tensor in load_file(weights).items()}
+        save_file(renamed, weights, {"format": "pt"})
+    with pytest.raises(UserError, match=r"the safetensors lack .* weights of the encoder, such as"):
+        load_encoder(tmp_path / "encoder", pooling)
+
+
 def test_random_weights_depend_on_the_seed_alone(encoders):
     heads = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        heads.append(Classifier(load_encoder(encoders["bert"]), "cls", 2, 0.0).state_dict())
+        heads.append(Classifier(load_encoder(encoders["bert"], "cls"), "cls", 2, 0.0).state_dict())
     assert all(torch.equal(heads[0][key], heads[1][key]) for key in heads[0])
     assert not torch.equal(heads[0]["head.weight"], heads[2]["head.weight"])

@@ -31,7 +31,9 @@ SETTINGS = {
 
 def build(encoders, architecture: str, dtype: torch.dtype = torch.float32) -> Classifier:
     torch.manual_seed(0)
-    return Classifier(load_encoder(encoders[architecture]), "masked-mean", 2, 0.0).to(dtype)
+    return Classifier(
+        load_encoder(encoders[architecture], "masked-mean"), "masked-mean", 2, 0.0
+    ).to(dtype)
 
 
 def load(tokens, architecture: str, split: str = "train") -> Tokens:

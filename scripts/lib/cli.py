@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ Item = TypeVar("Item")
 log = logging.getLogger("study")
 
 PROGRESS_SECONDS = 30
+MAX_SEED = 2**32 - 1
 
 
 class UserError(Exception):
@@ -68,6 +70,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def seed(text: str) -> int:
+    """Parse a flag that is a seed: a whole number of 32 bits."""
+    if not text.isdecimal() or int(text) > MAX_SEED:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0 to {MAX_SEED}")
+    return int(text)
+
+
 def mapping(text: str) -> tuple[str, str]:
     """Parse a `KEY=VALUE` flag; the key may not hold `=`."""
     key, separator, value = text.partition("=")
@@ -84,23 +93,32 @@ def replacing(path: Path) -> Iterator[Path]:
     nobody ever finds a half-written result.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")
+    _remove(temporary)  # what a killed process may have left
     try:
         yield temporary
-        if path.is_dir():
-            shutil.rmtree(path)
+        _remove(path)
         os.replace(temporary, path)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write indented JSON, whole or not at all."""
+    """Write indented JSON, whole or not at all; numbers that are not finite become null."""
+    finite = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in content.items()
+    }
+    text = json.dumps(finite, indent=2, ensure_ascii=False, allow_nan=False)
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        temporary.write_text(text + "\n", "utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Light to import, because the Snakefile and every --help use it.
 import argparse
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterator
 from copy import deepcopy
@@ -21,8 +22,15 @@ from lib.runs import Run
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 
-# Families of transformers whose base model has no pooler layer.
-POOLERLESS = ("modernbert", "distilbert", "electra", "deberta", "xlnet", "funnel", "eurobert")
+# Families of transformers (config.model_type) whose base model ends in a pooler.
+WITH_POOLER = (
+    *("albert", "bert", "big_bird", "camembert", "canine", "data2vec-text", "ernie", "fnet"),
+    *("ibert", "layoutlm", "longformer", "luke", "megatron-bert", "mobilebert", "mpnet", "mra"),
+    *("rembert", "roberta", "roberta-prelayernorm", "squeezebert", "xlm-roberta"),
+    *("xlm-roberta-xl", "xmod"),
+)
+# Words in the names of hub repositories that tell of an encoder without one.
+WITHOUT_POOLER = ("modernbert", "ettin", "distilbert", "electra", "deberta", "xlnet", "convbert")
 
 
 def load_schema() -> dict[str, Any]:
@@ -92,14 +100,14 @@ def training_settings(options: argparse.Namespace) -> dict[str, Any]:
 def has_pooler(model: dict[str, Any]) -> bool:
     """Whether an encoder can offer the pooling `pooler`, as far as its configuration tells.
 
-    A hub encoder is known by its repository's name until it has been downloaded.
+    A hub encoder is known by the words of its name alone until it has been downloaded.
     """
-    family = {
-        "scratch": lambda: model["architecture"],
-        "folder": lambda: _folder_config(model).get("model_type", ""),
-        "hub": lambda: model["id"].rpartition("/")[2],
-    }[model["source"]]()
-    return not any(name in family.lower() for name in POOLERLESS)
+    if model["source"] == "hub":
+        name = model["id"].rpartition("/")[2].lower()
+        return set(re.split(r"[-_.]", name)).isdisjoint(WITHOUT_POOLER)
+    if model["source"] == "folder":
+        return _folder_config(model).get("model_type") in WITH_POOLER
+    return model["architecture"] in WITH_POOLER
 
 
 def read_floats(value: Any) -> Any:
@@ -130,7 +138,15 @@ def _set_defaults(
     )
 
 
-_DefaultsValidator = validators.extend(Draft202012Validator, {"properties": _set_defaults})
+_TYPES = Draft202012Validator.TYPE_CHECKER.redefine_many(
+    {
+        "integer": lambda _, value: type(value) is int,  # neither 2.0 nor true
+        "number": lambda _, value: type(value) in (int, float) and math.isfinite(value),
+    }
+)
+_DefaultsValidator = validators.extend(
+    Draft202012Validator, {"properties": _set_defaults}, type_checker=_TYPES
+)
 
 
 def _describe(error: ValidationError) -> str:
@@ -148,7 +164,8 @@ def _describe(error: ValidationError) -> str:
         allowed = ", ".join(map(str, error.validator_value))
         return f"{where} is {error.instance!r}; allowed: {allowed}"
     if error.validator == "pattern":
-        return f"{where} is {error.instance!r}; allowed: {error.validator_value}"
+        allowed = error.schema.get("description", error.validator_value)
+        return f"{where} is {error.instance!r}; allowed: {allowed}"
     if error.validator in ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"):
         comparison = {
             "minimum": "at least",
@@ -194,6 +211,12 @@ def _check_models(config: dict[str, Any]) -> None:
                     f"{where}.num_attention_heads' is {model['num_attention_heads']}; allowed: "
                     f"a divisor of hidden_size {model['hidden_size']}"
                 )
+            if model["architecture"] == "modernbert" and _head_width(model) % 2:
+                raise UserError(
+                    f"{where}.hidden_size' is {model['hidden_size']} for "
+                    f"{model['num_attention_heads']} heads; allowed: an even width per head, "
+                    "which rotary positions need"
+                )
             positions = model["max_position_embeddings"]
         elif model["source"] == "folder":
             positions = _folder_config(model, where).get("max_position_embeddings")
@@ -206,15 +229,25 @@ def _check_models(config: dict[str, Any]) -> None:
             )
 
 
+def _head_width(model: dict[str, Any]) -> int:
+    return model["hidden_size"] // model["num_attention_heads"]
+
+
 def _folder_config(model: dict[str, Any], where: str = "config key 'models") -> dict[str, Any]:
     path = Path(model["path"]) / "config.json"
     try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        config = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        config = None
+    kinds = {"model_type": str, "max_position_embeddings": int}
+    if not isinstance(config, dict) or not all(
+        isinstance(config.get(key, kind()), kind) for key, kind in kinds.items()
+    ):
         raise UserError(
             f"{where}.path' is '{model['path']}', where config.json can't be read; "
             "allowed: a folder written by save_pretrained"
-        ) from error
+        )
+    return config
 
 
 def _check_dataset(config: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from transformers import (
     AutoConfig,
     AutoTokenizer,
@@ -28,6 +29,8 @@ TOKENIZER_FILES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
+# Families that number positions from the padding token's number on, as RoBERTa does.
+OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet", "data2vec-text", "longformer")
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
 
 
@@ -78,7 +81,7 @@ def copy_encoder(source: Path, folder: Path) -> None:
     """Copy config, tokenizer and safetensors weights of an encoder, and nothing else.
 
     Raises:
-        UserError: one of the three is missing.
+        UserError: one of the three is missing, or a file of weights is damaged.
     """
     patterns = ("config.json", *TOKENIZER_FILES, *WEIGHT_FILES)
     files = [path for pattern in patterns for path in sorted(source.glob(pattern))]
@@ -92,9 +95,22 @@ def copy_encoder(source: Path, folder: Path) -> None:
         )
     if names.isdisjoint(TOKENIZER_FILES):
         raise UserError(f"'{source}' has no tokenizer; add it with tokenizer.save_pretrained")
+    for path in files:
+        if path.suffix == ".safetensors":
+            _check_safetensors(path)
     folder.mkdir(parents=True)
     for path in files:
         shutil.copyfile(path, folder / path.name)
+
+
+def _check_safetensors(path: Path) -> None:
+    try:
+        with safe_open(path, framework="numpy"):
+            pass
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"'{path}' is damaged, or a Git LFS pointer instead of the file: {one_line(error)}"
+        ) from error
 
 
 def load_config(folder: Path) -> PreTrainedConfig:
@@ -133,6 +149,8 @@ def check_length(max_length: int, config: PreTrainedConfig, tokenizer: Any, fold
         UserError: `max_length`, in tokens, is over what config or tokenizer allow.
     """
     positions = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
+    if config.model_type in OFFSET_POSITIONS:
+        positions -= config.pad_token_id + 1
     longest = min(positions, tokenizer.model_max_length)
     if max_length > longest:
         raise UserError(

@@ -40,6 +40,16 @@ class Predictions(NamedTuple):
 
         return float(f1_score(self.label, self.prediction, average="macro", zero_division=0))
 
+    def association_p(self) -> float:
+        """P of the chi-squared test that predictions do not depend on labels.
+
+        1 where there is one prediction for all: a classifier that did not train.
+        """
+        from scipy.stats.contingency import chi2_contingency, crosstab
+
+        counts = crosstab(self.label, self.prediction).count
+        return float(chi2_contingency(counts).pvalue) if min(counts.shape) > 1 else 1.0
+
 
 @torch.inference_mode()
 def predict(model: Classifier, tokens: Tokens, batch_size: int, precision: str) -> Predictions:

@@ -5,10 +5,12 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
@@ -76,14 +78,14 @@ class Classifier(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(encoder.config.hidden_size, classes)
         self.takes_types = "token_type_ids" in inspect.signature(encoder.forward).parameters
-        has_pooler = getattr(encoder, "pooler", None) is not None
+        has_pooler = not isinstance(getattr(encoder, "pooler", None), NoneType | nn.Identity)
         if pooling == POOLER and not has_pooler:
             raise UserError(
                 f"pooling 'pooler' needs a pooler, which {encoder.config.model_type} has not; "
                 f"allowed: {', '.join(POOLINGS)}"
             )
         if pooling != POOLER and has_pooler:
-            encoder.pooler = None  # weights that no gradient would ever reach
+            encoder.pooler = nn.Identity()  # its weights would never see a gradient
 
     def represent(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Sentence vectors `(n, width)` of a padded batch.
@@ -93,7 +95,7 @@ class Classifier(nn.Module):
                 `token_type_ids` where the tokenizer makes them.
         """
         used = {key: x for key, x in inputs.items() if key != "token_type_ids" or self.takes_types}
-        outputs = self.encoder(**used)
+        outputs = self.encoder(**used | {"attention_mask": inputs["attention_mask"].long()})
         if self.pooling == POOLER:
             return outputs.pooler_output
         return POOLINGS[self.pooling](outputs.last_hidden_state, inputs["attention_mask"])
@@ -103,25 +105,34 @@ class Classifier(nn.Module):
         return self.head(self.dropout(self.represent(inputs)))
 
 
-def load_encoder(folder: Path) -> PreTrainedModel:
+def load_encoder(folder: Path, pooling: str) -> PreTrainedModel:
     """The encoder of a folder in float32: its weights, or random ones where it holds none.
 
     Raises:
-        UserError: config or weights can't be used.
+        UserError: config or weights can't be used, or weights that the pooling needs are missing.
     """
     config = load_config(folder)
     if not any(folder.glob("*.safetensors")):
         return AutoModel.from_config(config, trust_remote_code=False)
     try:
-        return AutoModel.from_pretrained(
+        encoder, info = AutoModel.from_pretrained(
             folder,
             config=config,
             dtype=torch.float32,
             use_safetensors=True,
+            output_loading_info=True,
             trust_remote_code=False,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"'{folder}': weights can't be loaded: {one_line(error)}") from error
+    unused = () if pooling == POOLER else ("pooler.",)
+    missing = sorted(key for key in info["missing_keys"] if not key.startswith(unused))
+    if missing:
+        raise UserError(
+            f"'{folder}': the safetensors lack {len(missing)} weights of the encoder, such as "
+            f"{missing[0]}; save them again with save_pretrained"
+        )
+    return encoder
 
 
 def save_checkpoint(model: Classifier, tokenizer: Path, folder: Path, max_length: int) -> None:
@@ -153,6 +164,7 @@ def save_checkpoint(model: Classifier, tokenizer: Path, folder: Path, max_length
 def load_checkpoint(folder: Path) -> Classifier:
     """The classifier of a checkpoint, on the CPU, in evaluation mode."""
     head = read_json(folder / HEAD_CONFIG)
-    model = Classifier(load_encoder(folder), head["pooling"], head["classes"], head["dropout"])
+    encoder = load_encoder(folder, head["pooling"])
+    model = Classifier(encoder, head["pooling"], head["classes"], head["dropout"])
     model.head.load_state_dict(load_file(folder / HEAD_WEIGHTS))
     return model.eval()

@@ -23,6 +23,7 @@ SCHEMA = pa.schema(
     [("id", pa.int64()), ("text", pa.string()), ("label", pa.int8()), ("origin", pa.string())]
 )
 MAX_CLASSES = 128  # labels are int8
+BLOCK = 64 << 20  # bytes parsed at a time, and the longest row
 CHUNK = 4096  # texts turned into Python strings at a time
 BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
@@ -69,22 +70,30 @@ def read_file(path: Path, columns: Sequence[str]) -> pa.Table:
 def _csv_readers(delimiter: str) -> tuple[Callable, Callable]:
     parse = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
 
+    block = pyarrow.csv.ReadOptions(block_size=BLOCK)
+
     def names(path: Path) -> list[str]:
-        with pyarrow.csv.open_csv(path, parse_options=parse) as reader:
+        with pyarrow.csv.open_csv(path, read_options=block, parse_options=parse) as reader:
             return reader.schema.names
 
     def read(path: Path, columns: list[str]) -> pa.Table:
         convert = pyarrow.csv.ConvertOptions(
             include_columns=columns, column_types=dict.fromkeys(columns, pa.string())
         )
-        return pyarrow.csv.read_csv(path, parse_options=parse, convert_options=convert)
+        return pyarrow.csv.read_csv(
+            path, read_options=block, parse_options=parse, convert_options=convert
+        )
 
     return names, read
 
 
+def _read_json(path: Path) -> pa.Table:
+    return pyarrow.json.read_json(path, pyarrow.json.ReadOptions(block_size=BLOCK))
+
+
 _JSON_READERS = (
-    lambda path: pyarrow.json.read_json(path).column_names,
-    lambda path, columns: pyarrow.json.read_json(path).select(columns),
+    lambda path: _read_json(path).column_names,
+    lambda path, columns: _read_json(path).select(columns),
 )
 _READERS = {
     ".csv": _csv_readers(","),
@@ -123,12 +132,12 @@ def assemble(
     for origin, part in parts.items():
         keep = np.ones(part.num_rows, dtype=bool)
         for column, value in (where or {}).items():
-            cells = pc.cast(part[column], pa.string())
+            cells = _cells(part, column, origin)
             keep &= pc.fill_null(pc.equal(cells, value), False).to_numpy()
         columns = {
             "id": pa.array(np.arange(offset, offset + part.num_rows)),
             "text": _text(part[text_column], f"column '{text_column}' of {origin}"),
-            "label": pc.cast(part[label_column], pa.string()),
+            "label": _cells(part, label_column, origin),
             "origin": pa.repeat(origin, part.num_rows),
         }
         tables.append(pa.table(columns).filter(pa.array(keep)))
@@ -140,11 +149,21 @@ def assemble(
     return table.set_column(2, "label", numbers).cast(SCHEMA)
 
 
+def _cells(part: pa.Table, column: str, origin: str) -> pa.ChunkedArray:
+    """The cells of a column as strings."""
+    try:
+        return pc.cast(part[column], pa.string())
+    except pa.ArrowException as error:
+        raise UserError(
+            f"column '{column}' of {origin} holds {part[column].type}; allowed: numbers or text"
+        ) from error
+
+
 def _text(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         raise UserError(f"{name} holds {kind}, not text")
-    return pc.cast(column, pa.string())
+    return pc.cast(column, pa.string())  # decodes dictionaries as well
 
 
 def _class_numbers(table: pa.Table, column: str, labels: Sequence[str] | None) -> pa.Array:
@@ -152,7 +171,7 @@ def _class_numbers(table: pa.Table, column: str, labels: Sequence[str] | None) -
     raw = table["label"].combine_chunks()
     present = pc.unique(raw)
     numbers = {str(name): number for number, name in enumerate(labels or ())}
-    if not numbers.keys() >= set(present.to_pylist()):
+    if numbers.keys().isdisjoint(present.to_pylist()):
         numbers = {str(number): number for number in range(len(numbers) or MAX_CLASSES)}
     for label in present.to_pylist():
         if label not in numbers:

@@ -1,4 +1,4 @@
-"""The keys that tell runs apart, and the Hive-partitioned folders that hold them."""
+"""The keys that tell runs apart, what they may be, and the folders that hold the runs."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ class Run(NamedTuple):
 
 
 KEYS = Run._fields
+POOLINGS = ("cls", "mean", "masked-mean", "max", "pooler")
 
 
 def run_of(folder: Path) -> Run:

@@ -1,10 +1,11 @@
 """Tables in Markdown, made to be believed: seeds shown, best cells in bold, failures marked."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 from tabulate import tabulate
 
 SETTING = ["model", "pooling", "batch", "variant"]
@@ -56,25 +57,20 @@ def majority_share(class_counts: Sequence[int]) -> float:
     return max(class_counts) / sum(class_counts)
 
 
-def untrained(runs: pd.DataFrame, majority: float) -> list[bool]:
+def untrained(runs: pd.DataFrame) -> pd.Series:
     """Whether each run ended at the majority class, or too near it to tell.
 
-    That is where a one-sided binomial test does not show at 5% that its test accuracy is above
-    that of always answering the most frequent class.
+    That is where its predictions on the test split are not shown to depend on the labels.
     """
-    right = (runs["accuracy"] * runs["n"]).round().astype(int)
-    return [
-        binomtest(hits, n, majority, alternative="greater").pvalue > SIGNIFICANCE
-        for hits, n in zip(right, runs["n"], strict=True)
-    ]
+    return runs["association_p"] > SIGNIFICANCE
 
 
-def results_table(runs: pd.DataFrame, majority: float) -> str:
+def results_table(runs: pd.DataFrame) -> str:
     """The main table: a row per setting, with mean and standard deviation over its seeds.
 
     Bold is the best value of a column among settings whose runs all trained.
     """
-    runs = runs.assign(untrained=untrained(runs, majority))
+    runs = runs.assign(untrained=untrained(runs))
     groups = runs.groupby(SETTING, sort=False)
     means = groups[[column.name for column in COLUMNS]].mean()
     deviations = groups[[column.name for column in COLUMNS]].std(ddof=1)
@@ -91,7 +87,7 @@ def results_table(runs: pd.DataFrame, majority: float) -> str:
     table["Seeds"] = counts.astype(str).tolist()
     for column in COLUMNS:
         shown = [
-            column.show(mean) + (f" ± {column.show(deviation)}" if count > 1 else "")
+            show(column, mean) + (f" ± {show(column, deviation)}" if count > 1 else "")
             for mean, deviation, count in zip(
                 means[column.name], deviations[column.name], counts, strict=True
             )
@@ -102,14 +98,19 @@ def results_table(runs: pd.DataFrame, majority: float) -> str:
     return markdown(pd.DataFrame(table))
 
 
+def show(column: Column, value: float) -> str:
+    """A value as its column shows it; n/a where a run diverged."""
+    return column.show(value) if math.isfinite(value) else "n/a"
+
+
 def embolden(shown: list[str], means: pd.Series, eligible: pd.Series, column: Column) -> list[str]:
     """Cells with the best eligible one in bold, and those that look the same as it."""
-    candidates = means[eligible]
+    candidates = means[eligible & np.isfinite(means)]
     if candidates.empty:
         return shown
-    best = column.show(getattr(candidates, column.best)())
+    best = show(column, getattr(candidates, column.best)())
     return [
-        f"**{cell}**" if ok and column.show(mean) == best else cell
+        f"**{cell}**" if ok and show(column, mean) == best else cell
         for cell, mean, ok in zip(shown, means, eligible, strict=True)
     ]
 
@@ -130,7 +131,7 @@ def notes(runs: pd.DataFrame, majority: float) -> list[str]:
             f"**{some} comes from one seed**: another seed may change the order of the settings, "
             "and nothing here tells by how much."
         )
-    failed = runs[untrained(runs, majority)]
+    failed = runs[untrained(runs)]
     if len(failed):
         names = "; ".join(
             " ".join(f"{key}={row[key]}" for key in [*SETTING, "seed"])
@@ -138,8 +139,8 @@ def notes(runs: pd.DataFrame, majority: float) -> list[str]:
         )
         texts.append(
             f"{NOT_TRAINED} **Not trained**: {len(failed)} of {len(runs)} runs ended at the "
-            "majority class, or too near it to tell (one-sided binomial test at 5%); they take no "
-            f"part in the best values: {names}."
+            "majority class, or so near it that their predictions are not shown to depend on the "
+            f"label (chi-squared test, 5%). They take no part in the best values: {names}."
         )
     return texts
 

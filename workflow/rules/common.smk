@@ -10,7 +10,7 @@ from pathlib import Path
 SCRIPTS = os.path.relpath(os.path.join(workflow.basedir, "scripts"))
 sys.path.insert(0, SCRIPTS)
 
-from lib import cli, config as study
+from lib import cli, config as study, runs as grid
 
 # Jobs run in the environment that runs Snakemake, whether it is activated or not.
 search_path = [os.path.dirname(sys.executable), os.getenv("PATH", os.defpath)]
@@ -26,10 +26,9 @@ RUN = (
 RUN_LOGS = RUN.replace("runs", "logs", 1)
 RUN_OUTPUTS = ["history.csv", "train.json", "predictions.parquet", "test.json"]
 RUNS_TABLE = "results/tables/runs.csv"
-MISSING_NOTE = "results/tables/.missing"
+MISSING_NOTE = ".snakemake/missing-runs"
 BATCH = r"[1-9]\d*"
 SEED = r"0|[1-9]\d*"
-POOLINGS = ["cls", "mean", "masked-mean", "max", "pooler"]
 
 
 def refuse(message):
@@ -51,50 +50,56 @@ def check_target(target):
     allowed = {
         "dataset": [DATASET],
         "model": list(config["models"]),
-        "pooling": POOLINGS,
+        "pooling": grid.POOLINGS,
         "variant": list(config["variants"]),
     }
     for key, names in allowed.items():
         if keys.get(key, names[0]) not in names:
             refuse(f"'{target}': unknown {key} '{keys[key]}'; allowed: {', '.join(names)}")
     for key, pattern, least in (("batch", BATCH, 1), ("seed", SEED, 0)):
-        if not re.fullmatch(pattern, keys.get(key, "1")):
-            refuse(f"'{target}': {key} is '{keys[key]}'; allowed: a whole number from {least} on")
+        number = keys.get(key, "1")
+        if not re.fullmatch(pattern, number) or int(number) > cli.MAX_SEED:
+            refuse(f"'{target}': {key} is '{number}'; allowed: a whole number from {least} on")
     model = config["models"].get(keys.get("model"))
     if keys.get("pooling") == "pooler" and model and not study.has_pooler(model):
         refuse(f"'{target}': model '{keys['model']}' has no pooler")
 
 
 def note_missing_runs():
-    """Note which files of the runs in the table went missing since the table was made.
+    """Note which files of the runs in the table are missing.
 
     Snakemake makes a missing file again for a job that has to run, but does not run a job
-    because of it. The note is an input of `collect`, which therefore runs.
+    because of it. The note is an input of `collect`: new as long as a file is missing, so that
+    `collect` runs, and older than anything otherwise.
     """
-    if not os.path.exists(RUNS_TABLE) or not workflow.is_main_process:
-        return
+    missing = [file for file in tabulated_files() if not os.path.exists(file)]
+    os.makedirs(os.path.dirname(MISSING_NOTE), exist_ok=True)
+    Path(MISSING_NOTE).write_text("\n".join([str(time.time()), *missing]) + "\n", "utf-8")
+    if not missing:
+        os.utime(MISSING_NOTE, (0, 0))
+
+
+def tabulated_files():
+    """The files of those runs of the study that are in the table of runs, if there is one."""
+    if not os.path.exists(RUNS_TABLE):
+        return []
     with open(RUNS_TABLE, newline="", encoding="utf-8") as table:
-        files = [
-            f"{RUN.format(**row)}/{name}" for row in csv.DictReader(table) for name in RUN_OUTPUTS
-        ]
-    missing = [file for file in files if file in RUN_FILES and not os.path.exists(file)]
-    if missing:
-        Path(MISSING_NOTE).write_text("\n".join([str(time.time()), *missing]) + "\n", "utf-8")
-
-
-def missing_note(wildcards):
-    """The note on missing files, where there is one."""
-    return MISSING_NOTE if os.path.exists(MISSING_NOTE) else []
+        rows = list(csv.DictReader(table))
+    folders = [RUN.format(**row) for row in rows if row.keys() >= set(grid.KEYS)]
+    return [
+        f"{folder}/{file}" for folder in folders if folder in RUN_FOLDERS for file in RUN_OUTPUTS
+    ]
 
 
 def flags(settings):
-    """Settings as command-line flags; what is not set is left out."""
+    """Settings as command-line flags, in an order that does not depend on the config's."""
     words = []
-    for key, value in settings.items():
+    for key, value in sorted(settings.items()):
         values = value if isinstance(value, list) else [value]
         if isinstance(value, dict):
-            values = [f"{name}={item}" for name, item in value.items()]
-        words += [f"--{key.replace('_', '-')}", *map(str, values)]
+            values = [f"{name}={item}" for name, item in sorted(value.items())]
+        if values:
+            words += [f"--{key.replace('_', '-')}", *map(str, values)]
     return shlex.join(words)
 
 
@@ -183,12 +188,18 @@ def run_threads(wildcards):
 
 def describe(settings):
     """Settings as the summary shows them."""
-    return ", ".join(f"{key} {value}" for key, value in settings.items())
+    return ", ".join(f"{key} {value}" for key, value in sorted(settings.items()))
+
+
+def describe_model(settings):
+    """An encoder as the summary shows it, with its source first."""
+    others = {key: value for key, value in settings.items() if key != "source"}
+    return f"{settings['source']}, {describe(others)}"
 
 
 def settings_flags(wildcards):
     """What the summary says of the models, the training and the variants of the grid."""
-    models = {run.model: describe(config["models"][run.model]) for run in RUNS}
+    models = {run.model: describe_model(config["models"][run.model]) for run in RUNS}
     variants = {run.variant: describe(config["variants"][run.variant]) for run in RUNS}
     return flags({"models": models, "training": describe(config["training"]), "variants": variants})
 
@@ -207,7 +218,8 @@ RUN_FILES = expand("{folder}/{file}", folder=RUN_FOLDERS, file=RUN_OUTPUTS)
 
 for argument in sys.argv[1:]:
     check_target(argument)
-note_missing_runs()
+if workflow.is_main_process:
+    note_missing_runs()
 
 # Tracking changes no result, so it goes by the environment, where it makes no rule run again.
 tracking = {
@@ -222,7 +234,7 @@ os.environ.update({**tracking, **os.environ})
 wildcard_constraints:
     dataset=re.escape(DATASET),
     model="|".join(map(re.escape, config["models"])),
-    pooling="|".join(POOLINGS),
+    pooling="|".join(grid.POOLINGS),
     batch=BATCH,
     variant="|".join(map(re.escape, config["variants"])),
     seed=SEED,

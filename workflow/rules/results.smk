@@ -4,7 +4,7 @@
 rule collect:
     input:
         runs=RUN_FILES,
-        missing=missing_note,
+        missing=MISSING_NOTE,
         script=script("collect.py"),
         library=library("collect.py"),
     output:
