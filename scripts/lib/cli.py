@@ -97,7 +97,8 @@ def replacing(path: Path) -> Iterator[Path]:
     _remove(temporary)  # what a killed process may have left
     try:
         yield temporary
-        _remove(path)
+        if path.is_dir():
+            _remove(path)
         os.replace(temporary, path)
     finally:
         _remove(temporary)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -85,37 +86,37 @@ def train(
         precision: `fp32` or `bf16`.
         report: called with the number of updates and what was measured, per update and epoch.
     """
-    rate = scaled_learning_rate(settings, batch)
-    total = settings["epochs"] * math.ceil(len(train_tokens) / batch)
-    optimizer = build_optimizer(model, settings, rate)
+    epochs = settings["epochs"]
+    total = epochs * math.ceil(len(train_tokens) / batch)
+    optimizer = build_optimizer(model, settings, scaled_learning_rate(settings, batch))
     scheduler = build_scheduler(optimizer, settings, total)
     history: list[Epoch] = []
     best_weights: dict[str, Tensor] = {}
 
-    for number in range(1, settings["epochs"] + 1):
-        started = time.perf_counter()
-        order = epoch_order(len(train_tokens), seed, number)
-        losses, rates, correct = [], [], torch.zeros((), device=train_tokens.labels.device)
+    for number in range(1, epochs + 1):
         model.train()
-        updates = order.split(batch)
-        for rows in progress(updates, len(updates), f"epoch {number}", "update"):
-            loss, hits = accumulate(model, train_tokens, rows, settings["micro_batch"], precision)
+        losses, hits, rates = [], [], []
+        updates = epoch_order(len(train_tokens), seed, number).split(batch)
+        started = time.perf_counter()
+        for rows in progress(updates, len(updates), f"epoch {number} of {epochs}", "update"):
+            loss, correct = accumulate(
+                model, train_tokens, rows, settings["micro_batch"], precision
+            )
             rates.append(scheduler.get_last_lr()[0])
             optimizer.step()
             scheduler.step()
             optimizer.zero_grad()
             losses.append(loss)
-            correct += hits
-
-        update_losses = torch.stack(losses).tolist()  # the epoch's one synchronisation
+            hits.append(correct)
+        losses = torch.stack(losses).tolist()  # with the next line the epoch's only synchronisation
+        correct = torch.stack(hits).sum().item()
         seconds = time.perf_counter() - started
+
         valid = predict(model, valid_tokens, settings["eval_batch"], precision)
-        sizes = [len(rows) for rows in updates]
         epoch = Epoch(
             epoch=number,
-            train_loss=math.fsum(x * n for x, n in zip(update_losses, sizes, strict=True))
-            / len(train_tokens),
-            train_accuracy=correct.item() / len(train_tokens),
+            train_loss=float(np.average(losses, weights=[len(rows) for rows in updates])),
+            train_accuracy=correct / len(train_tokens),
             valid_loss=valid.mean_loss(),
             valid_accuracy=valid.accuracy(),
             learning_rate=rates[-1],
@@ -123,27 +124,31 @@ def train(
             seconds=seconds,
         )
         history.append(epoch)
-        first = epoch.updates - len(updates) + 1
-        for update, (loss, rate) in enumerate(zip(update_losses, rates, strict=True), first):
-            report(update, {"loss": loss, "learning_rate": rate})
-        report(epoch.updates, asdict(epoch))
-        log.info(
-            "epoch %d of %d: train loss %.4f, accuracy %.4f; valid loss %.4f, accuracy %.4f; "
-            "%d updates, %.0f examples/s",
-            number,
-            settings["epochs"],
-            epoch.train_loss,
-            epoch.train_accuracy,
-            epoch.valid_loss,
-            epoch.valid_accuracy,
-            epoch.updates,
-            len(train_tokens) / seconds,
-        )
+        report_epoch(epoch, losses, rates, report)
         if epoch is max(history, key=Epoch.rank):
             best_weights = {key: value.cpu().clone() for key, value in model.state_dict().items()}
 
     model.load_state_dict(best_weights)
     return Result(history, max(history, key=Epoch.rank))
+
+
+def report_epoch(epoch: Epoch, losses: list[float], rates: list[float], report: Report) -> None:
+    """Report each update of an epoch and its summary, and write the latter to the log."""
+    first = epoch.updates - len(losses) + 1
+    for update, (loss, rate) in enumerate(zip(losses, rates, strict=True), first):
+        report(update, {"loss": loss, "learning_rate": rate})
+    report(epoch.updates, asdict(epoch))
+    log.info(
+        "epoch %d: train loss %.4f, accuracy %.4f; valid loss %.4f, accuracy %.4f; "
+        "%d updates so far; %.0f updates/minute",
+        epoch.epoch,
+        epoch.train_loss,
+        epoch.train_accuracy,
+        epoch.valid_loss,
+        epoch.valid_accuracy,
+        epoch.updates,
+        60 * len(losses) / epoch.seconds,
+    )
 
 
 def accumulate(

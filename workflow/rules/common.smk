@@ -83,9 +83,9 @@ def tabulated_files():
     """The files of those runs of the study that are in the table of runs, if there is one."""
     if not os.path.exists(RUNS_TABLE):
         return []
-    with open(RUNS_TABLE, newline="", encoding="utf-8") as table:
+    with open(RUNS_TABLE, newline="", encoding="utf-8", errors="replace") as table:
         rows = list(csv.DictReader(table))
-    folders = [RUN.format(**row) for row in rows if row.keys() >= set(grid.KEYS)]
+    folders = [RUN.format_map(row) for row in rows if row.keys() >= set(grid.KEYS)]
     return [
         f"{folder}/{file}" for folder in folders if folder in RUN_FOLDERS for file in RUN_OUTPUTS
     ]
