@@ -138,6 +138,8 @@ def from_hub(options: argparse.Namespace, columns: list[str]) -> Source:
     import datasets
     from huggingface_hub import hf_hub_download
 
+    from lib import reviews
+
     if Path(options.id).exists():
         raise UserError(f"'{options.id}' is a folder here, which would be read instead of the hub")
     expected = dict(options.sha256)
@@ -154,12 +156,7 @@ def from_hub(options: argparse.Namespace, columns: list[str]) -> Source:
             )
         except ValueError as error:
             raise UserError(f"dataset {options.id}: {one_line(error)}") from error
-        missing = [column for column in columns if column not in dataset.column_names]
-        if missing:
-            raise UserError(
-                f"split '{split}' of {options.id} has no column '{missing[0]}'; "
-                f"it has: {', '.join(dataset.column_names)}"
-            )
+        reviews.require_columns(columns, dataset.column_names, f"split '{split}' of {options.id}")
         tables[split] = dataset.select_columns(columns).with_format("arrow")[:]
     return Source(f"hub {options.id}", options.revision, digests, tables)
 

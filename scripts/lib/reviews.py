@@ -7,6 +7,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,54 +57,60 @@ def read_file(path: Path, columns: Sequence[str]) -> pa.Table:
     kind = suffixes[-1].lower() if suffixes else ""
     if kind not in _READERS:
         raise UserError(f"'{path}' is of an unknown kind; known are {', '.join(_READERS)}")
-    read_names, read = _READERS[kind]
     try:
-        names = read_names(path)
-        missing = [column for column in columns if column not in names]
-        if missing:
-            raise UserError(f"'{path}' has no column '{missing[0]}'; it has: {', '.join(names)}")
-        return read(path, list(columns))
+        names, read = _READERS[kind](path)
+        require_columns(columns, names, f"'{path}'")
+        return read(list(columns))
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"'{path}' can't be read: {one_line(error)}") from error
 
 
-def _csv_readers(delimiter: str) -> tuple[Callable, Callable]:
-    parse = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+def require_columns(columns: Sequence[str], names: Sequence[str], source: str) -> None:
+    """Check that a source has columns.
 
-    block = pyarrow.csv.ReadOptions(block_size=BLOCK)
+    Raises:
+        UserError: one is missing.
+    """
+    missing = [column for column in columns if column not in names]
+    if missing:
+        raise UserError(f"{source} has no column '{missing[0]}'; it has: {', '.join(names)}")
 
-    def names(path: Path) -> list[str]:
-        with pyarrow.csv.open_csv(path, read_options=block, parse_options=parse) as reader:
-            return reader.schema.names
 
-    def read(path: Path, columns: list[str]) -> pa.Table:
-        convert = pyarrow.csv.ConvertOptions(
+Opened = tuple[list[str], Callable[[list[str]], pa.Table]]  # column names, and how to read some
+
+
+def _open_csv(path: Path, delimiter: str = ",") -> Opened:
+    settings = {
+        "read_options": pyarrow.csv.ReadOptions(block_size=BLOCK),
+        "parse_options": pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+    }
+
+    def read(columns: list[str]) -> pa.Table:
+        as_text = pyarrow.csv.ConvertOptions(
             include_columns=columns, column_types=dict.fromkeys(columns, pa.string())
         )
-        return pyarrow.csv.read_csv(
-            path, read_options=block, parse_options=parse, convert_options=convert
-        )
+        return pyarrow.csv.read_csv(path, convert_options=as_text, **settings)
 
-    return names, read
-
-
-def _read_json(path: Path) -> pa.Table:
-    return pyarrow.json.read_json(path, pyarrow.json.ReadOptions(block_size=BLOCK))
+    with pyarrow.csv.open_csv(path, **settings) as reader:
+        return reader.schema.names, read
 
 
-_JSON_READERS = (
-    lambda path: _read_json(path).column_names,
-    lambda path, columns: _read_json(path).select(columns),
-)
+def _open_json(path: Path) -> Opened:
+    table = pyarrow.json.read_json(path, pyarrow.json.ReadOptions(block_size=BLOCK))
+    return table.column_names, table.select
+
+
+def _open_parquet(path: Path) -> Opened:
+    names = pq.read_schema(path).names
+    return names, lambda columns: pq.read_table(path, columns=columns, partitioning=None)
+
+
 _READERS = {
-    ".csv": _csv_readers(","),
-    ".tsv": _csv_readers("\t"),
-    ".jsonl": _JSON_READERS,
-    ".ndjson": _JSON_READERS,
-    ".parquet": (
-        lambda path: pq.read_schema(path).names,
-        lambda path, columns: pq.read_table(path, columns=columns, partitioning=None),
-    ),
+    ".csv": _open_csv,
+    ".tsv": partial(_open_csv, delimiter="\t"),
+    ".jsonl": _open_json,
+    ".ndjson": _open_json,
+    ".parquet": _open_parquet,
 }
 
 
