@@ -2,10 +2,12 @@
 
 import argparse
 from collections.abc import Mapping
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lib.cli import Parser, UserError, log, mapping, one_line, positive, run, sha256, write_json
+from lib.cli import Parser, UserError, log, mapping, positive, run, write_json
+from lib.digests import add_digest_flag, sha256, verify
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,14 +35,7 @@ def arguments() -> Parser:
         source.add_argument("--label-column", default="label", help="column of the labels")
         source.add_argument("--labels", nargs="+", help="names of the classes 0, 1, ...")
         source.add_argument("--limit", type=positive, help="reviews to keep, stratified by label")
-        source.add_argument(
-            "--sha256",
-            nargs="+",
-            type=expected_digest,
-            default=[],
-            metavar="FILE=DIGEST",
-            help="expected SHA-256 of files",
-        )
+        add_digest_flag(source)
         source.add_argument("--out", required=True, type=Path, help="folder to write to")
     for source in (package, files):
         source.add_argument(
@@ -52,12 +47,6 @@ def arguments() -> Parser:
             help="rows to keep",
         )
     return main_parser
-
-
-def expected_digest(text: str) -> tuple[str, str]:
-    """Parse a `FILE=DIGEST` flag; the file's path may hold `=` itself."""
-    file, _, digest = text.rpartition("=")
-    return file, digest
 
 
 def main(options: argparse.Namespace) -> None:
@@ -134,31 +123,55 @@ def from_files(options: argparse.Namespace, columns: list[str]) -> Source:
 
 
 def from_hub(options: argparse.Namespace, columns: list[str]) -> Source:
-    """Load splits of a hub dataset; the texts stay memory-mapped."""
+    """Read splits of a hub dataset; only the files of these splits are downloaded."""
     import datasets
-    from huggingface_hub import hf_hub_download
 
-    from lib import reviews
+    from lib import hub, reviews
 
-    if Path(options.id).exists():
-        raise UserError(f"'{options.id}' is a folder here, which would be read instead of the hub")
-    expected = dict(options.sha256)
-    digests = {}
-    for file in expected:
-        path = hf_hub_download(options.id, file, repo_type="dataset", revision=options.revision)
-        digests[file] = sha256(Path(path))
-    verify(digests, expected)
+    kind, files = split_files(options)
+    wanted = [file for split in options.splits for file in files[split]]
+    folder = hub.snapshot("dataset", options.id, options.revision, list(map(escape, wanted)))
+    digests = {file: sha256(folder / file) for file in wanted}
+    verify(digests, dict(options.sha256))
     tables = {}
     for split in options.splits:
-        try:
-            dataset = datasets.load_dataset(
-                options.id, options.subset, split=split, revision=options.revision
-            )
-        except ValueError as error:
-            raise UserError(f"dataset {options.id}: {one_line(error)}") from error
+        paths = [str(folder / file) for file in files[split]]
+        dataset = datasets.load_dataset(kind, data_files={split: paths}, split=split)
         reviews.require_columns(columns, dataset.column_names, f"split '{split}' of {options.id}")
         tables[split] = dataset.select_columns(columns).with_format("arrow")[:]
     return Source(f"hub {options.id}", options.revision, digests, tables)
+
+
+def split_files(options: argparse.Namespace) -> tuple[str, dict[str, list[str]]]:
+    """The format of a hub dataset, and the files of each of its splits.
+
+    Raises:
+        UserError: the dataset is not there, is of no format, or lacks a split.
+    """
+    import datasets
+
+    from lib import hub
+
+    if Path(options.id).exists():
+        raise UserError(f"'{options.id}' is a folder here, which would be read instead of the hub")
+    hub.snapshot("dataset", options.id, options.revision, ["README.md"])
+    try:
+        builder = datasets.load_dataset_builder(
+            options.id, options.subset, revision=options.revision
+        )
+    except (ValueError, datasets.exceptions.DatasetsError, *hub.HubError) as error:
+        reason = hub.explain(error, options.revision)
+        raise UserError(f"dataset '{options.id}': {reason}") from error
+    files = {
+        split: [url.partition(f"@{builder.hash}/")[2] for url in urls]
+        for split, urls in builder.config.data_files.items()
+    }
+    for split in options.splits:
+        if split not in files:
+            raise UserError(
+                f"dataset '{options.id}' has no split '{split}'; it has: {', '.join(files)}"
+            )
+    return builder.name, files
 
 
 READERS = {"package": from_package, "files": from_files, "hub": from_hub}
@@ -178,21 +191,5 @@ def read_verified(
     return digests, {name: reviews.read_file(path, columns) for name, path in paths.items()}
 
 
-def verify(actual: Mapping[str, str], expected: Mapping[str, str]) -> None:
-    """Compare digests, by file.
-
-    Raises:
-        UserError: a digest differs, or is expected of a file that is not there.
-    """
-    for name, digest in expected.items():
-        if name not in actual:
-            raise UserError(f"sha256 names '{name}', which is not among: {', '.join(actual)}")
-        if actual[name] != digest:
-            raise UserError(
-                f"'{name}' has SHA-256 {actual[name]}, not {digest}; "
-                "it is damaged or another version"
-            )
-
-
 if __name__ == "__main__":
-    run(main, arguments())
+    run(main, arguments(), hub=True)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lib.cli import Parser, log, replacing, run
+from lib.digests import add_digest_flag, sha256, verify
 
 
 def arguments() -> Parser:
@@ -14,6 +15,7 @@ def arguments() -> Parser:
     hub = sources.add_parser("hub", help="a model of the Hugging Face hub")
     hub.add_argument("--id", required=True, help="repository, as in google-bert/bert-base-uncased")
     hub.add_argument("--revision", required=True, help="commit of the repository")
+    add_digest_flag(hub)
     folder = sources.add_parser("folder", help="a folder written by save_pretrained")
     folder.add_argument("--path", required=True, type=Path, help="the folder")
     scratch = sources.add_parser("scratch", help="random weights, and a tokenizer of one's own")
@@ -47,24 +49,22 @@ def main(options: argparse.Namespace) -> None:
 
 
 def from_hub(options: argparse.Namespace, folder: Path) -> None:
-    """Copy the snapshot of a hub repository at one revision."""
-    from huggingface_hub import snapshot_download
+    """Copy the files that an encoder needs from a hub repository at one revision."""
+    from lib import encoders, hub
 
-    from lib import encoders
-
-    snapshot = snapshot_download(
-        options.id,
-        revision=options.revision,
-        allow_patterns=["config.json", *encoders.TOKENIZER_FILES, *encoders.WEIGHT_FILES],
-    )
-    encoders.copy_encoder(Path(snapshot), folder)
+    patterns = ["config.json", *encoders.TOKENIZER_FILES, *encoders.WEIGHT_FILES]
+    snapshot = hub.snapshot("model", options.id, options.revision, patterns)
+    expected = dict(options.sha256)
+    found = [file for file in expected if (snapshot / file).is_file()]
+    verify({file: sha256(snapshot / file) for file in found}, expected)
+    encoders.copy_encoder(snapshot, folder, f"model '{options.id}' at {options.revision}")
 
 
 def from_folder(options: argparse.Namespace, folder: Path) -> None:
     """Copy a local encoder."""
     from lib import encoders
 
-    encoders.copy_encoder(options.path, folder)
+    encoders.copy_encoder(options.path, folder, f"'{options.path}'")
 
 
 def from_scratch(options: argparse.Namespace, folder: Path) -> None:
@@ -97,4 +97,4 @@ SOURCES = {"hub": from_hub, "folder": from_folder, "scratch": from_scratch}
 
 
 if __name__ == "__main__":
-    run(main, arguments())
+    run(main, arguments(), hub=True)

@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
+from lib import gpus
 from lib.cli import Parser, log, read_json, run, write_json
-from lib.config import add_training_flags
+from lib.config import add_training_flags, training_settings
 from lib.runs import KEYS
 
 
@@ -13,26 +14,30 @@ def arguments() -> Parser:
     flags = Parser(description=__doc__)
     flags.add_argument("--tokens", required=True, type=Path, help="the tokenized test split")
     flags.add_argument("--run", required=True, type=Path, help="folder that train.py wrote")
-    add_training_flags(flags, ["eval_batch", "device", "precision", "threads"])
+    add_training_flags(flags, ["eval_batch", "device", "precision", "deterministic", "threads"])
     return flags
 
 
 def main(options: argparse.Namespace) -> None:
     """Predict every test review once, and measure."""
+    settings = training_settings(options)
+    gpus.claim(settings["device"])
+
     import pyarrow as pa
 
+    from lib.backends import connect
     from lib.batches import load_tokens
-    from lib.device import prepare, resolve_precision
+    from lib.device import explain_lack_of_memory
     from lib.metrics import predict
     from lib.model import load_checkpoint
     from lib.reviews import write_table
 
     trained = read_json(options.run / "train.json")
-    device = prepare(options.device, options.threads, trained["seed"])
-    precision = resolve_precision(options.precision, device)
-    tokens = load_tokens(options.tokens, device, pad_to_max=trained["pooling"] == "mean")
-    model = load_checkpoint(options.run / "checkpoint").to(device)
-    predictions = predict(model, tokens, options.eval_batch, precision)
+    backend = connect(settings, trained["seed"])
+    with explain_lack_of_memory("lower eval_batch"):
+        tokens = load_tokens(options.tokens, backend.device, trained["pooling"])
+        model = load_checkpoint(options.run / "checkpoint").to(backend.device)
+        predictions = predict(model, tokens, settings["eval_batch"], backend)
 
     table = pa.table({"id": tokens.ids, **predictions._asdict()}).sort_by("id")
     measured = {key: trained[key] for key in KEYS} | {

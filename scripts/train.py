@@ -1,20 +1,31 @@
 """Train one classifier, and keep the best epoch by validation accuracy.
 
 Writes into the run's folder: checkpoint/ (encoder, tokenizer and head), history.csv (a line per
-epoch) and train.json (what was measured). Weights & Biases records the run as WANDB_MODE says:
-offline, online or disabled.
+epoch) and train.json (what was measured); with --keep-checkpoints all, checkpoints/ as well.
+Weights & Biases records the run as WANDB_MODE says: offline, online or disabled.
 """
 
 import argparse
+import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from lib.cli import Parser, log, positive, replacing, run, seed, write_json
+from lib import gpus
+from lib.cli import Parser, UserError, log, positive, replacing, run, seed, silence, write_json
 from lib.config import add_training_flags, training_settings
+from lib.launch import is_worker, launch
 from lib.runs import KEYS, POOLINGS
 
-LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
+if TYPE_CHECKING:
+    from lib.backends import Torch
+    from lib.batches import Tokens
+    from lib.model import Classifier
+    from lib.training import Epoch, Result
+
+LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "numpy")
 
 
 def arguments() -> Parser:
@@ -41,67 +52,166 @@ def arguments() -> Parser:
     keys.add_argument(
         "--seed", required=True, type=seed, help="seed of weights, order of reviews and dropout"
     )
+    flags.add_argument("--labels", nargs="+", default=[], help="names of the classes 0, 1, ...")
     add_training_flags(flags.add_argument_group("training"))
     return flags
 
 
 def main(options: argparse.Namespace) -> None:
-    """Train, then write checkpoint, history.csv and train.json."""
+    """Train, in this process or in several that torchrun starts."""
     settings = training_settings(options)
-    keys = {key: getattr(options, key) for key in KEYS}
+    if not is_worker():
+        gpus.claim(settings["device"], settings["processes"])
+    if not is_worker() and settings["processes"] > 1:
+        launch(settings["processes"])
+    else:
+        train_here(options, settings)
 
-    import pandas as pd
 
+def train_here(options: argparse.Namespace, settings: dict[str, Any]) -> None:
+    """Train in this process; the first of several tracks the run and writes the results."""
+    from lib.backends import connect
     from lib.batches import load_tokens
-    from lib.device import hardware, peak_memory, prepare, resolve_precision
-    from lib.model import Classifier, load_encoder, save_checkpoint
+    from lib.device import explain_lack_of_memory
     from lib.tracking import Tracker
-    from lib.training import scaled_learning_rate, train
+    from lib.training import train
 
-    device = prepare(settings["device"], settings["threads"], options.seed)
-    precision = resolve_precision(settings["precision"], device)
-    pad_to_max = options.pooling == "mean"
-    train_tokens = load_tokens(options.tokens / "train.parquet", device, pad_to_max)
-    valid_tokens = load_tokens(options.tokens / "valid.parquet", device, pad_to_max)
-    classes = int(train_tokens.labels.max()) + 1
-    encoder = load_encoder(options.encoder, options.pooling)
-    model = Classifier(encoder, options.pooling, classes, settings["dropout"]).to(device)
-    log.info("%s in %s, %d threads", device, precision, settings["threads"])
-
-    name = " ".join(f"{key}={value}" for key, value in keys.items())
-    with Tracker(name, keys | settings) as tracker:
-        history, best = train(
-            model,
-            train_tokens,
-            valid_tokens,
-            options.batch,
-            options.seed,
-            settings,
-            precision,
-            tracker.log,
+    backend = connect(settings, options.seed)
+    if backend.rank:
+        silence()
+    log.info("%s in %s, %d threads", backend.device, backend.precision, settings["threads"])
+    with explain_lack_of_memory("lower eval_batch or max_length"):
+        train_tokens, valid_tokens = (
+            load_tokens(options.tokens / f"{split}.parquet", backend.device, options.pooling)
+            for split in ("train", "valid")
         )
+        model = build_model(options, settings, train_tokens)
+        backend.reseed(options.seed)
+        keys = {key: getattr(options, key) for key in KEYS}
+        with Tracker(keys, settings, enabled=not backend.rank) as tracker:
+            result = train(
+                model,
+                train_tokens,
+                valid_tokens,
+                options.batch,
+                options.seed,
+                settings,
+                backend,
+                tracker.log,
+                keeper(options, settings, model, train_tokens, backend),
+            )
+    if not backend.rank:
+        measured = keys | measure(options, settings, model, train_tokens, backend, result)
+        write_results(options, model, train_tokens, result.history, measured)
+    backend.close()
 
-    seconds = sum(epoch.seconds for epoch in history)
-    measured = keys | {
+
+def build_model(
+    options: argparse.Namespace, settings: dict[str, Any], tokens: "Tokens"
+) -> "Classifier":
+    """The classifier before training, on the device of the tokens.
+
+    Raises:
+        UserError: the names of classes do not fit the labels.
+    """
+    from lib.device import should_compile
+    from lib.model import Classifier, load_encoder
+
+    device = tokens.labels.device
+    classes = int(tokens.labels.max()) + 1
+    if len(options.labels) not in (0, classes):
+        raise UserError(f"--labels names {len(options.labels)} classes, but there are {classes}")
+    encoder = load_encoder(options.encoder, options.pooling)
+    model = Classifier(encoder, options.pooling, classes, settings["dropout"], options.labels)
+    model = model.to(device)
+    if should_compile(settings["compile"], device):
+        model.compile(dynamic=True)
+    return model
+
+
+def keeper(
+    options: argparse.Namespace,
+    settings: dict[str, Any],
+    model: "Classifier",
+    tokens: "Tokens",
+    backend: "Torch",
+) -> "Callable[[Epoch], None]":
+    """What keeps the checkpoint of an epoch, if all are to be kept, after removing older ones."""
+    from lib.model import save_checkpoint
+
+    def keep(epoch: "Epoch") -> None:
+        name = f"epoch={epoch.epoch}-acc={epoch.valid_accuracy:.4f}"
+        with replacing(options.run / "checkpoints" / name) as folder:
+            save_checkpoint(model, options.encoder, folder, tokens.max_length)
+
+    if backend.rank:
+        return lambda epoch: None
+    shutil.rmtree(options.run / "checkpoints", ignore_errors=True)
+    return keep if settings["keep_checkpoints"] == "all" else lambda epoch: None
+
+
+def measure(
+    options: argparse.Namespace,
+    settings: dict[str, Any],
+    model: "Classifier",
+    tokens: "Tokens",
+    backend: "Torch",
+    result: "Result",
+) -> dict[str, Any]:
+    """What train.json tells besides the keys of the run."""
+    from lib.device import hardware, peak_memory
+    from lib.flops import peak_flops, training_flops
+    from lib.training import scaled_learning_rate
+
+    best, epochs = result.best, len(result.history)
+    seconds = sum(epoch.seconds for epoch in result.history)
+    flops = epochs * training_flops(model, tokens.host_lengths) / seconds
+    peak = backend.processes * peak_flops(backend.device, backend.precision)
+    measured = {
         "best_epoch": best.epoch,
         "train_accuracy": best.train_accuracy,
         "valid_accuracy": best.valid_accuracy,
         "valid_loss": best.valid_loss,
-        "updates": history[-1].updates,
+        "updates": result.history[-1].updates,
         "train_seconds": seconds,
-        "examples_per_second": len(train_tokens) * len(history) / seconds,
-        "peak_memory_bytes": peak_memory(device),
+        "examples_per_second": epochs * len(tokens) / seconds,
+        "flops_per_second": flops,
+        "flop_utilisation": flops / peak,
+        "peak_memory_bytes": peak_memory(backend.device),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "device": device.type,
-        "hardware": hardware(device),
-        "precision": precision,
+        "device": backend.device.type,
+        "hardware": hardware(backend.device),
+        "precision": backend.precision,
+        "backend": settings["backend"],
+        "processes": backend.processes,
         "threads": settings["threads"],
-        "micro_batch": min(settings["micro_batch"], options.batch),
+        "micro_batch": result.micro_batch,
         "learning_rate": scaled_learning_rate(settings, options.batch),
         "versions": {library: version(library) for library in LIBRARIES},
     }
+    log.info(
+        "%.1f examples/s; %.3g FLOP/s, which is %.1f%% of those of a large matrix product",
+        measured["examples_per_second"],
+        flops,
+        100 * measured["flop_utilisation"],
+    )
+    return measured
+
+
+def write_results(
+    options: argparse.Namespace,
+    model: "Classifier",
+    tokens: "Tokens",
+    history: "list[Epoch]",
+    measured: dict[str, Any],
+) -> None:
+    """Write checkpoint/, history.csv and train.json."""
+    import pandas as pd
+
+    from lib.model import save_checkpoint
+
     with replacing(options.run / "checkpoint") as folder:
-        save_checkpoint(model, options.encoder, folder, train_tokens.max_length)
+        save_checkpoint(model, options.encoder, folder, tokens.max_length)
     with replacing(options.run / "history.csv") as path:
         pd.DataFrame(map(asdict, history)).to_csv(path, index=False)
     write_json(options.run / "train.json", measured)

@@ -11,7 +11,8 @@ from conftest import CSV, call
 
 import download
 import split
-from lib.cli import UserError, sha256
+from lib.cli import UserError
+from lib.digests import sha256
 from lib.reviews import assemble, clean, digests, fold, sizes_from_ratios, stratified
 
 FRAME = pd.DataFrame(

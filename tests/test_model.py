@@ -3,9 +3,11 @@
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel
+from test_training import fit, load
+from transformers import AutoModel, BertConfig, ModernBertConfig
 
 from lib.cli import UserError
+from lib.encoders import load_tokenizer
 from lib.model import POOLINGS, Classifier, load_checkpoint, load_encoder, save_checkpoint
 
 STATES = torch.tensor(
@@ -107,3 +109,52 @@ def test_random_weights_depend_on_the_seed_alone(encoders):
         heads.append(Classifier(load_encoder(encoders["bert"], "cls"), "cls", 2, 0.0).state_dict())
     assert all(torch.equal(heads[0][key], heads[1][key]) for key in heads[0])
     assert not torch.equal(heads[0]["head.weight"], heads[2]["head.weight"])
+
+
+REAL_DEPTHS = {
+    "bert": BertConfig(
+        hidden_size=48, num_hidden_layers=12, num_attention_heads=12, intermediate_size=96
+    ),
+    "modernbert": ModernBertConfig(
+        hidden_size=48,
+        num_hidden_layers=22,
+        num_attention_heads=12,
+        intermediate_size=72,
+        pad_token_id=0,
+        local_attention=16,  # a window of 8 tokens to each side, in inputs of up to 48
+    ),
+}
+
+
+@pytest.mark.parametrize("architecture", REAL_DEPTHS)
+def test_real_depths_and_heads_load_and_train(encoders, tokens, tmp_path, architecture):
+    config = REAL_DEPTHS[architecture]
+    config.vocab_size = len(load_tokenizer(encoders[architecture]))
+    torch.manual_seed(1)
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    encoder = load_encoder(tmp_path, "masked-mean")
+    model = Classifier(encoder, "masked-mean", 2, 0.0)
+    data, valid = load(tokens, architecture), load(tokens, architecture, "valid")
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    _, losses = fit(model, data, valid, batch=50, micro_batch=25, epochs=4)
+    assert losses[-1] < losses[0]
+    unmoved = [key for key, value in model.named_parameters() if torch.equal(value, before[key])]
+    assert not [key for key in unmoved if "token_type" not in key]
+
+
+@pytest.mark.parametrize(("layers", "reaches"), [("sliding", False), ("full", True)])
+def test_modernbert_attends_within_windows_and_over_all(layers, reaches):
+    config = REAL_DEPTHS["modernbert"]
+    assert config.layer_types.count("full_attention") == 8  # every third of 22
+    kinds = [f"{layers}_attention", "sliding_attention"]
+    small = type(config)(
+        **config.to_dict() | {"num_hidden_layers": 2, "layer_types": kinds, "vocab_size": 600}
+    )
+    torch.manual_seed(1)
+    model = Classifier(AutoModel.from_config(small), "cls", 2, 0.0).eval()
+    ids = torch.randint(5, 600, (1, 40))
+    changed = ids.clone()
+    changed[0, -1] += 1  # further from the first token than two windows reach
+    mask = torch.ones(1, 40, dtype=torch.bool)
+    first, second = (model({"input_ids": x, "attention_mask": mask}) for x in (ids, changed))
+    assert torch.equal(first, second) != reaches

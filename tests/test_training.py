@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from lib.backends import Torch
 from lib.batches import Tokens, epoch_order, load_tokens
 from lib.metrics import predict
 from lib.model import Classifier, load_encoder
 from lib.training import Epoch, accumulate, scaled_learning_rate, train
 
 CPU = torch.device("cpu")
+BACKEND = Torch(CPU, "fp32")
 BATCH = 64  # of 100 examples: one full update, and one of 36
 MICRO_BATCHES = (64, 16, 24)  # 1 x 64, 4 x 16, and 24 + 24 + 16
 SETTINGS = {
@@ -26,6 +28,10 @@ SETTINGS = {
     "dropout": 0.0,
     "micro_batch": 64,
     "eval_batch": 64,
+    "device": "cpu",
+    "precision": "fp32",
+    "threads": 1,
+    "deterministic": True,
 }
 
 
@@ -37,7 +43,7 @@ def build(encoders, architecture: str, dtype: torch.dtype = torch.float32) -> Cl
 
 
 def load(tokens, architecture: str, split: str = "train") -> Tokens:
-    return load_tokens(tokens[architecture] / f"{split}.parquet", CPU, pad_to_max=False)
+    return load_tokens(tokens[architecture] / f"{split}.parquet", CPU, "masked-mean")
 
 
 def gradient(model: Classifier) -> torch.Tensor:
@@ -53,7 +59,7 @@ def fit(model, train_tokens, valid_tokens, **changes):
         changes.pop("batch", BATCH),
         changes.pop("seed", 5),
         SETTINGS | changes,
-        "fp32",
+        changes.pop("backend", BACKEND),
         lambda update, values: reports.append((update, values)),
     )
     return result, [values["loss"] for _, values in reports if "loss" in values]
@@ -71,7 +77,7 @@ def test_gradient_is_the_mean_over_the_effective_batch(encoders, tokens, archite
         loss.backward()
         expected = gradient(model)
         model.zero_grad()
-        mean_loss, _ = accumulate(model, data, rows, micro_batch, "fp32")
+        mean_loss, _ = accumulate(model, data, rows, micro_batch, BACKEND)
         difference = (gradient(model) - expected).norm() / expected.norm()
         assert difference < 1e-5
         assert mean_loss.item() == pytest.approx(loss.item(), rel=1e-5)
@@ -144,7 +150,7 @@ def test_the_best_epoch_is_kept(encoders, tokens):
     model = build(encoders, "bert")
     result, _ = fit(model, data, valid, batch=20, epochs=6, learning_rate=1e-2)
     assert result.best == max(result.history, key=Epoch.rank)
-    kept = predict(model, valid, 64, "fp32")
+    kept = predict(model, valid, 64, BACKEND)
     assert kept.accuracy() == result.best.valid_accuracy
     assert kept.mean_loss() == pytest.approx(result.best.valid_loss)
 
@@ -160,7 +166,7 @@ def test_ties_go_to_the_lower_loss_and_then_to_the_earlier_epoch():
 @pytest.mark.parametrize("eval_batch", [1, 7, 64])
 def test_accuracy_and_loss_are_means_over_examples(encoders, tokens, eval_batch):
     model, data = build(encoders, "bert"), load(tokens, "bert", "test")
-    predictions = predict(model, data, eval_batch, "fp32")
+    predictions = predict(model, data, eval_batch, BACKEND)
     with torch.no_grad():
         logits = model.eval()(data.batch(torch.arange(len(data))))
     expected = (logits.argmax(dim=-1) == data.labels).float().mean()
@@ -195,7 +201,7 @@ def test_linear_schedule_warms_up_and_ends_at_zero(encoders, tokens):
         10,
         1,
         SETTINGS | {"scheduler": "linear", "warmup": 0.4},
-        "fp32",
+        BACKEND,
         lambda update, values: rates.append(values["learning_rate"]),
     )
     assert rates[:5] == pytest.approx([0, 2.5e-4, 5e-4, 7.5e-4, 1e-3])
@@ -204,11 +210,11 @@ def test_linear_schedule_warms_up_and_ends_at_zero(encoders, tokens):
 
 def test_unmasked_mean_pads_every_batch_to_max_length(tokens):
     path = tokens["bert"] / "train.parquet"
-    padded = load_tokens(path, CPU, pad_to_max=True)
+    padded = load_tokens(path, CPU, "mean")
     short = padded.host_lengths.argsort()[:4]
     assert padded.batch(short)["input_ids"].shape == (4, 48)
     longest = int(padded.host_lengths[short].max())
-    dynamic = load_tokens(path, CPU, pad_to_max=False).batch(short)
+    dynamic = load_tokens(path, CPU, "masked-mean").batch(short)
     assert dynamic["input_ids"].shape == (4, longest)
     assert dynamic["attention_mask"].sum(dim=1).tolist() == padded.host_lengths[short].tolist()
     assert dynamic["input_ids"][~dynamic["attention_mask"]].unique().tolist() in ([], [0])

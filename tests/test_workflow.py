@@ -39,6 +39,7 @@ class Workspace:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.commands: list[str] = []  # those of calls with -p
+        self.environment: dict[str, str] = {}
         ignored = (".git", ".venv", ".snakemake", "results", "wandb", "__pycache__", ".*_cache")
         shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*ignored), dirs_exist_ok=True)
 
@@ -47,7 +48,7 @@ class Workspace:
         return subprocess.run(
             [python, "-m", "snakemake", *arguments],
             cwd=self.folder,
-            env=kept | {"PATH": "/usr/bin:/bin"},
+            env=kept | {"PATH": "/usr/bin:/bin"} | self.environment,
             capture_output=True,
             text=True,
         )

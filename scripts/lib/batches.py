@@ -64,13 +64,13 @@ class Tokens:
         return inputs | {"attention_mask": mask}
 
 
-def load_tokens(path: Path, device: torch.device, pad_to_max: bool) -> Tokens:
+def load_tokens(path: Path, device: torch.device, pooling: str) -> Tokens:
     """Load a token file to a device.
 
     Args:
         path: a file that pretokenize.py wrote; its metadata hold `pad_id` and `max_length`.
         device: where tokens and batches live.
-        pad_to_max: as in `Tokens`.
+        pooling: `mean` has every batch padded to `max_length`.
     """
     schema = pq.read_schema(path)
     names = [name for name in TOKEN_COLUMNS if name in schema.names]
@@ -90,7 +90,7 @@ def load_tokens(path: Path, device: torch.device, pad_to_max: bool) -> Tokens:
         host_lengths=lengths,
         pad_id=int(schema.metadata[b"pad_id"]),
         max_length=int(schema.metadata[b"max_length"]),
-        pad_to_max=pad_to_max,
+        pad_to_max=pooling == "mean",
     )
 
 

@@ -1,7 +1,6 @@
 """What all commands do alike: one-line errors, logs, progress, files that appear whole."""
 
 import argparse
-import hashlib
 import json
 import logging
 import math
@@ -30,7 +29,8 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Help that shows defaults where there are any."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return super()._get_help_string(action) if action.default else action.help
+        shown = action.default not in (None, [])
+        return super()._get_help_string(action) if shown else action.help
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,18 +44,33 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
-def run(main: Callable[[argparse.Namespace], None], arguments: Parser) -> None:
-    """Parse the command line and call `main`; a user's mistake ends in one line and exit code 1."""
+def run(main: Callable[[argparse.Namespace], None], arguments: Parser, hub: bool = False) -> None:
+    """Parse the command line and call `main`; a user's mistake ends in one line and exit code 1.
+
+    Args:
+        main: the command.
+        arguments: its command line.
+        hub: whether it may reach the Hugging Face hub; all others run offline.
+    """
     options = arguments.parse_args()
+    if not hub:
+        os.environ["HF_HUB_OFFLINE"] = "1"
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     log.setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         main(options)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (UserError, OSError) as error:
         sys.exit(f"{arguments.prog}: error: {one_line(error)}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def silence() -> None:
+    """Show errors alone from now on, for all but the first of several processes."""
+    log.setLevel(logging.ERROR)
 
 
 def one_line(error: Exception) -> str:
@@ -127,14 +142,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text("utf-8"))
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def progress(items: Iterable[Item], total: int, description: str, unit: str) -> Iterator[Item]:
     """Iterate over `total` items with a bar on a terminal, or a line every 30 seconds in a log."""
+    if not log.isEnabledFor(logging.INFO):
+        yield from items
+        return
     if sys.stderr.isatty():
         from tqdm import tqdm
 

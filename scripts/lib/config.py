@@ -77,23 +77,39 @@ def add_training_flags(parser: argparse.ArgumentParser, keys: list[str] | None =
         if keys is not None and key not in keys:
             continue
         option = schema["$defs"]["training"][key]
+        choices = [True, False] if option.get("type") == "boolean" else option.get("enum")
+        name = (
+            ",".join(map(word, choices)).join("{}") if choices else key.rpartition("_")[2].upper()
+        )
         parser.add_argument(
             f"--{key.replace('_', '-')}",
-            default=reference["default"],
-            type=types.get(option.get("type"), str),
-            choices=option.get("enum"),
-            metavar=None if "enum" in option else key.rpartition("_")[2].upper(),
+            default=word(reference["default"]),
+            type=types.get(option.get("type"), _scalar),
+            choices=choices,
+            metavar=name,
             help=option["description"].replace("%", "%%"),
         )
 
 
+def _scalar(text: str) -> bool | int | str:
+    """A flag that may be a truth value, a number or a word."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    return int(text) if text.isdecimal() else text
+
+
+def word(value: Any) -> str:
+    """A value as YAML and the command line write it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def training_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The training settings among parsed flags, checked against the schema."""
+    """The training settings among parsed flags, checked, and the defaults of all others."""
     schema = load_schema()
     section = schema["properties"]["training"]
-    settings = {key: getattr(options, key) for key in section["properties"]}
+    settings = {key: value for key, value in vars(options).items() if key in section["properties"]}
     _validate(settings, section | {"$defs": schema["$defs"]})
-    _check_optimizer(settings, "training")
+    _check_settings(settings, "training")
     return settings
 
 
@@ -161,7 +177,7 @@ def _describe(error: ValidationError) -> str:
         missing = next(name for name in error.validator_value if name not in error.instance)
         return f"config key '{_key([*error.absolute_path, missing])}' is missing"
     if error.validator == "enum":
-        allowed = ", ".join(map(str, error.validator_value))
+        allowed = ", ".join(map(word, error.validator_value))
         return f"{where} is {error.instance!r}; allowed: {allowed}"
     if error.validator == "pattern":
         allowed = error.schema.get("description", error.validator_value)
@@ -191,14 +207,23 @@ def _key(path: Any) -> str:
 
 def _check_training(config: dict[str, Any]) -> None:
     for variant in config["variants"]:
-        _check_optimizer(training(config, variant), f"variants.{variant}")
+        _check_settings(training(config, variant), f"variants.{variant}")
 
 
-def _check_optimizer(settings: dict[str, Any], where: str) -> None:
+def _check_settings(settings: dict[str, Any], where: str) -> None:
     if settings["optimizer"] == "adam" and settings["weight_decay"]:
         raise UserError(
             f"config key '{where}': weight_decay is {settings['weight_decay']} with optimizer "
             "adam; allowed: 0, or optimizer adamw"
+        )
+    if settings["processes"] > 1 and settings["backend"] == "torch":
+        raise UserError(
+            f"config key '{where}': processes is {settings['processes']} with backend torch; "
+            "allowed: 1, or backend accelerate"
+        )
+    if settings["processes"] > 1 and settings["device"] == "mps":
+        raise UserError(
+            f"config key '{where}': processes is {settings['processes']} on device mps; allowed: 1"
         )
 
 

@@ -1,26 +1,27 @@
-"""Where and how to compute: device, precision, threads, seeds, and what the hardware is called."""
+"""Where and how to compute: device, precision, threads, seeds, and what hardware it is."""
 
 import os
 import platform
 import resource
+import shutil
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 import torch
 from transformers import set_seed
 
-from lib.cli import UserError
+from lib.cli import UserError, one_line
 
 
-def prepare(device: str, threads: int, seed: int) -> torch.device:
-    """Choose the device, fix the number of CPU threads, the seeds and deterministic algorithms.
+def choose(device: str) -> torch.device:
+    """The device to compute on; one of several processes takes the GPU of its number.
 
     Args:
         device: `auto`, `cpu`, `cuda` or `mps`.
-        threads: CPU threads of this process.
-        seed: of Python, NumPy and torch.
 
     Raises:
         UserError: the device is not there.
@@ -35,14 +36,26 @@ def prepare(device: str, threads: int, seed: int) -> torch.device:
     if not available[device]:
         there = ", ".join(name for name in available if available[name])
         raise UserError(f"device '{device}' is not available here; available: {there}")
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    set_seed(seed)
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
     return torch.device(device)
 
 
-def resolve_precision(precision: str, device: torch.device) -> str:
+def prepare(threads: int, seed: int, deterministic: bool) -> None:
+    """Fix the number of CPU threads, the seeds and, if asked for, deterministic algorithms.
+
+    Args:
+        threads: CPU threads of this process.
+        seed: of Python, NumPy and torch.
+        deterministic: whether the same seed gives the same bytes on the same device.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+    set_seed(seed)
+
+
+def choose_precision(precision: str, device: torch.device) -> str:
     """`fp32` or `bf16`; `auto` is bf16 where a GPU computes in it.
 
     Raises:
@@ -59,11 +72,63 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     return precision
 
 
-def autocast(precision: str, device: torch.device) -> AbstractContextManager:
-    """The context of a forward pass."""
-    if precision == "bf16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()
+def should_compile(setting: bool | str, device: torch.device) -> bool:
+    """Whether to compile the model; `auto` does on a GPU where Triton is installed.
+
+    Raises:
+        UserError: it is asked for, and there is no C++ compiler.
+    """
+    if setting == "auto":
+        return device.type == "cuda" and find_spec("triton") is not None
+    compilers = (os.environ.get("CXX", "g++"), "g++", "clang++")
+    if setting and not any(map(shutil.which, compilers)):
+        raise UserError("compile needs a C++ compiler; install g++, or set compile to false")
+    return bool(setting)
+
+
+@contextmanager
+def explain_lack_of_memory(advice: str) -> Iterator[None]:
+    """Turn an error of the allocator into one for the user.
+
+    Raises:
+        UserError: the device is out of memory.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(f"out of memory; {advice} ({one_line(error)})") from error
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error is that of a device or of the CPU's allocator out of memory."""
+    from accelerate.utils.memory import (
+        should_reduce_batch_size,
+    )  # slow to import, and rarely needed
+
+    return isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)
+
+
+def free_memory(device: torch.device) -> None:
+    """Give back what the allocator of a GPU keeps in reserve."""
+    if device.type != "cpu":
+        torch.get_device_module(device).empty_cache()
+
+
+def get_random_state(device: torch.device) -> list[torch.Tensor]:
+    """The states of the random generators of the CPU and of the device."""
+    states = [torch.get_rng_state()]
+    if device.type != "cpu":
+        states.append(torch.get_device_module(device).get_rng_state())
+    return states
+
+
+def set_random_state(device: torch.device, states: list[torch.Tensor]) -> None:
+    """Go back to the states that `get_random_state` returned."""
+    torch.set_rng_state(states[0])
+    if device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(states[1])
 
 
 def peak_memory(device: torch.device) -> int:

@@ -31,7 +31,7 @@ TOKENIZER_FILES = (
 )
 # Families that number positions from the padding token's number on, as RoBERTa does.
 OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet", "data2vec-text", "longformer")
-WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
+WEIGHT_FILES = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
 
 
 def build_from_scratch(
@@ -77,8 +77,13 @@ def build_from_scratch(
     tokenizer.save_pretrained(folder)
 
 
-def copy_encoder(source: Path, folder: Path) -> None:
+def copy_encoder(source: Path, folder: Path, name: str) -> None:
     """Copy config, tokenizer and safetensors weights of an encoder, and nothing else.
+
+    Args:
+        source: the encoder.
+        folder: where to copy it.
+        name: the source in words, for errors.
 
     Raises:
         UserError: one of the three is missing, or a file of weights is damaged.
@@ -87,14 +92,14 @@ def copy_encoder(source: Path, folder: Path) -> None:
     files = [path for pattern in patterns for path in sorted(source.glob(pattern))]
     names = {path.name for path in files}
     if "config.json" not in names:
-        raise UserError(f"'{source}' has no config.json; give a folder written by save_pretrained")
-    if not any(name.endswith(".safetensors") for name in names):
+        raise UserError(f"{name} has no config.json; give an encoder written by save_pretrained")
+    if not any(file.endswith(".safetensors") for file in names):
         raise UserError(
-            f"'{source}' has no weights in safetensors; write them with "
-            "model.save_pretrained(folder, safe_serialization=True)"
+            f"{name} has no weights in safetensors; choose a revision that has them, or write "
+            "them with model.save_pretrained(folder)"
         )
     if names.isdisjoint(TOKENIZER_FILES):
-        raise UserError(f"'{source}' has no tokenizer; add it with tokenizer.save_pretrained")
+        raise UserError(f"{name} has no tokenizer; add it with tokenizer.save_pretrained(folder)")
     for path in files:
         if path.suffix == ".safetensors":
             _check_safetensors(path)

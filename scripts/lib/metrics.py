@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
+from lib.backends import Torch
 from lib.batches import Tokens
-from lib.device import autocast
 from lib.model import Classifier
 
 
@@ -52,28 +52,29 @@ class Predictions(NamedTuple):
 
 
 @torch.inference_mode()
-def predict(model: Classifier, tokens: Tokens, batch_size: int, precision: str) -> Predictions:
+def predict(model: Classifier, tokens: Tokens, batch_size: int, backend: Torch) -> Predictions:
     """Predict a whole split, each example once, in evaluation mode.
 
     Args:
         model: left in the mode it was in.
         tokens: the split.
         batch_size: examples per forward pass.
-        precision: `fp32` or `bf16`.
+        backend: how to compute; each of several processes computes every so many-th pass.
     """
     training = model.training
     model.eval()
-    device = tokens.labels.device
-    logits = []
-    for rows in torch.arange(len(tokens)).split(batch_size):
-        with autocast(precision, device):
-            logits.append(model(tokens.batch(rows)).float())
+    classes = model.head.out_features
+    logits = torch.zeros(len(tokens), classes, device=tokens.labels.device)
+    passes = torch.arange(len(tokens)).split(batch_size)
+    for rows in passes[backend.rank :: backend.processes]:
+        with backend.autocast():
+            logits[rows[0] : rows[-1] + 1] = model(tokens.batch(rows)).float()
+    logits = backend.sum(logits)  # all others left an example's logits at zero
     model.train(training)
-    stacked = torch.cat(logits)
-    confidence, prediction = stacked.softmax(dim=-1).max(dim=-1)
+    confidence, prediction = logits.softmax(dim=-1).max(dim=-1)
     return Predictions(
         label=tokens.labels.cpu().numpy().astype(np.int8),
         prediction=prediction.cpu().numpy().astype(np.int8),
         confidence=confidence.cpu().numpy(),
-        loss=cross_entropy(stacked, tokens.labels, reduction="none").cpu().numpy(),
+        loss=cross_entropy(logits, tokens.labels, reduction="none").cpu().numpy(),
     )

@@ -3,7 +3,7 @@
 import inspect
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -64,13 +64,19 @@ class Classifier(nn.Module):
         pooling: a name from the table of poolings.
         classes: number of classes.
         dropout: probability between pooling and head.
+        labels: names of the classes, which go into the encoder's config; their numbers if empty.
 
     Raises:
         UserError: the pooling is `pooler`, and the encoder has none.
     """
 
     def __init__(
-        self, encoder: PreTrainedModel, pooling: str, classes: int, dropout: float
+        self,
+        encoder: PreTrainedModel,
+        pooling: str,
+        classes: int,
+        dropout: float,
+        labels: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -86,6 +92,9 @@ class Classifier(nn.Module):
             )
         if pooling != POOLER and has_pooler:
             encoder.pooler = nn.Identity()  # its weights would never see a gradient
+        names = labels or list(map(str, range(classes)))
+        encoder.config.id2label = dict(enumerate(names))
+        encoder.config.label2id = {name: number for number, name in enumerate(names)}
 
     def represent(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Sentence vectors `(n, width)` of a padded batch.
@@ -165,6 +174,7 @@ def load_checkpoint(folder: Path) -> Classifier:
     """The classifier of a checkpoint, on the CPU, in evaluation mode."""
     head = read_json(folder / HEAD_CONFIG)
     encoder = load_encoder(folder, head["pooling"])
-    model = Classifier(encoder, head["pooling"], head["classes"], head["dropout"])
+    labels = list(encoder.config.id2label.values())
+    model = Classifier(encoder, head["pooling"], head["classes"], head["dropout"], labels)
     model.head.load_state_dict(load_file(folder / HEAD_WEIGHTS))
     return model.eval()

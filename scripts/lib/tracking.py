@@ -5,7 +5,7 @@ WANDB_RUN_GROUP, WANDB_DIR.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -18,17 +18,21 @@ class Tracker:
     """One tracked run, as a context manager.
 
     Args:
-        name: name of the run.
-        config: settings and keys of the run.
+        keys: keys of the run, which name it.
+        settings: of its training.
+        enabled: false in all but the first of several processes.
     """
 
-    def __init__(self, name: str, config: dict[str, Any]) -> None:
-        self.name = name
-        self.config = config
+    def __init__(
+        self, keys: Mapping[str, Any], settings: Mapping[str, Any], enabled: bool = True
+    ) -> None:
+        self.name = " ".join(f"{key}={value}" for key, value in keys.items())
+        self.config = {**keys, **settings}
+        self.enabled = enabled
         self.run: Any = None
 
     def __enter__(self) -> "Tracker":
-        mode = os.environ.get("WANDB_MODE", "offline")
+        mode = os.environ.get("WANDB_MODE", "offline") if self.enabled else "disabled"
         if mode != "disabled":
             self._attempt(lambda: self._start(mode))
         if self.run is None and mode == "online":

@@ -1,6 +1,7 @@
 """The training loop, to be read from top to bottom.
 
-An update takes `batch` examples, in forward and backward passes of `micro_batch` examples each.
+An update takes `batch` examples, in forward and backward passes of `micro_batch` examples each,
+in one process or shared among several (lib/backends.py).
 Every pass adds its summed loss, divided by the examples of its update, so that the gradient of an
 update is the mean over its examples whatever the micro-batch, the smaller last batch included.
 """
@@ -18,11 +19,15 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Adam, AdamW, Optimizer
 from transformers import get_scheduler
 
+from lib.backends import Torch
 from lib.batches import Tokens, epoch_order
 from lib.cli import log, progress
-from lib.device import autocast
+from lib.device import free_memory, get_random_state, is_out_of_memory, set_random_state
 from lib.metrics import predict
 from lib.model import Classifier
+
+AUTO = "auto"
+CPU_PASS = 64  # examples
 
 
 @dataclass(frozen=True)
@@ -55,10 +60,17 @@ class Epoch:
 
 
 class Result(NamedTuple):
-    """What training returns; the model holds the weights of the best epoch."""
+    """What training returns; the model holds the weights of the best epoch.
+
+    Attributes:
+        history: all epochs.
+        best: the one whose weights are kept.
+        micro_batch: examples per pass, at the end.
+    """
 
     history: list[Epoch]
     best: Epoch
+    micro_batch: int
 
 
 Report = Callable[[int, dict[str, float]], None]
@@ -71,8 +83,9 @@ def train(
     batch: int,
     seed: int,
     settings: dict[str, Any],
-    precision: str,
+    backend: Torch,
     report: Report,
+    keep: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Result:
     """Train for all epochs and leave the weights of the best one in the model.
 
@@ -83,40 +96,42 @@ def train(
         batch: effective batch size, in examples per update.
         seed: of the order of examples.
         settings: the section `training` of the configuration.
-        precision: `fp32` or `bf16`.
+        backend: how to compute.
         report: called with the number of updates and what was measured, per update and epoch.
+        keep: called after each epoch, while the model holds the epoch's weights.
     """
     epochs = settings["epochs"]
     total = epochs * math.ceil(len(train_tokens) / batch)
     optimizer = build_optimizer(model, settings, scaled_learning_rate(settings, batch))
     scheduler = build_scheduler(optimizer, settings, total)
+    optimizer = backend.prepare(optimizer)
+    micro_batch = first_micro_batch(settings["micro_batch"], batch, backend)
     history: list[Epoch] = []
     best_weights: dict[str, Tensor] = {}
 
     for number in range(1, epochs + 1):
         model.train()
-        losses, hits, rates = [], [], []
+        measured, rates = [], []
         updates = epoch_order(len(train_tokens), seed, number).split(batch)
         started = time.perf_counter()
         for rows in progress(updates, len(updates), f"epoch {number} of {epochs}", "update"):
-            loss, correct = accumulate(
-                model, train_tokens, rows, settings["micro_batch"], precision
+            loss_and_hits, micro_batch = accumulate_in_memory(
+                model, train_tokens, rows, micro_batch, backend
             )
+            backend.sum_gradients(model.parameters())
             rates.append(scheduler.get_last_lr()[0])
             optimizer.step()
             scheduler.step()
             optimizer.zero_grad()
-            losses.append(loss)
-            hits.append(correct)
-        losses = torch.stack(losses).tolist()  # with the next line the epoch's only synchronisation
-        correct = torch.stack(hits).sum().item()
+            measured.append(loss_and_hits)
+        losses, hits = backend.sum(torch.stack(measured)).T.tolist()  # the only synchronisation
         seconds = time.perf_counter() - started
 
-        valid = predict(model, valid_tokens, settings["eval_batch"], precision)
+        valid = predict(model, valid_tokens, settings["eval_batch"], backend)
         epoch = Epoch(
             epoch=number,
             train_loss=float(np.average(losses, weights=[len(rows) for rows in updates])),
-            train_accuracy=correct / len(train_tokens),
+            train_accuracy=sum(hits) / len(train_tokens),
             valid_loss=valid.mean_loss(),
             valid_accuracy=valid.accuracy(),
             learning_rate=rates[-1],
@@ -124,15 +139,18 @@ def train(
             seconds=seconds,
         )
         history.append(epoch)
-        report_epoch(epoch, losses, rates, report)
+        report_epoch(epoch, losses, rates, len(train_tokens), report)
+        keep(epoch)
         if epoch is max(history, key=Epoch.rank):
             best_weights = {key: value.cpu().clone() for key, value in model.state_dict().items()}
 
     model.load_state_dict(best_weights)
-    return Result(history, max(history, key=Epoch.rank))
+    return Result(history, max(history, key=Epoch.rank), micro_batch)
 
 
-def report_epoch(epoch: Epoch, losses: list[float], rates: list[float], report: Report) -> None:
+def report_epoch(
+    epoch: Epoch, losses: list[float], rates: list[float], examples: int, report: Report
+) -> None:
     """Report each update of an epoch and its summary, and write the latter to the log."""
     first = epoch.updates - len(losses) + 1
     for update, (loss, rate) in enumerate(zip(losses, rates, strict=True), first):
@@ -140,7 +158,7 @@ def report_epoch(epoch: Epoch, losses: list[float], rates: list[float], report: 
     report(epoch.updates, asdict(epoch))
     log.info(
         "epoch %d: train loss %.4f, accuracy %.4f; valid loss %.4f, accuracy %.4f; "
-        "%d updates so far; %.0f updates/minute",
+        "%d updates so far; %.0f updates/minute, %.0f examples/s",
         epoch.epoch,
         epoch.train_loss,
         epoch.train_accuracy,
@@ -148,37 +166,77 @@ def report_epoch(epoch: Epoch, losses: list[float], rates: list[float], report: 
         epoch.valid_accuracy,
         epoch.updates,
         60 * len(losses) / epoch.seconds,
+        examples / epoch.seconds,
     )
 
 
 def accumulate(
-    model: Classifier, tokens: Tokens, rows: Tensor, micro_batch: int, precision: str
-) -> tuple[Tensor, Tensor]:
-    """Add the gradient of the mean loss over the examples of one update.
+    model: Classifier, tokens: Tokens, rows: Tensor, micro_batch: int, backend: Torch
+) -> Tensor:
+    """Add the gradient of this process's part of the mean loss over the examples of one update.
 
     Args:
         model: its gradients are zero or None before.
         tokens: the training split.
         rows: `(batch,)` int64 tensor on the CPU: the examples of the update.
         micro_batch: examples per pass; the last pass of an update may be smaller.
-        precision: `fp32` or `bf16`.
+        backend: how to compute.
 
     Returns:
-        The mean loss and the number of examples predicted right, as scalars on the device.
+        A tensor `(2,)` on the device, which sums up over processes to the mean loss and the number
+        of examples predicted right.
     """
     device = tokens.labels.device
     loss = torch.zeros((), device=device)
-    correct = torch.zeros((), device=device)
-    for part in rows.split(micro_batch):
+    hits = torch.zeros((), device=device)
+    share = backend.share(rows)
+    for part in share.split(micro_batch) if len(share) else ():
         labels = tokens.labels[part.to(device)]
-        with autocast(precision, device):
+        with backend.autocast():
             logits = model(tokens.batch(part))
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         part_loss = cross_entropy(logits, labels, reduction="sum") / len(rows)
-        part_loss.backward()
+        backend.backward(part_loss)
         loss += part_loss.detach()
-        correct += (logits.detach().argmax(dim=-1) == labels).sum()
-    return loss, correct
+        hits += (logits.detach().argmax(dim=-1) == labels).sum()
+    return torch.stack([loss, hits])
+
+
+def accumulate_in_memory(
+    model: Classifier, tokens: Tokens, rows: Tensor, micro_batch: int, backend: Torch
+) -> tuple[Tensor, int]:
+    """`accumulate`, with a micro-batch that is halved until its passes fit into memory.
+
+    The update is begun anew with the random state that it had, so that it is the update of
+    a training that had the smaller micro-batch from the start.
+
+    Returns:
+        What `accumulate` returns, and the micro-batch for the next update.
+    """
+    while True:
+        random_state = get_random_state(backend.device)
+        try:
+            return accumulate(model, tokens, rows, micro_batch, backend), micro_batch
+        except RuntimeError as error:
+            if micro_batch == 1 or not is_out_of_memory(error):
+                raise
+        model.zero_grad()
+        free_memory(backend.device)
+        set_random_state(backend.device, random_state)
+        micro_batch //= 2
+        log.warning("out of memory: the micro-batch is halved to %d", micro_batch)
+
+
+def first_micro_batch(setting: int | str, batch: int, backend: Torch) -> int:
+    """The micro-batch to begin with: never more than this process's share of an update.
+
+    `auto` begins with the whole share on a GPU. A CPU gains nothing from more than `CPU_PASS`, and
+    memory that it lacks ends the process instead of raising an error.
+    """
+    share = math.ceil(batch / backend.processes)
+    if setting != AUTO:
+        return min(int(setting), share)
+    return min(CPU_PASS, share) if backend.device.type == "cpu" else share
 
 
 def scaled_learning_rate(settings: dict[str, Any], batch: int) -> float:

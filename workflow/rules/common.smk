@@ -10,7 +10,7 @@ from pathlib import Path
 SCRIPTS = os.path.relpath(os.path.join(workflow.basedir, "scripts"))
 sys.path.insert(0, SCRIPTS)
 
-from lib import cli, config as study, runs as grid
+from lib import cli, config as study, gpus, runs as grid
 
 # Jobs run in the environment that runs Snakemake, whether it is activated or not.
 search_path = [os.path.dirname(sys.executable), os.getenv("PATH", os.defpath)]
@@ -99,7 +99,7 @@ def flags(settings):
         if isinstance(value, dict):
             values = [f"{name}={item}" for name, item in sorted(value.items())]
         if values:
-            words += [f"--{key.replace('_', '-')}", *map(str, values)]
+            words += [f"--{key.replace('_', '-')}", *map(study.word, values)]
     return shlex.join(words)
 
 
@@ -178,17 +178,46 @@ def training_flags(wildcards):
 def test_flags(wildcards):
     """The settings of a test."""
     settings = study.training(config, wildcards.variant)
-    return flags({key: settings[key] for key in ("eval_batch", "device", "precision", "threads")})
+    keys = ("eval_batch", "device", "precision", "deterministic", "threads")
+    return flags({key: settings[key] for key in keys})
 
 
 def run_threads(wildcards):
-    """CPU threads of a run, from the config: results depend on them."""
+    """CPU threads of all processes of a training, from the config: results depend on them."""
+    settings = study.training(config, wildcards.variant)
+    return settings["threads"] * settings["processes"]
+
+
+def run_memory(wildcards):
+    """Memory of a training, in MB."""
+    return 8000 * study.training(config, wildcards.variant)["processes"]
+
+
+def run_gpus(wildcards):
+    """GPUs of a training: one for each process, where it computes on GPUs."""
+    settings = study.training(config, wildcards.variant)
+    return settings["processes"] if uses_gpus(settings) else 0
+
+
+def test_threads(wildcards):
+    """CPU threads of a test, from the config."""
     return study.training(config, wildcards.variant)["threads"]
+
+
+def test_gpus(wildcards):
+    """GPUs of a test."""
+    return int(uses_gpus(study.training(config, wildcards.variant)))
+
+
+def uses_gpus(settings):
+    """Whether a run computes on a GPU; with the device `auto`, if this machine has any."""
+    return settings["device"] in ("cuda", "mps") or (settings["device"] == "auto" and N_GPUS > 0)
 
 
 def describe(settings):
     """Settings as the summary shows them."""
-    return ", ".join(f"{key} {value}" for key, value in sorted(settings.items()))
+    pairs = sorted(settings.items())
+    return ", ".join(f"{key} {study.word(value)}" for key, value in pairs if key != "sha256")
 
 
 def describe_model(settings):
@@ -215,6 +244,11 @@ RUNS = study.runs(config)
 N_RUNS = len(RUNS)
 RUN_FOLDERS = [run_folder(run) for run in RUNS]
 RUN_FILES = expand("{folder}/{file}", folder=RUN_FOLDERS, file=RUN_OUTPUTS)
+
+# As many jobs on GPUs at a time as there are GPUs here, unless --resources says otherwise.
+N_GPUS = gpus.count()
+if N_GPUS and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", N_GPUS)
 
 for argument in sys.argv[1:]:
     check_target(argument)

@@ -17,11 +17,13 @@ rule train:
         "../../envs/training.yaml"
     threads: run_threads
     resources:
-        mem_mb=8000,
+        mem_mb=run_memory,
         runtime=720,
+        gpu=run_gpus,
     params:
         tokens=input_folder,
         run=output_folder,
+        labels=flags({"labels": config["dataset"].get("labels", [])}),
         training=training_flags,
     message:
         "train {wildcards.model}, {wildcards.pooling}, batch {wildcards.batch}, "
@@ -31,7 +33,7 @@ rule train:
         "--run {params.run} --dataset {wildcards.dataset} --model {wildcards.model} "
         "--pooling {wildcards.pooling} --batch {wildcards.batch} "
         "--variant {wildcards.variant} --seed {wildcards.seed} "
-        "{params.training} > {log} 2>&1"
+        "{params.labels} {params.training} > {log} 2>&1"
 
 
 rule test:
@@ -48,10 +50,11 @@ rule test:
         f"{RUN_LOGS}/test.log",
     conda:
         "../../envs/training.yaml"
-    threads: run_threads
+    threads: test_threads
     resources:
         mem_mb=8000,
         runtime=60,
+        gpu=test_gpus,
     params:
         run=output_folder,
         test=test_flags,

@@ -1,0 +1,96 @@
+"""The NVIDIA GPUs of this machine, and claims on them: one training or test at a time on each.
+
+Light to import, because the Snakefile counts GPUs as well.
+"""
+
+import fcntl
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from lib.cli import UserError, log
+
+WAIT = 1  # seconds between two looks at GPUs that others hold
+
+_claims: list[int] = []  # open lock files; the kernel lets go of them when this process ends
+
+
+def visible() -> list[str]:
+    """Identifiers of the GPUs that this process may use, in the order of CUDA_VISIBLE_DEVICES."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True).stdout
+    gpus = re.findall(r"^GPU .*\(UUID: (GPU-[^)]+)\)", listed, re.MULTILINE)
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None:
+        return gpus
+    numbered = {str(number): gpu for number, gpu in enumerate(gpus)}
+    names = [name.strip() for name in chosen.split(",")]
+    return [numbered.get(name, name) for name in names if name not in ("", "-1")]
+
+
+def count() -> int:
+    """GPUs of this machine, that of a Mac with Apple's chips included."""
+    apple = sys.platform == "darwin" and platform.machine() == "arm64"
+    return len(visible()) or int(apple)
+
+
+def claim(device: str, processes: int = 1) -> None:
+    """Wait for free GPUs, and let CUDA see these alone until this process ends.
+
+    The claim is a lock on a file per GPU and user, so that it holds between all processes of a
+    user on a machine, and is gone with the process, however that ends. Where nothing is computed
+    on NVIDIA GPUs, nothing is claimed.
+
+    Args:
+        device: as in the configuration.
+        processes: that share the work, each on a GPU of its own.
+
+    Raises:
+        UserError: this machine has too few.
+    """
+    gpus = visible()
+    if not gpus or device not in ("auto", "cuda"):
+        return
+    if processes > len(gpus):
+        raise UserError(f"{processes} processes need a GPU each, but there are {len(gpus)}")
+    claimed = _try(gpus, processes)
+    if not claimed:
+        log.info("waiting until %d of %d GPUs are free", processes, len(gpus))
+    while not claimed:
+        time.sleep(WAIT)
+        claimed = _try(gpus, processes)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(claimed)
+
+
+def _try(gpus: list[str], count: int) -> list[str]:
+    """Lock `count` GPUs, or none."""
+    claimed = {}
+    for gpu in gpus:
+        lock = _lock(gpu)
+        if lock is not None:
+            claimed[gpu] = lock
+        if len(claimed) == count:
+            _claims.extend(claimed.values())
+            return list(claimed)
+    for lock in claimed.values():
+        os.close(lock)
+    return []
+
+
+def _lock(gpu: str) -> int | None:
+    name = re.sub(r"[^\w-]", "_", gpu)
+    path = Path(tempfile.gettempdir(), f"text-encoders-{os.getuid()}-{name}.lock")
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        return None
+    return file

@@ -1,0 +1,181 @@
+"""A small Hugging Face hub on loopback, for the real client libraries, with faults to order."""
+
+import hashlib
+import json
+import threading
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class Hub:
+    """A hub that serves `folder/{models,datasets}/OWNER/NAME/...`, each repository at one commit.
+
+    Attributes:
+        requests: method and path of every request so far.
+        tokens: the Authorization headers that came with them.
+        faults: by part of a path, the status and the error code that are answered instead.
+        cuts: by part of a path, at which byte a transfer of the file breaks off, and how often.
+        sent: by file, how many bytes were sent.
+        damaged: files that are sent with a wrong last byte.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.requests: list[str] = []
+        self.tokens: set[str | None] = set()
+        self.faults: dict[str, tuple[int, str]] = {}
+        self.cuts: dict[str, tuple[int, int]] = {}
+        self.damaged: set[str] = set()
+        self.sent: Counter[str] = Counter()
+        handler = type("Handler", (_Handler,), {"hub": self})
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def __enter__(self) -> "Hub":
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+    def environment(self, home: Path) -> dict[str, str]:
+        """Variables with which a client reaches this hub and no other host."""
+        nowhere = "http://127.0.0.1:9"
+        return {
+            "HF_ENDPOINT": self.url,
+            "HF_HOME": str(home),
+            "HTTP_PROXY": nowhere,
+            "HTTPS_PROXY": nowhere,
+            "NO_PROXY": "127.0.0.1",
+        }
+
+    def files(self, repository: str) -> list[str]:
+        base = self.folder / repository
+        return sorted(str(path.relative_to(base)) for path in base.rglob("*") if path.is_file())
+
+    def entry(self, repository: str, path: str) -> dict[str, object]:
+        """A file as the hub lists it; the large kinds with the digest of Git LFS."""
+        full = self.folder / repository / path
+        if full.is_dir():
+            return {"type": "directory", "path": path, "oid": "0" * 40, "size": 0}
+        content = full.read_bytes()
+        entry = {"type": "file", "path": path, "size": len(content), "oid": etag(full)[:40]}
+        if large(full):
+            entry["lfs"] = {"oid": etag(full), "size": len(content), "pointerSize": 130}
+        return entry
+
+
+def large(path: Path) -> bool:
+    return path.suffix in (".parquet", ".safetensors", ".bin", ".onnx")
+
+
+def etag(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    hub: Hub
+
+    def do_GET(self) -> None:
+        self.hub.requests.append(f"{self.command} {self.path}")
+        self.hub.tokens.add(self.headers["authorization"])
+        path = unquote(urlsplit(self.path).path)
+        for part, (status, code) in self.hub.faults.items():
+            if part in path:
+                self.answer(status, {"error": code}, {"X-Error-Code": code})
+                return
+        if path.startswith(("/api/models/", "/api/datasets/")):
+            self.api(*path.removeprefix("/api/").split("/", 3))
+        else:
+            self.resolve(path.lstrip("/"))
+
+    do_HEAD = do_POST = do_GET
+
+    def answer(self, status: int, content: object, headers: dict[str, str] | None = None) -> None:
+        self.send(status, json.dumps(content).encode(), headers or {})
+
+    def send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.start(status, headers | {"Content-Length": str(len(body))})
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def start(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def api(self, kind: str, owner: str, name: str, rest: str = "") -> None:
+        repository = f"{kind}/{owner}/{name}"
+        verb, _, rest = rest.partition("/")
+        revision, _, folder = rest.partition("/")
+        if not (self.hub.folder / repository).is_dir():
+            self.answer(404, {"error": "Not found"}, {"X-Error-Code": "RepoNotFound"})
+        elif revision not in ("", COMMIT, "main"):
+            self.answer(404, {"error": "Not found"}, {"X-Error-Code": "RevisionNotFound"})
+        elif verb == "paths-info":
+            body = self.rfile.read(int(self.headers["content-length"])).decode()
+            try:
+                paths = json.loads(body)["paths"]
+            except ValueError:
+                paths = parse_qs(body)["paths"]
+            known = [path for path in paths if (self.hub.folder / repository / path).exists()]
+            self.answer(200, [self.hub.entry(repository, path) for path in known])
+        elif verb == "tree":
+            self.tree(repository, folder)
+        else:
+            siblings = [{"rfilename": path} for path in self.hub.files(repository)]
+            about = {"id": f"{owner}/{name}", "sha": COMMIT, "siblings": siblings, "tags": []}
+            self.answer(200, about | {"private": False, "gated": False, "disabled": False})
+
+    def tree(self, repository: str, folder: str) -> None:
+        deep = "recursive=true" in self.path.lower()
+        inside = [path for path in self.hub.files(repository) if path.startswith(folder)]
+        listed = {}
+        for path in inside:
+            rest = Path(path).relative_to(folder or ".")
+            shown = path if deep or len(rest.parts) == 1 else str(Path(folder) / rest.parts[0])
+            listed[shown] = self.hub.entry(repository, shown)
+        self.answer(200, list(listed.values()))
+
+    def resolve(self, path: str) -> None:
+        repository, _, rest = path.partition("/resolve/")
+        if not repository.startswith("datasets/"):
+            repository = f"models/{repository}"
+        _, _, file = rest.partition("/")
+        full = self.hub.folder / repository / file
+        if not full.is_file():
+            self.answer(404, {"error": "Not found"}, {"X-Error-Code": "EntryNotFound"})
+            return
+        content = full.read_bytes()
+        if file in self.hub.damaged:
+            content = content[:-1] + bytes([content[-1] ^ 1])
+        headers = {"ETag": f'"{etag(full)}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
+        start = int((self.headers["range"] or "bytes=0-").removeprefix("bytes=").partition("-")[0])
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        part = next((part for part in self.hub.cuts if part in file), None)
+        if self.command == "GET" and part is not None:
+            self.cut(part, content, start, headers)
+            return
+        self.hub.sent[file] += len(content) - start if self.command == "GET" else 0
+        self.send(206 if start else 200, content[start:], headers)
+
+    def cut(self, part: str, content: bytes, start: int, headers: dict[str, str]) -> None:
+        end, times = self.hub.cuts.pop(part)
+        if times > 1:
+            self.hub.cuts[part] = end, times - 1
+        self.close_connection = True
+        if start < end:
+            headers["Content-Length"] = str(len(content) - start)
+            self.start(206 if start else 200, headers)
+            self.wfile.write(content[start:end])
+
+    def log_message(self, *_: object) -> None:
+        pass

@@ -1,0 +1,216 @@
+"""Torch and Accelerate, one process and two, much memory and little: the same training."""
+
+import json
+import os
+import subprocess
+
+import pandas as pd
+import pytest
+import torch
+from conftest import ROOT, call
+from safetensors.torch import load_file
+from test_training import BACKEND, build, fit, load
+
+import train
+from lib.backends import Accelerate, Torch
+from lib.device import is_out_of_memory
+from lib.model import load_encoder
+
+ODD_BATCH = 33  # of 100 examples: the last update of an epoch has one, so a process has none
+
+
+def losses(python, encoders, tokens, tmp_path, backend: str, processes: int) -> dict:
+    """What tests/train_losses.py finds for an encoder in 52 updates."""
+    out = tmp_path / f"{backend}-{processes}.json"
+    launcher = f"-m torch.distributed.run --standalone --nproc-per-node={processes} --"
+    line = (
+        f"{launcher if processes > 1 else ''} tests/train_losses.py {backend} "
+        f"{encoders} {tokens} {ODD_BATCH} 13 10 {out}"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}/scripts:{ROOT}/tests"}
+    done = subprocess.run(
+        [python, *line.split()], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(out.read_text())
+
+
+@pytest.mark.parametrize("architecture", ["bert", "modernbert"])
+def test_backends_and_processes_give_the_same_training(
+    python, encoders, tokens, tmp_path, architecture
+):
+    encoder, folder = encoders[architecture], tokens[architecture]
+    torch_, accelerate, two = (
+        losses(python, encoder, folder, tmp_path, *how)
+        for how in (("torch", 1), ("accelerate", 1), ("accelerate", 2))
+    )
+    assert (torch_["processes"], accelerate["processes"], two["processes"]) == (1, 1, 2)
+    assert len(torch_["losses"]) == 52
+    assert accelerate["losses"] == pytest.approx(torch_["losses"], abs=1e-6)
+    assert two["losses"] == pytest.approx(torch_["losses"], abs=1e-5)
+    assert two["valid_losses"] == pytest.approx(torch_["valid_losses"], abs=1e-5)
+    assert two["predictions"] == torch_["predictions"] and len(two["predictions"]) == 40
+    assert two["confidence"] == pytest.approx(torch_["confidence"], abs=1e-5)
+
+
+def train_command(encoders, tokens, out, flags: str, architecture: str = "bert") -> str:
+    return (
+        f"--tokens {tokens[architecture]} --encoder {encoders[architecture]} --run {out} "
+        f"--dataset d --model m --pooling masked-mean --seed 1 --device cpu {flags}"
+    )
+
+
+def run_train(python, line: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [python, "scripts/train.py", *line.split()],
+        cwd=ROOT,
+        env=os.environ | {"WANDB_MODE": "disabled"},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_command_trains_in_two_processes(python, encoders, tokens, tmp_path):
+    flags = "--batch 64 --epochs 2 --dropout 0 --micro-batch 10 --backend accelerate --processes"
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        done = run_train(python, train_command(encoders, tokens, out, f"{flags} {processes}"))
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("epoch 2: ") == 1  # one process reports
+    one, two = (pd.read_csv(tmp_path / n / "history.csv") for n in ("1", "2"))
+    drop = ["seconds"]
+    pd.testing.assert_frame_equal(one.drop(columns=drop), two.drop(columns=drop), rtol=1e-5)
+    measured = json.loads((tmp_path / "2" / "train.json").read_text())
+    assert (measured["processes"], measured["backend"]) == (2, "accelerate")
+    assert (measured["updates"], measured["micro_batch"]) == (4, 10)
+    weights = [load_file(tmp_path / n / "checkpoint" / "model.safetensors") for n in ("1", "2")]
+    for key, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][key], tensor, rtol=0, atol=1e-5)
+
+
+def test_a_mistake_in_several_processes_is_no_traceback(python, encoders, tokens, tmp_path):
+    line = train_command(encoders, tokens, tmp_path / "out", "--batch 8 --labels a b c")
+    done = run_train(python, f"{line} --backend accelerate --processes 2")
+    assert done.returncode == 1
+    message = "train.py: error: --labels names 3 classes, but there are 2"
+    assert set(done.stderr.splitlines()[-2:]) == {message}
+    assert "Traceback" not in done.stderr and not (tmp_path / "out").exists()
+
+
+def test_processes_draw_dropout_of_their_own(encoders):
+    drawn = []
+    for rank in (0, 0, 1, 2):
+        torch.manual_seed(7)
+        backend = Torch(torch.device("cpu"), "fp32")
+        backend.rank = rank
+        backend.reseed(7)
+        drawn.append(torch.rand(4))
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2]) and not torch.equal(drawn[2], drawn[3])
+
+
+@pytest.mark.parametrize("examples", [1, 2, 7, 64])
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_every_example_of_an_update_is_in_one_share(examples, processes):
+    shares = []
+    for rank in range(processes):
+        backend = Torch(torch.device("cpu"), "fp32")
+        backend.rank, backend.processes = rank, processes
+        shares.append(backend.share(torch.arange(examples)))
+    assert torch.equal(torch.cat(shares), torch.arange(examples))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def short_of_memory(model, most: int):
+    """A model whose passes over more than `most` examples fail as an allocator does."""
+
+    def refuse(_, arguments):
+        if len(arguments[0]["input_ids"]) > most:
+            torch.rand(3)  # random numbers that a failed pass has used up
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB.")
+
+    model.register_forward_pre_hook(refuse)
+    return model
+
+
+def test_the_allocators_error_is_known():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**58)
+    assert is_out_of_memory(caught.value)
+
+
+@pytest.mark.parametrize("setting", ["auto", 64])
+def test_out_of_memory_halves_the_micro_batch_and_changes_nothing_else(encoders, tokens, setting):
+    data, valid = load(tokens, "bert"), load(tokens, "bert", "valid")
+    model = build(encoders, "bert")
+    model.dropout.p = 0.5
+    expected, losses = fit(model, data, valid, micro_batch=16, eval_batch=16, epochs=2)
+    weights = model.state_dict()
+
+    small = short_of_memory(build(encoders, "bert"), most=20)
+    small.dropout.p = 0.5
+    found, found_losses = fit(small, data, valid, micro_batch=setting, eval_batch=16, epochs=2)
+    assert (found.micro_batch, expected.micro_batch) == (16, 16)
+    assert found_losses == losses
+    assert found.history[-1].updates == expected.history[-1].updates == 4
+    assert all(torch.equal(tensor, weights[key]) for key, tensor in small.state_dict().items())
+
+
+def test_memory_for_not_even_one_example_is_an_error(encoders, tokens):
+    data, valid = load(tokens, "bert"), load(tokens, "bert", "valid")
+    with pytest.raises(torch.OutOfMemoryError):
+        fit(short_of_memory(build(encoders, "bert"), most=0), data, valid, micro_batch="auto")
+
+
+def test_other_errors_are_not_taken_for_lack_of_memory(encoders, tokens):
+    def fail(*_):
+        raise RuntimeError("another matter")
+
+    model = build(encoders, "bert")
+    model.register_forward_pre_hook(fail)
+    with pytest.raises(RuntimeError, match="another matter"):
+        fit(model, load(tokens, "bert"), load(tokens, "bert", "valid"), micro_batch="auto")
+
+
+def test_accelerate_computes_what_torch_computes(encoders, tokens):
+    data, valid = load(tokens, "bert"), load(tokens, "bert", "valid")
+    trained = []
+    for backend in (BACKEND, Accelerate(BACKEND.device, "fp32")):
+        model = build(encoders, "bert")
+        _, losses = fit(model, data, valid, micro_batch=24, scheduler="linear", backend=backend)
+        trained.append((losses, model.state_dict()))
+    assert trained[0][0] == trained[1][0]
+    assert all(torch.equal(tensor, trained[1][1][key]) for key, tensor in trained[0][1].items())
+
+
+def test_all_checkpoints_are_kept_if_asked_for(encoders, tokens, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    flags = "--batch 20 --epochs 3 --learning-rate 3e-3 --labels negative positive"
+    out = tmp_path / "run"
+    call(train, train_command(encoders, tokens, out, f"{flags} --keep-checkpoints all"))
+    history = pd.read_csv(out / "history.csv")
+    names = [f"epoch={row.epoch}-acc={row.valid_accuracy:.4f}" for row in history.itertuples()]
+    assert sorted(path.name for path in (out / "checkpoints").iterdir()) == names
+    best = json.loads((out / "train.json").read_text())["best_epoch"]
+    kept = load_file(out / "checkpoint" / "model.safetensors")
+    for number, name in enumerate(names, 1):
+        weights = load_file(out / "checkpoints" / name / "model.safetensors")
+        same = all(torch.equal(tensor, weights[key]) for key, tensor in kept.items())
+        assert same == (number == best)
+    call(train, train_command(encoders, tokens, out, f"{flags} --keep-checkpoints best"))
+    assert not (out / "checkpoints").exists()  # which were those of another training
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["bert", "modernbert"])
+def test_a_compiled_model_trains_alike(python, encoders, tokens, tmp_path, architecture):
+    flags = "--batch 20 --micro-batch 8 --epochs 2 --dropout 0 --compile"
+    for compiled in ("true", "false"):
+        out = tmp_path / compiled
+        line = train_command(encoders, tokens, out, f"{flags} {compiled}", architecture)
+        done = run_train(python, line)
+        assert done.returncode == 0, done.stderr
+    plain, fast = (pd.read_csv(tmp_path / n / "history.csv") for n in ("false", "true"))
+    drop = ["seconds"]
+    pd.testing.assert_frame_equal(plain.drop(columns=drop), fast.drop(columns=drop), rtol=1e-4)
+    assert load_encoder(tmp_path / "true" / "checkpoint", "masked-mean")

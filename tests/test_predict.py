@@ -1,0 +1,85 @@
+"""Labels of new texts by a trained run."""
+
+import io
+import json
+import subprocess
+
+import pandas as pd
+import pytest
+from conftest import ROOT, call
+
+import evaluate
+import predict
+import train
+from lib.cli import UserError
+from lib.inference import TextClassifier
+
+
+@pytest.fixture(scope="module")
+def runs(encoders, tokens, tmp_path_factory):
+    """Finished runs on the splits of the other tests, by pooling, with named classes."""
+    folders = {}
+    for pooling in ("mean", "masked-mean"):
+        folders[pooling] = folder = tmp_path_factory.mktemp(pooling)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("WANDB_MODE", "disabled")
+            call(
+                train,
+                f"--tokens {tokens['bert']} --encoder {encoders['bert']} --run {folder} "
+                f"--dataset d --model bert --pooling {pooling} --batch 20 --seed 1 --epochs 2 "
+                "--device cpu --learning-rate 1e-3 --labels negative positive",
+            )
+        call(evaluate, f"--tokens {tokens['bert']}/test.parquet --run {folder} --device cpu")
+    return folders
+
+
+@pytest.mark.parametrize("pooling", ["mean", "masked-mean"])
+def test_labels_are_those_of_the_test(runs, splits, pooling):
+    texts = pd.read_parquet(splits / "test.parquet").set_index("id")["text"]
+    tested = pd.read_parquet(runs[pooling] / "predictions.parquet", partitioning=None)
+    classify = TextClassifier(runs[pooling] / "checkpoint", "cpu")
+    found = pd.DataFrame(classify(texts.loc[tested["id"]].tolist()))
+    names = tested["prediction"].map({0: "negative", 1: "positive"})
+    assert found["label"].tolist() == names.tolist()
+    assert found["confidence"].tolist() == pytest.approx(tested["confidence"].tolist(), abs=1e-5)
+
+
+def predict_here(capsys, monkeypatch, flags: list, text: str = "") -> list[dict]:
+    """What predict.py prints, in this process."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    predict.main(predict.arguments().parse_args(list(map(str, flags))))
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_texts_come_from_flags_a_file_or_standard_input(runs, tmp_path, capsys, monkeypatch):
+    run = runs["masked-mean"]
+    texts = ["A film I will not forget.", "", "Schön, aber lang — 映画"]
+    (tmp_path / "texts.txt").write_text("\n".join(texts), "utf-8")
+    calls = [
+        ([run, "--text", *texts], ""),
+        ([run, "--file", tmp_path / "texts.txt", "--batch", "2"], ""),
+        ([run / "checkpoint"], "\r\n".join(texts) + "\r\n"),
+    ]
+    expected = [label._asdict() for label in TextClassifier(run / "checkpoint", "cpu")(texts)]
+    for flags, text in calls:
+        found = predict_here(capsys, monkeypatch, flags, text)
+        assert [list(line) for line in found] == [["label", "confidence"]] * 3
+        for line, label in zip(found, expected, strict=True):
+            assert line["label"] == label["label"] in ("negative", "positive")
+            assert line["confidence"] == pytest.approx(label["confidence"], abs=1e-5)
+    assert predict_here(capsys, monkeypatch, [run], "") == []
+
+
+def test_the_command_reads_a_pipe_that_its_reader_closes_early(python, runs):
+    command = f"yes 'A film I will not forget.' | {python} scripts/predict.py {runs['mean']}"
+    done = subprocess.run(
+        ["bash", "-c", f"{command} | head -n 1"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert json.loads(done.stdout)["label"] in ("negative", "positive")
+    assert done.stderr == ""
+
+
+def test_a_folder_without_checkpoint_is_refused(tmp_path, capsys, monkeypatch):
+    message = f"'{tmp_path}' holds no checkpoint; name the folder of a finished run"
+    with pytest.raises(UserError, match=message):
+        predict_here(capsys, monkeypatch, [tmp_path, "--text", "x"])
