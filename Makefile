@@ -14,7 +14,7 @@ summary: $(READY)  ## run the quick study and write results/summary.md
 	snakemake --cores $(CORES) results/summary.md
 
 test: lint  ## lint and fast tests
-	pytest
+	pytest --numprocesses logical --dist loadfile
 
 test-slow: $(READY)  ## tests that train for minutes
 	pytest -m slow

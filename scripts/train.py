@@ -190,10 +190,11 @@ def measure(
         "versions": {library: version(library) for library in LIBRARIES},
     }
     log.info(
-        "%.1f examples/s; %.3g FLOP/s, which is %.1f%% of those of a large matrix product",
+        "%.1f examples/s; model FLOP utilisation %.1f%% (%.3g of %.3g FLOP/s)",
         measured["examples_per_second"],
-        flops,
         100 * measured["flop_utilisation"],
+        flops,
+        peak,
     )
     return measured
 

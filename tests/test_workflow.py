@@ -169,6 +169,19 @@ def test_runs(study, folder):
     names = {path.name for path in (study.folder / folder / "checkpoint").iterdir()}
     assert {"model.safetensors", "config.json", "tokenizer.json"} <= names
     assert load_file(study.folder / folder / "checkpoint" / "model.safetensors")
+    labels = json.loads(study.read(f"{folder}/checkpoint/config.json"))["id2label"]
+    assert labels == {"0": "negative", "1": "positive"}
+
+
+def test_a_variant_trains_in_several_processes_and_keeps_its_checkpoints(study):
+    base, variant = (json.loads(study.read(f"{folder}/train.json")) for folder in FOLDERS)
+    assert (base["backend"], base["processes"]) == ("torch", 1)
+    assert (variant["backend"], variant["processes"]) == ("accelerate", 2)
+    assert not (study.folder / FOLDERS[0] / "checkpoints").exists()
+    kept = sorted(path.name for path in (study.folder / FOLDERS[1] / "checkpoints").iterdir())
+    history = pd.read_csv(study.folder / FOLDERS[1] / "history.csv")
+    accuracies = enumerate(history["valid_accuracy"], 1)
+    assert kept == [f"epoch={epoch}-acc={accuracy:.4f}" for epoch, accuracy in accuracies]
 
 
 def test_tables_and_summary(study):
@@ -191,8 +204,24 @@ def test_tables_and_summary(study):
     assert all(name in figure for name in ("masked-mean", "modernbert", "validation", "Epoch"))
 
 
-def readme_block(study, language: str) -> str:
-    return study.read("README.md").partition(f"```{language}\n")[2].partition("```")[0]
+def readme_block(study, language: str, number: int = 1) -> str:
+    return study.read("README.md").split(f"```{language}\n")[number].partition("```")[0]
+
+
+def test_python_labels_texts_as_the_readme_says(study, monkeypatch, capsys):
+    monkeypatch.chdir(study.folder / BASE)
+    code = readme_block(study, "python", 2)
+    assert len(list(filter(None, code.splitlines()))) == 3
+    exec(code, {})
+    assert capsys.readouterr().out.count("Label(label=") == 2
+
+
+def test_a_pipe_is_labelled_as_the_readme_says(study, python):
+    command = re.search(r'echo "A film .*', study.read("README.md"))[0].replace("seed=42", "seed=1")
+    command = command.replace("python ", f"{python} ")
+    done = subprocess.run(["bash", "-c", command], cwd=study.folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["label"] in ("negative", "positive")
 
 
 def test_pandas_reads_all_predictions_as_the_readme_says(study, monkeypatch, capsys):
@@ -215,7 +244,7 @@ def test_commands_of_the_readme_name_runs_of_the_quick_study(study):
     config = yaml.safe_load(study.read("config/config.yaml"))
     check(config)
     known = {RUN.format(*run[1:]) for run in runs(config)}
-    named = set(re.findall(r"results/runs/dataset=[^\"…]*(?=/test.json)", study.read("README.md")))
+    named = set(re.findall(r"results/runs/dataset=[^\"…]*seed=\d+", study.read("README.md")))
     assert named and named <= known
 
 
