@@ -163,6 +163,7 @@ def measure(
     from lib.flops import peak_flops, training_flops
     from lib.training import scaled_learning_rate
 
+    memory = peak_memory(backend.device)
     best, epochs = result.best, len(result.history)
     seconds = sum(epoch.seconds for epoch in result.history)
     flops = epochs * training_flops(model, tokens.host_lengths) / seconds
@@ -177,7 +178,7 @@ def measure(
         "examples_per_second": epochs * len(tokens) / seconds,
         "flops_per_second": flops,
         "flop_utilisation": flops / peak,
-        "peak_memory_bytes": peak_memory(backend.device),
+        "peak_memory_bytes": memory,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "device": backend.device.type,
         "hardware": hardware(backend.device),

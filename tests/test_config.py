@@ -1,5 +1,6 @@
 """The configuration: shipped files are valid, mistakes are refused in one line."""
 
+import argparse
 from copy import deepcopy
 
 import pytest
@@ -8,7 +9,15 @@ from conftest import ROOT
 
 from lib import model
 from lib.cli import UserError
-from lib.config import check, load_schema, read_floats, runs, training
+from lib.config import (
+    add_training_flags,
+    check,
+    load_schema,
+    read_floats,
+    runs,
+    training,
+    training_settings,
+)
 from lib.runs import POOLINGS
 
 SHIPPED = [*sorted((ROOT / "config").glob("*.yaml")), ROOT / "tests" / "config.yaml"]
@@ -96,6 +105,36 @@ def test_variants_override_training():
     assert training(config, "decayed")["learning_rate"] == training(config, "base")["learning_rate"]
 
 
+def test_flags_say_what_the_config_says():
+    parser = argparse.ArgumentParser()
+    add_training_flags(parser)
+    line = "--compile true --deterministic false --micro-batch auto --learning-rate 5e-5"
+    settings = training_settings(parser.parse_args(line.split()))
+    assert settings["compile"] is True and settings["deterministic"] is False
+    assert (settings["micro_batch"], settings["learning_rate"]) == ("auto", 5e-5)
+    defaults = training_settings(parser.parse_args([]))
+    section = load_schema()["properties"]["training"]["properties"]
+    assert defaults == {key: reference["default"] for key, reference in section.items()}
+
+
+def test_the_full_study_asks_what_published_studies_asked():
+    config = yaml.safe_load((ROOT / "config" / "imdb.yaml").read_text())
+    check(config)
+    asked = {run[1:] for run in runs(config)}
+    both, large = ("bert", "modernbert"), (256, 1024)
+    assert {("bert", pooling, 64, "base", 42) for pooling in POOLINGS} <= asked
+    assert {(name, "max", 64, "base", 42) for name in both} <= asked
+    seeds = {(42, 64), (43, 64), (44, 64), (42, 1024), (43, 256)}
+    assert {(name, "masked-mean", n, "base", seed) for name in both for seed, n in seeds} <= asked
+    for variant in ("sqrt-lr", "linear-lr"):
+        assert {(name, "masked-mean", n, variant, 42) for name in both for n in large} <= asked
+    assert {(name, "masked-mean", 64, "accelerate", 42) for name in both} <= asked
+    published = (8, 32, 64, 256, 1024)
+    assert {(name, "mean", n, "base", 42) for name in both for n in published} <= asked
+    assert training(config, "base")["learning_rate"] == 5e-5
+    assert {model["source"] for model in config["models"].values()} == {"hub"}
+
+
 def test_numbers_that_yaml_reads_as_text_are_numbers():
     config = deepcopy(BASE)
     config["training"]["learning_rate"] = yaml.safe_load("5e-5")
@@ -169,6 +208,24 @@ REFUSALS = {
         yaml.safe_load("[no, yes]"),
         r"'dataset.labels\[.\]' is (True|False); allowed: a value of type string or integer",
     ),
+    "processes of plain torch": (
+        "training.processes",
+        2,
+        "processes is 2 with backend torch; allowed: 1, or backend accelerate",
+    ),
+    "processes of a variant": ("variants.base", {"processes": 3}, "'variants.base': processes is"),
+    "a micro-batch of a word": (
+        "training.micro_batch",
+        "largest",
+        "'training.micro_batch' is 'largest'; allowed: `auto`, or a whole number from 1 on",
+    ),
+    "a micro-batch under 1": ("training.micro_batch", 0, "is 0; allowed: at least 1"),
+    "an unknown way to compile": (
+        "training.compile",
+        "fast",
+        "'training.compile' is 'fast'; allowed: auto, true, false",
+    ),
+    "a truth value that is a number": ("training.deterministic", 1, "is 1; allowed: a value of"),
     "a text where a section belongs": ("training", "fast", "'training' is 'fast'"),
 }
 

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import duckdb
@@ -246,6 +247,16 @@ def test_commands_of_the_readme_name_runs_of_the_quick_study(study):
     known = {RUN.format(*run[1:]) for run in runs(config)}
     named = set(re.findall(r"results/runs/dataset=[^\"…]*seed=\d+", study.read("README.md")))
     assert named and named <= known
+
+
+def test_the_plan_of_the_full_study_needs_no_network(study, python):
+    nowhere = "http://127.0.0.1:9"
+    study.environment = {"HTTPS_PROXY": nowhere, "HTTP_PROXY": nowhere, "HF_ENDPOINT": nowhere}
+    started = time.perf_counter()
+    jobs = study.jobs(python, "-n", "--configfile=config/imdb.yaml", SUMMARY)
+    study.environment = {}
+    assert time.perf_counter() - started < 10
+    assert jobs["train"] == jobs["test"] == 69 and jobs["encoder"] == 2
 
 
 def test_tracking_is_offline_and_per_run(study):

@@ -191,7 +191,7 @@ def accumulate(
     hits = torch.zeros((), device=device)
     share = backend.share(rows)
     for part in share.split(micro_batch) if len(share) else ():
-        labels = tokens.labels[part.to(device)]
+        labels = tokens.labels[part.to(device, non_blocking=True)]
         with backend.autocast():
             logits = model(tokens.batch(part))
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
