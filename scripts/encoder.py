@@ -55,8 +55,9 @@ def from_hub(options: argparse.Namespace, folder: Path) -> None:
     patterns = ["config.json", *encoders.TOKENIZER_FILES, *encoders.WEIGHT_FILES]
     snapshot = hub.snapshot("model", options.id, options.revision, patterns)
     expected = dict(options.sha256)
-    found = [file for file in expected if (snapshot / file).is_file()]
-    verify({file: sha256(snapshot / file) for file in found}, expected)
+    if expected:
+        files = [path for path in snapshot.iterdir() if path.is_file()]
+        verify({path.name: sha256(path) for path in files}, expected)
     encoders.copy_encoder(snapshot, folder, f"model '{options.id}' at {options.revision}")
 
 

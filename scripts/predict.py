@@ -35,6 +35,7 @@ def main(options: argparse.Namespace) -> None:
 
     import torch
 
+    from lib.device import explain_lack_of_memory
     from lib.inference import TextClassifier
 
     torch.set_num_threads(settings["threads"])
@@ -42,7 +43,9 @@ def main(options: argparse.Namespace) -> None:
     checkpoint = inner if inner.is_dir() else options.run
     classify = TextClassifier(checkpoint, settings["device"], settings["precision"])
     for batch in batches(texts(options), options.batch):
-        for label in classify(batch):
+        with explain_lack_of_memory("lower --batch"):
+            labels = classify(batch)
+        for label in labels:
             print(json.dumps(label._asdict(), ensure_ascii=False))
         sys.stdout.flush()
 

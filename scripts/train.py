@@ -7,7 +7,8 @@ Weights & Biases records the run as WANDB_MODE says: offline, online or disabled
 
 import argparse
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from lib import gpus
 from lib.cli import Parser, UserError, log, positive, replacing, run, seed, silence, write_json
 from lib.config import add_training_flags, training_settings
-from lib.launch import is_worker, launch
+from lib.launch import forget_other_launchers, is_worker, launch
 from lib.runs import KEYS, POOLINGS
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def main(options: argparse.Namespace) -> None:
     """Train, in this process or in several that torchrun starts."""
     settings = training_settings(options)
     if not is_worker():
+        forget_other_launchers()
         gpus.claim(settings["device"], settings["processes"])
     if not is_worker() and settings["processes"] > 1:
         launch(settings["processes"])
@@ -88,7 +90,10 @@ def train_here(options: argparse.Namespace, settings: dict[str, Any]) -> None:
         model = build_model(options, settings, train_tokens)
         backend.reseed(options.seed)
         keys = {key: getattr(options, key) for key in KEYS}
-        with Tracker(keys, settings, enabled=not backend.rank) as tracker:
+        with (
+            Tracker(keys, settings, enabled=not backend.rank) as tracker,
+            keeper(options, settings, model, train_tokens, backend) as keep,
+        ):
             result = train(
                 model,
                 train_tokens,
@@ -98,11 +103,12 @@ def train_here(options: argparse.Namespace, settings: dict[str, Any]) -> None:
                 settings,
                 backend,
                 tracker.log,
-                keeper(options, settings, model, train_tokens, backend),
+                keep,
             )
     if not backend.rank:
-        measured = keys | measure(options, settings, model, train_tokens, backend, result)
-        write_results(options, model, train_tokens, result.history, measured)
+        write_training(options, model, train_tokens, result.history)
+        measured = measure(options, settings, model, train_tokens, backend, result)
+        write_json(options.run / "train.json", keys | measured)
     backend.close()
 
 
@@ -129,25 +135,30 @@ def build_model(
     return model
 
 
+@contextmanager
 def keeper(
     options: argparse.Namespace,
     settings: dict[str, Any],
     model: "Classifier",
     tokens: "Tokens",
     backend: "Torch",
-) -> "Callable[[Epoch], None]":
-    """What keeps the checkpoint of an epoch, if all are to be kept, after removing older ones."""
+) -> "Iterator[Callable[[Epoch], None]]":
+    """What keeps the checkpoint of an epoch, if all are to be kept; checkpoints/ appears whole."""
     from lib.model import save_checkpoint
 
-    def keep(epoch: "Epoch") -> None:
-        name = f"epoch={epoch.epoch}-acc={epoch.valid_accuracy:.4f}"
-        with replacing(options.run / "checkpoints" / name) as folder:
-            save_checkpoint(model, options.encoder, folder, tokens.max_length)
-
     if backend.rank:
-        return lambda epoch: None
-    shutil.rmtree(options.run / "checkpoints", ignore_errors=True)
-    return keep if settings["keep_checkpoints"] == "all" else lambda epoch: None
+        yield lambda epoch: None
+    elif settings["keep_checkpoints"] == "best":
+        yield lambda epoch: None
+        shutil.rmtree(options.run / "checkpoints", ignore_errors=True)
+    else:
+        with replacing(options.run / "checkpoints") as folder:
+
+            def keep(epoch: "Epoch") -> None:
+                name = f"epoch={epoch.epoch}-acc={epoch.valid_accuracy:.4f}"
+                save_checkpoint(model, options.encoder, folder / name, tokens.max_length)
+
+            yield keep
 
 
 def measure(
@@ -191,23 +202,20 @@ def measure(
         "versions": {library: version(library) for library in LIBRARIES},
     }
     log.info(
-        "%.1f examples/s; model FLOP utilisation %.1f%% (%.3g of %.3g FLOP/s)",
+        "%.1f examples/s; model FLOP utilisation %.1f%% (%.3g of %.3g FLOP/s); %.0f MB at the peak",
         measured["examples_per_second"],
         100 * measured["flop_utilisation"],
         flops,
         peak,
+        memory / 1e6,
     )
     return measured
 
 
-def write_results(
-    options: argparse.Namespace,
-    model: "Classifier",
-    tokens: "Tokens",
-    history: "list[Epoch]",
-    measured: dict[str, Any],
+def write_training(
+    options: argparse.Namespace, model: "Classifier", tokens: "Tokens", history: "list[Epoch]"
 ) -> None:
-    """Write checkpoint/, history.csv and train.json."""
+    """Write checkpoint/ and history.csv."""
     import pandas as pd
 
     from lib.model import save_checkpoint
@@ -216,7 +224,6 @@ def write_results(
         save_checkpoint(model, options.encoder, folder, tokens.max_length)
     with replacing(options.run / "history.csv") as path:
         pd.DataFrame(map(asdict, history)).to_csv(path, index=False)
-    write_json(options.run / "train.json", measured)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from test_training import BACKEND, build, fit, load
 
 import train
 from lib.backends import Accelerate, Torch
-from lib.device import is_out_of_memory
+from lib.cli import UserError
+from lib.device import is_out_of_memory, should_compile
 from lib.model import load_encoder
 
 ODD_BATCH = 33  # of 100 examples: the last update of an epoch has one, so a process has none
@@ -97,6 +98,51 @@ def test_a_mistake_in_several_processes_is_no_traceback(python, encoders, tokens
     assert "Traceback" not in done.stderr and not (tmp_path / "out").exists()
 
 
+def test_one_failing_process_ends_the_others_without_a_traceback(python, tmp_path):
+    script = tmp_path / "fail.py"
+    script.write_text(
+        "import sys, torch; from lib.backends import Accelerate; from lib.cli import *\n"
+        "from lib.launch import is_worker, launch\n"
+        "def main(options):\n"
+        "    if not is_worker(): return launch(2)\n"
+        "    backend = Accelerate(torch.device('cpu'), 'fp32')\n"
+        "    if backend.rank: raise UserError('the second one has failed')\n"
+        "    backend.sum(torch.ones(3))\n"
+        "run(main, Parser())\n"
+    )
+    done = subprocess.run(
+        [python, script],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}/scripts", "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "error: the second one has failed" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["fail.py"]  # no logs are left behind
+
+
+def test_other_launchers_are_no_concern(encoders, tokens, tmp_path, monkeypatch):
+    for name, value in {
+        "WORLD_SIZE": "2",
+        "RANK": "1",
+        "PMI_SIZE": "4",
+        "WANDB_MODE": "disabled",
+    }.items():
+        monkeypatch.setenv(name, value)
+    line = train_command(encoders, tokens, tmp_path / "run", "--batch 64 --epochs 1")
+    call(train, f"{line} --backend accelerate")
+    assert json.loads((tmp_path / "run" / "train.json").read_text())["processes"] == 1
+
+
+def test_compiling_without_a_compiler_is_refused(monkeypatch):
+    cpu = torch.device("cpu")
+    assert should_compile(False, cpu) is should_compile("auto", cpu) is False
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match=r"compile needs a C\+\+ compiler; install that, or set it"):
+        should_compile(True, cpu)
+
+
 def test_processes_draw_dropout_of_their_own(encoders):
     drawn = []
     for rank in (0, 0, 1, 2):
@@ -133,10 +179,16 @@ def short_of_memory(model, most: int):
     return model
 
 
-def test_the_allocators_error_is_known():
+def test_lack_of_memory_is_known_by_its_errors():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**58)
     assert is_out_of_memory(caught.value)
+    for message in (
+        "CUDA error: out of memory\nCUDA kernel errors might be reported elsewhere",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ):
+        assert is_out_of_memory(RuntimeError(message))
+    assert not is_out_of_memory(RuntimeError("CUDA error: an illegal memory access"))
 
 
 @pytest.mark.parametrize("setting", ["auto", 64])

@@ -74,9 +74,22 @@ def test_gpus_are_those_of_cuda_visible_devices(machine, monkeypatch):
         "": [],
         "-1": [],
         "MIG-1": ["MIG-1"],
+        "NoDevFiles": [],
+        "1,9,2": ["GPU-b"],
+        "3,3": ["GPU-d"],
     }.items():
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
         assert gpus.visible() == expected
+
+
+def test_gpus_are_those_of_the_driver_where_nvidia_smi_is_missing(tmp_path, monkeypatch):
+    folder = tmp_path / "gpus" / "0000:01:00.0"
+    folder.mkdir(parents=True)
+    (folder / "information").write_text("Model: \t NVIDIA H200\nGPU UUID: \t GPU-1f-2e\n")
+    monkeypatch.setattr(gpus, "DRIVER", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert gpus.visible() == ["GPU-1f-2e"]
 
 
 def test_four_trainings_have_a_gpu_each_and_a_fifth_waits(hold, machine):

@@ -4,12 +4,17 @@ import math
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 
-from lib.backends import Torch
+from lib.backends import Accelerate, Torch
 from lib.batches import Tokens, epoch_order, load_tokens
+from lib.flops import peak_flops, training_flops
 from lib.metrics import predict
-from lib.model import Classifier, load_encoder
+from lib.model import ATTENTION, Classifier, load_encoder
 from lib.training import Epoch, accumulate, scaled_learning_rate, train
 
 CPU = torch.device("cpu")
@@ -218,3 +223,57 @@ def test_unmasked_mean_pads_every_batch_to_max_length(tokens):
     assert dynamic["input_ids"].shape == (4, longest)
     assert dynamic["attention_mask"].sum(dim=1).tolist() == padded.host_lengths[short].tolist()
     assert dynamic["input_ids"][~dynamic["attention_mask"]].unique().tolist() in ([], [0])
+
+
+class Synchronisations(TorchDispatchMode):
+    """Counts the operations that wait for the device."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        self.count += "_local_scalar_dense" in str(function) or "nonzero" in str(function)
+        return function(*arguments, **(options or {}))
+
+
+@pytest.mark.parametrize("architecture", ["bert", "modernbert"])
+@pytest.mark.parametrize("examples", [[0], [0, 1, 2, 3]])  # without padding, and with it
+def test_no_pass_waits_for_the_device(encoders, tokens, architecture, examples):
+    data, model = load(tokens, architecture), build(encoders, architecture)
+    rows = torch.tensor(examples)
+    inputs = data.batch(rows)  # whose width is known on the CPU
+    with Synchronisations() as synchronisations:
+        BACKEND.backward(cross_entropy(model(inputs), data.labels[rows], reduction="sum"))
+    assert synchronisations.count == 0
+
+
+@pytest.mark.parametrize("architecture", ["bert", "modernbert"])
+def test_attention_is_that_of_transformers(encoders, tokens, architecture):
+    data, model = load(tokens, architecture), build(encoders, architecture).eval()
+    for rows in (torch.tensor([0]), torch.arange(8)):
+        found = model(data.batch(rows))
+        model.encoder.set_attn_implementation("sdpa")
+        torch.testing.assert_close(model(data.batch(rows)), found)
+        model.encoder.set_attn_implementation(ATTENTION)
+
+
+@pytest.mark.parametrize("backend", [Torch, Accelerate])
+def test_bf16_trains_nearly_as_fp32_does(encoders, tokens, backend):
+    AcceleratorState._reset_state(reset_partial_state=True)
+    data, valid = load(tokens, "bert"), load(tokens, "bert", "valid")
+    _, losses = fit(build(encoders, "bert"), data, valid, batch=20)
+    model = build(encoders, "bert")
+    _, low = fit(model, data, valid, batch=20, backend=backend(CPU, "bf16"))
+    AcceleratorState._reset_state(reset_partial_state=True)
+    assert low == pytest.approx(losses, abs=0.02) and low != losses
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("architecture", ["bert", "modernbert"])
+def test_flops_are_those_that_torch_counts(encoders, tokens, architecture):
+    data, model = load(tokens, architecture), build(encoders, architecture)
+    rows = data.host_lengths.argsort()[-4:]  # all of the same length, so that nothing is padding
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        accumulate(model, data, rows, 64, BACKEND)
+    expected = counter.get_total_flops()
+    assert training_flops(model, data.host_lengths[rows]) == pytest.approx(expected, rel=0.1)
+    assert peak_flops(CPU, "fp32") > 1e8

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.optim import Optimizer
 
-from lib.device import choose, choose_precision, prepare
+from lib.cli import UserError
+from lib.device import choose, choose_precision, is_out_of_memory, prepare
 
 
 class Torch:
@@ -62,6 +63,10 @@ class Torch:
         """The sum of a tensor over all processes, in each of them."""
         return values
 
+    def least(self, number: int) -> int:
+        """The smallest of the numbers that the processes have."""
+        return number
+
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Make every process's gradients the sum over all processes."""
 
@@ -100,8 +105,21 @@ class Accelerate(Torch):
         self.accelerator.backward(loss)
 
     def sum(self, values: Tensor) -> Tensor:
-        """The sum of a tensor over all processes, in each of them."""
-        return self.accelerator.reduce(values, reduction="sum")
+        """The sum of a tensor over all processes, in each of them.
+
+        Raises:
+            UserError: another process has ended.
+        """
+        try:
+            return self.accelerator.reduce(values, reduction="sum")
+        except RuntimeError as error:
+            if self.processes == 1 or is_out_of_memory(error):
+                raise
+            raise UserError("another process of this training has failed, see its error") from error
+
+    def least(self, number: int) -> int:
+        """The smallest of the numbers that the processes have."""
+        return int(self.accelerator.gather(torch.tensor([number], device=self.device)).min())
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Make every process's gradients the sum over all processes, in one exchange."""

@@ -69,8 +69,8 @@ def run(main: Callable[[argparse.Namespace], None], arguments: Parser, hub: bool
 
 
 def silence() -> None:
-    """Show errors alone from now on, for all but the first of several processes."""
-    log.setLevel(logging.ERROR)
+    """Show warnings and errors alone from now on, for all but the first of several processes."""
+    log.setLevel(logging.WARNING)
 
 
 def one_line(error: Exception) -> str:

@@ -15,6 +15,9 @@ import torch
 from transformers import set_seed
 
 from lib.cli import UserError, one_line
+from lib.launch import is_worker
+
+COMPILERS = (os.environ.get("CXX", "g++"), "g++", "clang++")
 
 
 def choose(device: str) -> torch.device:
@@ -37,7 +40,7 @@ def choose(device: str) -> torch.device:
         there = ", ".join(name for name in available if available[name])
         raise UserError(f"device '{device}' is not available here; available: {there}")
     if device == "cuda":
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) if is_worker() else 0)
     return torch.device(device)
 
 
@@ -49,7 +52,8 @@ def prepare(threads: int, seed: int, deterministic: bool) -> None:
         seed: of Python, NumPy and torch.
         deterministic: whether the same seed gives the same bytes on the same device.
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic)
     torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads it
@@ -74,17 +78,17 @@ def choose_precision(precision: str, device: torch.device) -> str:
 
 
 def should_compile(setting: bool | str, device: torch.device) -> bool:
-    """Whether to compile the model; `auto` does on a GPU where Triton is installed.
+    """Whether to compile the model; `auto` does on a GPU where it can be done.
 
     Raises:
-        UserError: it is asked for, and there is no C++ compiler.
+        UserError: it is asked for, and Triton (for a GPU) or a C++ compiler is missing.
     """
-    if setting == "auto":
-        return device.type == "cuda" and find_spec("triton") is not None
-    compilers = (os.environ.get("CXX", "g++"), "g++", "clang++")
-    if setting and not any(map(shutil.which, compilers)):
-        raise UserError("compile needs a C++ compiler; install g++, or set compile to false")
-    return bool(setting)
+    lacks = [] if any(map(shutil.which, COMPILERS)) else ["a C++ compiler"]
+    if device.type == "cuda" and find_spec("triton") is None:
+        lacks.append("Triton")
+    if setting is True and lacks:
+        raise UserError(f"compile needs {' and '.join(lacks)}; install that, or set it to false")
+    return setting is True or (setting == "auto" and device.type == "cuda" and not lacks)
 
 
 @contextmanager
@@ -103,12 +107,9 @@ def explain_lack_of_memory(advice: str) -> Iterator[None]:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error is that of a device or of the CPU's allocator out of memory."""
-    from accelerate.utils.memory import (
-        should_reduce_batch_size,
-    )  # slow to import, and rarely needed
-
-    return isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)
+    """Whether an error tells that a device, one of its libraries or the CPU is out of memory."""
+    signs = ("out of memory", "can't allocate memory", "_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
 
 
 def free_memory(device: torch.device) -> None:

@@ -16,23 +16,37 @@ from pathlib import Path
 
 from lib.cli import UserError, log
 
+DRIVER = Path("/proc/driver/nvidia")
 WAIT = 1  # seconds between two looks at GPUs that others hold
 
 _claims: list[int] = []  # open lock files; the kernel lets go of them when this process ends
 
 
 def visible() -> list[str]:
-    """Identifiers of the GPUs that this process may use, in the order of CUDA_VISIBLE_DEVICES."""
-    if shutil.which("nvidia-smi") is None:
-        return []
-    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True).stdout
-    gpus = re.findall(r"^GPU .*\(UUID: (GPU-[^)]+)\)", listed, re.MULTILINE)
+    """Identifiers of the GPUs that this process may use, in the order of CUDA_VISIBLE_DEVICES.
+
+    As CUDA does, it takes numbers, identifiers or their beginnings, up to the first that is none.
+    """
+    gpus = listed()
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is None:
+    if chosen is None or not gpus:
         return gpus
-    numbered = {str(number): gpu for number, gpu in enumerate(gpus)}
-    names = [name.strip() for name in chosen.split(",")]
-    return [numbered.get(name, name) for name in names if name not in ("", "-1")]
+    found = {}
+    for name in (part.strip() for part in chosen.split(",")):
+        fitting = [gpu for n, gpu in enumerate(gpus) if name == str(n) or gpu.startswith(name)]
+        if not name or not (fitting or name.startswith("MIG-")):
+            break
+        found[(fitting or [name])[0]] = None
+    return list(found)
+
+
+def listed() -> list[str]:
+    """Identifiers of all GPUs, from nvidia-smi or, where that is missing, from the driver."""
+    if shutil.which("nvidia-smi"):
+        text = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True).stdout
+    else:
+        text = "".join(map(Path.read_text, sorted(DRIVER.glob("gpus/*/information"))))
+    return re.findall(r"^GPU .*?(GPU-[\w-]+)", text, re.MULTILINE)
 
 
 def count() -> int:
@@ -45,8 +59,8 @@ def claim(device: str, processes: int = 1) -> None:
     """Wait for free GPUs, and let CUDA see these alone until this process ends.
 
     The claim is a lock on a file per GPU and user, so that it holds between all processes of a
-    user on a machine, and is gone with the process, however that ends. Where nothing is computed
-    on NVIDIA GPUs, nothing is claimed.
+    user on a machine, and is gone with the process that made it, however that ends. Where nothing
+    is computed on NVIDIA GPUs, nothing is claimed.
 
     Args:
         device: as in the configuration.

@@ -5,10 +5,13 @@ goes on where it stopped; a download that failed or was killed goes on with the 
 """
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+os.environ.setdefault("HF_HUB_DISABLE_XET", "1")  # Xet does not go on where a transfer stopped
 
 import httpx2
 from huggingface_hub import constants, snapshot_download
@@ -24,8 +27,24 @@ from huggingface_hub.utils import disable_progress_bars, filter_repo_objects
 from lib.cli import UserError, log, one_line
 from lib.digests import sha256
 
-logging.getLogger("huggingface_hub").propagate = False  # it has a handler of its own
-HubError = (OSError, httpx2.HTTPError)  # what huggingface_hub raises where a download fails
+
+def without_password(text: str) -> str:
+    """A text without user and password in its addresses."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
+
+
+def _redact(record: logging.LogRecord) -> bool:
+    record.msg, record.args = without_password(record.getMessage()), ()
+    return True
+
+
+logger = logging.getLogger("huggingface_hub")
+logger.propagate = False  # it has a handler of its own
+for handler in logger.handlers:
+    handler.addFilter(_redact)
+
+# What huggingface_hub raises where a download fails; ValueError is that of a bad HF_ENDPOINT.
+HubError = (OSError, ValueError, RuntimeError, httpx2.HTTPError)
 
 
 def snapshot(kind: str, repository: str, revision: str, patterns: Sequence[str]) -> Path:
@@ -65,7 +84,7 @@ def explain(error: BaseException, revision: str) -> str:
     chain = [error]
     while chain[-1].__cause__ is not None:
         chain.append(chain[-1].__cause__)
-    hub = constants.ENDPOINT
+    hub = without_password(constants.ENDPOINT)
     for cause in chain:
         match cause:
             case OfflineModeIsEnabled():
@@ -82,8 +101,14 @@ def explain(error: BaseException, revision: str) -> str:
                 )
             case RevisionNotFoundError():
                 return f"it has no revision '{revision}'; take one from its list of commits"
+            case HfHubHTTPError() if cause.response.status_code in (401, 403):
+                return f"{hub} denies access; check HF_TOKEN"
+            case HfHubHTTPError() if cause.response.status_code == 404:
+                return f"{hub} has no such file; check the id, and HF_ENDPOINT"
             case HfHubHTTPError():
                 return f"{hub} answers {cause.response.status_code}; try again later"
+            case httpx2.UnsupportedProtocol():
+                return f"HF_ENDPOINT is '{hub}'; allowed: an address that begins with https://"
             case httpx2.ConnectError() | httpx2.ConnectTimeout() | httpx2.ProxyError():
                 return (
                     f"{hub} can't be reached; check network and proxy, "
@@ -91,7 +116,7 @@ def explain(error: BaseException, revision: str) -> str:
                 )
             case httpx2.TransportError():
                 return "the transfer was cut off; run again, the files that are complete are kept"
-    return one_line(error)
+    return without_password(one_line(chain[-1]))
 
 
 def _check(name: str, folder: Path, file: str) -> None:

@@ -45,10 +45,10 @@ class TextClassifier:
         if not (folder / HEAD_CONFIG).is_file():
             raise UserError(f"'{folder}' holds no checkpoint; name the folder of a finished run")
         chosen = choose(device)
-        head = read_json(folder / HEAD_CONFIG)
         self.backend = Torch(chosen, choose_precision(precision, chosen))
-        self.tokenizer = load_tokenizer(folder)
         self.model = load_checkpoint(folder).to(chosen)
+        self.tokenizer = load_tokenizer(folder)
+        head = read_json(folder / HEAD_CONFIG)
         self.names = self.model.encoder.config.id2label
         self.max_length = head["max_length"]
         self.padding = "max_length" if head["pooling"] == "mean" else "longest"

@@ -3,11 +3,23 @@
 import logging
 import os
 import sys
+import tempfile
+
+# Set by schedulers and MPI, and read by Accelerate as if there were more processes.
+FOREIGN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+FOREIGN_PREFIXES = ("PMI_", "OMPI_COMM_WORLD_", "MV2_COMM_WORLD_", "MPI_LOCAL")
 
 
 def is_worker() -> bool:
     """Whether this process is one of those that torchrun started."""
     return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def forget_other_launchers() -> None:
+    """Remove variables by which another launcher numbers processes: this one is alone."""
+    for name in [*os.environ]:
+        if name in FOREIGN or name.startswith(FOREIGN_PREFIXES):
+            del os.environ[name]
 
 
 def launch(processes: int) -> None:
@@ -19,7 +31,9 @@ def launch(processes: int) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # torchrun warns otherwise; --threads sets it
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
     try:
-        torchrun(["--standalone", f"--nproc-per-node={processes}", "--", *sys.argv])
+        with tempfile.TemporaryDirectory() as logs:
+            flags = ["--standalone", f"--nproc-per-node={processes}", f"--log-dir={logs}"]
+            torchrun([*flags, "--", *sys.argv])
     except ChildFailedError as error:  # whose message the process has shown
         _, failure = error.get_first_failure()
         sys.exit(failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode)

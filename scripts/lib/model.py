@@ -13,7 +13,15 @@ import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    AutoModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 from lib.cli import UserError, one_line, read_json
 from lib.encoders import TOKENIZER_FILES, load_config
@@ -23,6 +31,19 @@ transformers.logging.disable_progress_bar()
 
 HEAD_WEIGHTS = "head.safetensors"
 HEAD_CONFIG = "head.json"
+ATTENTION = "sdpa_with_mask"
+
+
+def mask_without_looking(*arguments: Any, **options: Any) -> Tensor:
+    """The mask of "sdpa" attention, made even for a batch that needs none.
+
+    To see whether a batch needs one, transformers waits for the GPU in every forward pass.
+    """
+    return sdpa_mask(*arguments, **options | {"allow_is_bidirectional_skip": False})
+
+
+AttentionInterface.register(ATTENTION, sdpa_attention_forward)
+AttentionMaskInterface.register(ATTENTION, mask_without_looking)
 
 
 def pool_cls(states: Tensor, mask: Tensor) -> Tensor:
@@ -121,8 +142,16 @@ def load_encoder(folder: Path, pooling: str) -> PreTrainedModel:
         UserError: config or weights can't be used, or weights that the pooling needs are missing.
     """
     config = load_config(folder)
-    if not any(folder.glob("*.safetensors")):
-        return AutoModel.from_config(config, trust_remote_code=False)
+    if any(folder.glob("*.safetensors")):
+        encoder = _load_weights(folder, config, pooling)
+    else:
+        encoder = AutoModel.from_config(config, trust_remote_code=False)
+    if encoder.config._attn_implementation == "sdpa":
+        encoder.set_attn_implementation(ATTENTION)
+    return encoder
+
+
+def _load_weights(folder: Path, config: PreTrainedConfig, pooling: str) -> PreTrainedModel:
     try:
         encoder, info = AutoModel.from_pretrained(
             folder,
@@ -171,10 +200,20 @@ def save_checkpoint(model: Classifier, tokenizer: Path, folder: Path, max_length
 
 
 def load_checkpoint(folder: Path) -> Classifier:
-    """The classifier of a checkpoint, on the CPU, in evaluation mode."""
-    head = read_json(folder / HEAD_CONFIG)
-    encoder = load_encoder(folder, head["pooling"])
-    labels = list(encoder.config.id2label.values())
-    model = Classifier(encoder, head["pooling"], head["classes"], head["dropout"], labels)
-    model.head.load_state_dict(load_file(folder / HEAD_WEIGHTS))
+    """The classifier of a checkpoint, on the CPU, in evaluation mode.
+
+    Raises:
+        UserError: a file of it is missing or damaged.
+    """
+    try:
+        head = read_json(folder / HEAD_CONFIG)
+        weights = load_file(folder / HEAD_WEIGHTS)
+        encoder = load_encoder(folder, head["pooling"])
+        labels = list(encoder.config.id2label.values())
+        model = Classifier(encoder, head["pooling"], head["classes"], head["dropout"], labels)
+        model.head.load_state_dict(weights)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise UserError(
+            f"'{folder}' is no checkpoint, or a damaged one ({one_line(error)}); train it again"
+        ) from error
     return model.eval()

@@ -65,7 +65,7 @@ class Result(NamedTuple):
     Attributes:
         history: all epochs.
         best: the one whose weights are kept.
-        micro_batch: examples per pass, at the end.
+        micro_batch: examples per pass, at the end and in the process that has the fewest.
     """
 
     history: list[Epoch]
@@ -145,7 +145,7 @@ def train(
             best_weights = {key: value.cpu().clone() for key, value in model.state_dict().items()}
 
     model.load_state_dict(best_weights)
-    return Result(history, max(history, key=Epoch.rank), micro_batch)
+    return Result(history, max(history, key=Epoch.rank), backend.least(micro_batch))
 
 
 def report_epoch(

@@ -245,9 +245,11 @@ N_RUNS = len(RUNS)
 RUN_FOLDERS = [run_folder(run) for run in RUNS]
 RUN_FILES = expand("{folder}/{file}", folder=RUN_FOLDERS, file=RUN_OUTPUTS)
 
-# As many jobs on GPUs at a time as there are GPUs here, unless --resources says otherwise.
+# As many jobs on GPUs at a time as there are GPUs here, unless --resources says otherwise or the
+# jobs run on nodes of a cluster.
 N_GPUS = gpus.count()
-if N_GPUS and "gpu" not in workflow.global_resources:
+on_nodes = workflow.resource_settings.nodes is not None
+if N_GPUS and not on_nodes and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", N_GPUS)
 
 for argument in sys.argv[1:]:
