@@ -123,13 +123,9 @@ def test_one_failing_process_ends_the_others_without_a_traceback(python, tmp_pat
 
 
 def test_other_launchers_are_no_concern(encoders, tokens, tmp_path, monkeypatch):
-    for name, value in {
-        "WORLD_SIZE": "2",
-        "RANK": "1",
-        "PMI_SIZE": "4",
-        "WANDB_MODE": "disabled",
-    }.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"):
+        monkeypatch.setenv(name, "3")
     line = train_command(encoders, tokens, tmp_path / "run", "--batch 64 --epochs 1")
     call(train, f"{line} --backend accelerate")
     assert json.loads((tmp_path / "run" / "train.json").read_text())["processes"] == 1
