@@ -67,6 +67,7 @@ class Hub:
         entry = {"type": "file", "path": path, "size": len(content), "oid": etag(full)[:40]}
         if large(full):
             entry["lfs"] = {"oid": etag(full), "size": len(content), "pointerSize": 130}
+            entry["xetHash"] = etag(full)  # offered as by the real hub; no client should use it
         return entry
 
 

@@ -156,6 +156,9 @@ def test_a_dataset_comes_with_the_splits_asked_for(python, hub, repositories, tm
     assert about["rows"] == 420 and about["dropped"]["duplicates"] >= 20  # in both splits
     assert about["revision"] == COMMIT and len(about["sha256"]) == 2
     assert not [request for request in hub.requests if "resolve" in request and "unsup" in request]
+    for split in ("train", "test"):
+        file = f"plain_text/{split}-00000-of-00001.parquet"
+        assert hub.sent[file] == (repositories / "datasets" / IMDB / file).stat().st_size  # once
 
 
 @pytest.mark.parametrize(("name", "flags"), [("csv", "--subset semicolons"), ("lines", "")])

@@ -53,7 +53,9 @@ def run(main: Callable[[argparse.Namespace], None], arguments: Parser, hub: bool
         hub: whether it may reach the Hugging Face hub; all others run offline.
     """
     options = arguments.parse_args()
-    if not hub:
+    if hub:
+        os.environ.setdefault("HF_HUB_DISABLE_XET", "1")  # HTTP goes on where a transfer stopped
+    else:
         os.environ["HF_HUB_OFFLINE"] = "1"
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     log.setLevel(logging.INFO)

@@ -5,13 +5,10 @@ goes on where it stopped; a download that failed or was killed goes on with the 
 """
 
 import logging
-import os
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-os.environ.setdefault("HF_HUB_DISABLE_XET", "1")  # Xet does not go on where a transfer stopped
 
 import httpx2
 from huggingface_hub import constants, snapshot_download
