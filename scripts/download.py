@@ -132,8 +132,7 @@ def from_hub(options: argparse.Namespace, columns: list[str]) -> Source:
     with explained(options):
         revision, files = split_files(options)
     wanted = [file for split in options.splits for file in files[split]]
-    folder = hub.snapshot("dataset", options.id, revision, list(map(escape, wanted)))
-    digests = {file: sha256(folder / file) for file in wanted}
+    _, digests = hub.snapshot("dataset", options.id, revision, list(map(escape, wanted)))
     verify(digests, dict(options.sha256))
     tables = {}
     for split in options.splits:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lib.cli import Parser, log, replacing, run
-from lib.digests import add_digest_flag, sha256, verify
+from lib.digests import add_digest_flag, verify
 
 
 def arguments() -> Parser:
@@ -53,11 +53,8 @@ def from_hub(options: argparse.Namespace, folder: Path) -> None:
     from lib import encoders, hub
 
     patterns = ["config.json", *encoders.TOKENIZER_FILES, *encoders.WEIGHT_FILES]
-    snapshot = hub.snapshot("model", options.id, options.revision, patterns)
-    expected = dict(options.sha256)
-    if expected:
-        files = [path for path in snapshot.iterdir() if path.is_file()]
-        verify({path.name: sha256(path) for path in files}, expected)
+    snapshot, digests = hub.snapshot("model", options.id, options.revision, patterns)
+    verify(digests, dict(options.sha256))
     encoders.copy_encoder(snapshot, folder, f"model '{options.id}' at {options.revision}")
 
 

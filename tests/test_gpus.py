@@ -10,7 +10,7 @@ import time
 
 import pytest
 from conftest import ROOT
-from test_workflow import RUN, Workspace
+from workspace import RUN, Workspace
 
 from lib import gpus
 from lib.cli import UserError

@@ -13,7 +13,6 @@ import torch
 from conftest import ROOT
 from hub import COMMIT, Hub
 from safetensors.torch import load_file, save_file
-from test_workflow import SUMMARY, Workspace
 from transformers import (
     BertConfig,
     BertForPreTraining,
@@ -21,6 +20,7 @@ from transformers import (
     ModernBertConfig,
     ModernBertForMaskedLM,
 )
+from workspace import SUMMARY, Workspace
 
 from lib.encoders import load_tokenizer
 from lib.model import load_encoder

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from test_workflow import RUN, Workspace
+from workspace import RUN, Workspace
 
 
 @pytest.mark.slow

@@ -1,10 +1,8 @@
 """The whole workflow, run for real in a copy of the project, on real reviews."""
 
 import json
-import os
 import re
 import shlex
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -14,63 +12,22 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import ROOT
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, f1_score
 from transformers import BertConfig, BertModel
+from workspace import RUN, SUMMARY, Workspace
 
 from lib.config import check, runs
 from lib.encoders import load_tokenizer
 from lib.reviews import fold
 from lib.runs import KEYS
 
-SUMMARY = "results/summary.md"
-RUN = "results/runs/dataset=imdb-25k/model={}/pooling={}/batch={}/variant={}/seed={}"
 RUNS = [
     ("bert", "masked-mean", 64, "base", 1),
     ("modernbert", "mean", 64, "decayed", 1),
 ]
 FOLDERS = [RUN.format(*run) for run in RUNS]
 BASE = FOLDERS[0]
-
-
-class Workspace:
-    """A copy of the project in which Snakemake runs."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.commands: list[str] = []  # those of calls with -p
-        self.environment: dict[str, str] = {}
-        ignored = (".git", ".venv", ".snakemake", "results", "wandb", "__pycache__", ".*_cache")
-        shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*ignored), dirs_exist_ok=True)
-
-    def snakemake(self, python, *arguments: str) -> subprocess.CompletedProcess:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
-        return subprocess.run(
-            [python, "-m", "snakemake", *arguments],
-            cwd=self.folder,
-            env=kept | {"PATH": "/usr/bin:/bin"} | self.environment,
-            capture_output=True,
-            text=True,
-        )
-
-    def jobs(self, python, *arguments: str) -> dict[str, int]:
-        """Run, and count the jobs by rule; the target rule is left out."""
-        done = self.snakemake(python, *arguments)
-        assert done.returncode == 0, done.stderr
-        self.commands += re.findall(r"Shell command: (python .*)", done.stdout + done.stderr)
-        _, _, statistics = (done.stdout + done.stderr).partition("Job stats:")
-        counts = re.findall(r"^(\w+) +(\d+)$", statistics.split("\n\n")[0], re.MULTILINE)
-        return {rule: int(n) for rule, n in counts if rule not in ("total", "all")}
-
-    def read(self, path: str) -> str:
-        return (self.folder / path).read_text()
-
-    def write_config(self, name: str, change=lambda config: None) -> str:
-        config = yaml.safe_load(self.read("tests/config.yaml"))
-        change(config)
-        (self.folder / name).write_text(yaml.safe_dump(config))
-        return name
 
 
 @pytest.fixture(scope="module")

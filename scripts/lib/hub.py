@@ -44,7 +44,9 @@ for handler in logger.handlers:
 HubError = (OSError, ValueError, RuntimeError, httpx2.HTTPError)
 
 
-def snapshot(kind: str, repository: str, revision: str, patterns: Sequence[str]) -> Path:
+def snapshot(
+    kind: str, repository: str, revision: str, patterns: Sequence[str]
+) -> tuple[Path, dict[str, str]]:
     """Download files of a repository and check them against the digests that the hub lists.
 
     Args:
@@ -54,7 +56,8 @@ def snapshot(kind: str, repository: str, revision: str, patterns: Sequence[str])
         patterns: of the files that are wanted, as in `fnmatch`.
 
     Returns:
-        The folder in the hub's cache that holds the files, and perhaps others.
+        The folder in the hub's cache that holds the files, and perhaps others; and the SHA-256 of
+        each file that is wanted.
 
     Raises:
         UserError: repository, revision or network is not there, or a file is damaged.
@@ -70,10 +73,9 @@ def snapshot(kind: str, repository: str, revision: str, patterns: Sequence[str])
         )
     except HubError as error:
         raise UserError(f"{kind} '{repository}': {explain(error, revision)}") from error
-    files = (str(path.relative_to(folder)) for path in folder.rglob("*"))
-    for file in filter_repo_objects(files, allow_patterns=list(patterns)):
-        _check(f"{kind} '{repository}'", folder, file)
-    return folder
+    files = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    wanted = filter_repo_objects(files, allow_patterns=list(patterns))
+    return folder, {file: _digest(f"{kind} '{repository}'", folder, file) for file in wanted}
 
 
 def explain(error: BaseException, revision: str) -> str:
@@ -116,15 +118,17 @@ def explain(error: BaseException, revision: str) -> str:
     return without_password(one_line(chain[-1]))
 
 
-def _check(name: str, folder: Path, file: str) -> None:
-    """Compare a file of a snapshot with the digest by which the cache of the hub names it.
+def _digest(name: str, folder: Path, file: str) -> str:
+    """The SHA-256 of a file of a snapshot, compared with that by which the hub's cache names it.
 
     It is a link to a blob, which has the SHA-256 of the hub's listing for a name where the file is
     large (https://huggingface.co/docs/huggingface_hub/guides/manage-cache).
     """
     blob = (folder / file).resolve()
-    if re.fullmatch("[0-9a-f]{64}", blob.name) and sha256(blob) != blob.name:
+    digest = sha256(blob)
+    if re.fullmatch("[0-9a-f]{64}", blob.name) and digest != blob.name:
         raise UserError(
             f"{name}: '{file}' does not have the SHA-256 that the hub lists, so it is damaged; "
             f"delete {blob} and run again"
         )
+    return digest
