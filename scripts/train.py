@@ -64,21 +64,22 @@ def main(options: argparse.Namespace) -> None:
     if not is_worker():
         forget_other_launchers()
         gpus.claim(settings["device"], settings["processes"])
-    if not is_worker() and settings["processes"] > 1:
-        launch(settings["processes"])
-    else:
-        train_here(options, settings)
+        if settings["processes"] > 1:
+            return launch(settings["processes"])
 
-
-def train_here(options: argparse.Namespace, settings: dict[str, Any]) -> None:
-    """Train in this process; the first of several tracks the run and writes the results."""
     from lib.backends import connect
+
+    with connect(settings, options.seed) as backend:
+        train_here(options, settings, backend)
+
+
+def train_here(options: argparse.Namespace, settings: dict[str, Any], backend: "Torch") -> None:
+    """Train in this process; the first of several tracks the run and writes the results."""
     from lib.batches import load_tokens
     from lib.device import explain_lack_of_memory
     from lib.tracking import Tracker
     from lib.training import train
 
-    backend = connect(settings, options.seed)
     if backend.rank:
         silence()
     log.info("%s in %s, %d threads", backend.device, backend.precision, settings["threads"])
@@ -109,7 +110,6 @@ def train_here(options: argparse.Namespace, settings: dict[str, Any]) -> None:
         write_training(options, model, train_tokens, result.history)
         measured = measure(options, settings, model, train_tokens, backend, result)
         write_json(options.run / "train.json", keys | measured)
-    backend.close()
 
 
 def build_model(

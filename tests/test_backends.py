@@ -10,9 +10,10 @@ import torch
 from conftest import ROOT, call
 from safetensors.torch import load_file
 from test_training import BACKEND, build, fit, load
+from torch.distributed import DistBackendError
 
 import train
-from lib.backends import Accelerate, Torch
+from lib.backends import Accelerate, Torch, blame_the_other_process
 from lib.cli import UserError
 from lib.device import is_out_of_memory, should_compile
 from lib.model import load_encoder
@@ -105,9 +106,9 @@ def test_one_failing_process_ends_the_others_without_a_traceback(python, tmp_pat
         "from lib.launch import is_worker, launch\n"
         "def main(options):\n"
         "    if not is_worker(): return launch(2)\n"
-        "    backend = Accelerate(torch.device('cpu'), 'fp32')\n"
-        "    if backend.rank: raise UserError('the second one has failed')\n"
-        "    backend.sum(torch.ones(3))\n"
+        "    with Accelerate(torch.device('cpu'), 'fp32') as backend:\n"
+        "        if backend.rank: raise UserError('the second one has failed')\n"
+        "        backend.sum(torch.ones(3))\n"
         "run(main, Parser())\n"
     )
     done = subprocess.run(
@@ -120,6 +121,20 @@ def test_one_failing_process_ends_the_others_without_a_traceback(python, tmp_pat
     assert "error: the second one has failed" in done.stderr
     assert "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["fail.py"]  # no logs are left behind
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("[gloo/pair.cc] Connection closed by peer"), DistBackendError("NCCL")]
+)
+def test_an_exchange_that_breaks_off_is_blamed_on_the_other_process(error):
+    expected = pytest.raises(UserError, match="another process of this training has failed")
+    with expected, blame_the_other_process():
+        raise error
+
+
+def test_errors_of_this_process_are_its_own():
+    with pytest.raises(RuntimeError, match="CUDA out of memory"), blame_the_other_process():
+        raise RuntimeError("CUDA out of memory")
 
 
 def test_other_launchers_are_no_concern(encoders, tokens, tmp_path, monkeypatch):

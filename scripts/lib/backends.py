@@ -4,22 +4,23 @@ The loop is the same for all. A back-end says which examples of an update are th
 share, runs the backward pass, and sums over processes.
 """
 
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.distributed import DistError
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.optim import Optimizer
 
 from lib.cli import UserError
-from lib.device import choose, choose_precision, is_out_of_memory, prepare
+from lib.device import choose, choose_precision, prepare
 
 
 class Torch:
-    """Plain torch in one process.
+    """Plain torch in one process; a context manager, which leaves the group of processes.
 
     Attributes:
         device: where this process computes.
@@ -70,8 +71,11 @@ class Torch:
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Make every process's gradients the sum over all processes."""
 
-    def close(self) -> None:
-        """Leave the group of processes."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the group of processes, if there is one."""
 
 
 class Accelerate(Torch):
@@ -86,9 +90,11 @@ class Accelerate(Torch):
         from accelerate import Accelerator
 
         super().__init__(device, precision)
-        self.accelerator = Accelerator(
-            cpu=device.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no"
-        )
+        mixed_precision = "bf16" if precision == "bf16" else "no"
+        with blame_the_other_process():
+            self.accelerator = Accelerator(
+                cpu=device.type == "cpu", mixed_precision=mixed_precision
+            )
         self.rank = self.accelerator.process_index
         self.processes = self.accelerator.num_processes
 
@@ -110,16 +116,18 @@ class Accelerate(Torch):
         Raises:
             UserError: another process has ended.
         """
-        try:
+        with blame_the_other_process():
             return self.accelerator.reduce(values, reduction="sum")
-        except RuntimeError as error:
-            if self.processes == 1 or is_out_of_memory(error):
-                raise
-            raise UserError("another process of this training has failed, see its error") from error
 
     def least(self, number: int) -> int:
-        """The smallest of the numbers that the processes have."""
-        return int(self.accelerator.gather(torch.tensor([number], device=self.device)).min())
+        """The smallest of the numbers that the processes have.
+
+        Raises:
+            UserError: another process has ended.
+        """
+        own = torch.tensor([number], device=self.device)
+        with blame_the_other_process():
+            return int(self.accelerator.gather(own).min())
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Make every process's gradients the sum over all processes, in one exchange."""
@@ -132,9 +140,24 @@ class Accelerate(Torch):
         gradients = [parameter.grad for parameter in trained]
         vector_to_parameters(self.sum(parameters_to_vector(gradients)), gradients)
 
-    def close(self) -> None:
-        """Leave the group of processes."""
+    def __exit__(self, *_: object) -> None:
+        """Leave the group of processes; after an error too, or the interpreter's end may abort."""
         self.accelerator.end_training()
+
+
+@contextmanager
+def blame_the_other_process() -> Iterator[None]:
+    """Say in one line that another process has ended, where only its silence is noticed.
+
+    Raises:
+        UserError: an exchange with other processes broke off.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not (isinstance(error, DistError) or "gloo" in str(error).lower()):
+            raise
+        raise UserError("another process of this training has failed, see its error") from error
 
 
 BACKENDS = {"torch": Torch, "accelerate": Accelerate}
