@@ -52,8 +52,7 @@ def from_hub(options: argparse.Namespace, folder: Path) -> None:
     """Copy the files that an encoder needs from a hub repository at one revision."""
     from lib import encoders, hub
 
-    patterns = ["config.json", *encoders.TOKENIZER_FILES, *encoders.WEIGHT_FILES]
-    snapshot, digests = hub.snapshot("model", options.id, options.revision, patterns)
+    snapshot, digests = hub.snapshot("model", options.id, options.revision, encoders.ENCODER_FILES)
     verify(digests, dict(options.sha256))
     encoders.copy_encoder(snapshot, folder, f"model '{options.id}' at {options.revision}")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lib import gpus
 from lib.cli import Parser, log, read_json, run, write_json
-from lib.config import add_training_flags, training_settings
+from lib.config import TEST_KEYS, add_training_flags, training_settings
 from lib.runs import KEYS
 
 
@@ -14,7 +14,7 @@ def arguments() -> Parser:
     flags = Parser(description=__doc__)
     flags.add_argument("--tokens", required=True, type=Path, help="the tokenized test split")
     flags.add_argument("--run", required=True, type=Path, help="folder that train.py wrote")
-    add_training_flags(flags, ["eval_batch", "device", "precision", "deterministic", "threads"])
+    add_training_flags(flags, TEST_KEYS)
     return flags
 
 

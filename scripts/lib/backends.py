@@ -6,7 +6,7 @@ share, runs the backward pass, and sums over processes.
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from lib.cli import UserError
 from lib.device import choose, choose_precision, prepare
 
 
-class Torch:
+class Torch(AbstractContextManager):
     """Plain torch in one process; a context manager, which leaves the group of processes.
 
     Attributes:
@@ -70,9 +70,6 @@ class Torch:
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Make every process's gradients the sum over all processes."""
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Leave the group of processes, if there is one."""

@@ -8,7 +8,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,9 @@ WITH_POOLER = (
 )
 # Words in the names of hub repositories that tell of an encoder without one.
 WITHOUT_POOLER = ("modernbert", "ettin", "distilbert", "electra", "deberta", "xlnet", "convbert")
+
+# Keys of `training` on which a test depends as well.
+TEST_KEYS = ("eval_batch", "device", "precision", "deterministic", "threads")
 
 
 def load_schema() -> dict[str, Any]:
@@ -69,7 +72,9 @@ def training(config: dict[str, Any], variant: str) -> dict[str, Any]:
     return config["training"] | config["variants"][variant]
 
 
-def add_training_flags(parser: argparse.ArgumentParser, keys: list[str] | None = None) -> None:
+def add_training_flags(
+    parser: argparse.ArgumentParser, keys: Collection[str] | None = None
+) -> None:
     """Add one flag per key of `training`, with the schema's type, default and description."""
     schema = load_schema()
     types = {"integer": int, "number": float}

@@ -32,6 +32,7 @@ TOKENIZER_FILES = (
 # Families that number positions from the padding token's number on, as RoBERTa does.
 OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet", "data2vec-text", "longformer")
 WEIGHT_FILES = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
+ENCODER_FILES = ("config.json", *TOKENIZER_FILES, *WEIGHT_FILES)
 
 
 def build_from_scratch(
@@ -88,8 +89,7 @@ def copy_encoder(source: Path, folder: Path, name: str) -> None:
     Raises:
         UserError: one of the three is missing, or a file of weights is damaged.
     """
-    patterns = ("config.json", *TOKENIZER_FILES, *WEIGHT_FILES)
-    files = [path for pattern in patterns for path in sorted(source.glob(pattern))]
+    files = [path for pattern in ENCODER_FILES for path in sorted(source.glob(pattern))]
     names = {path.name for path in files}
     if "config.json" not in names:
         raise UserError(f"{name} has no config.json; give an encoder written by save_pretrained")

@@ -83,14 +83,14 @@ def claim(device: str, processes: int = 1) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(claimed)
 
 
-def _try(gpus: list[str], count: int) -> list[str]:
-    """Lock `count` GPUs, or none."""
+def _try(gpus: list[str], wanted: int) -> list[str]:
+    """Lock as many GPUs as are wanted, or none."""
     claimed = {}
     for gpu in gpus:
         lock = _lock(gpu)
         if lock is not None:
             claimed[gpu] = lock
-        if len(claimed) == count:
+        if len(claimed) == wanted:
             _claims.extend(claimed.values())
             return list(claimed)
     for lock in claimed.values():

@@ -178,8 +178,7 @@ def training_flags(wildcards):
 def test_flags(wildcards):
     """The settings of a test."""
     settings = study.training(config, wildcards.variant)
-    keys = ("eval_batch", "device", "precision", "deterministic", "threads")
-    return flags({key: settings[key] for key in keys})
+    return flags({key: settings[key] for key in study.TEST_KEYS})
 
 
 def run_threads(wildcards):
