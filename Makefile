@@ -8,10 +8,15 @@ SHELL := bash
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: summary test test-slow lint dag clean lock
+.PHONY: summary report test test-slow lint dag clean lock
 
 summary: $(READY)  ## run the quick study and write results/summary.md
 	snakemake --cores $(CORES) results/summary.md
+
+report: $(READY)  ## run the quick study and write results/report.html, all of it in one file
+	snakemake --cores $(CORES) pages
+	snakemake --quiet all --report results/.report.html pages
+	mv results/.report.html results/report.html
 
 test: lint  ## lint and fast tests
 	pytest --numprocesses logical --dist loadfile

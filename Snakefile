@@ -7,6 +7,10 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 
+
+report: "workflow/report/workflow.rst"
+
+
 # A config file on the command line replaces the quick study instead of being merged into it.
 if not workflow.overwrite_configfiles:
 
@@ -14,8 +18,10 @@ if not workflow.overwrite_configfiles:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/parts.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/analysis.smk"
 include: "workflow/rules/results.smk"
 
 
@@ -26,6 +32,16 @@ rule all:
         RUN_FILES,
     message:
         "the study '{STUDY}' is complete: results/summary.md"
+
+
+rule pages:
+    input:
+        rules.summary.output,
+        rules.page.output,
+        expand(rules.draw.output, figure=SHOWN_FIGURES),
+        rules.sortable.output,
+    message:
+        "everything that the report shows is there"
 
 
 rule tokens:

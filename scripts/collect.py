@@ -1,38 +1,57 @@
-"""Collect runs into one table: a row per run, with its keys and every number that was measured."""
+"""Collect runs into tables.
+
+It writes runs.csv (a row per run, with its keys and every number that was measured) and
+histories.csv (a row per run, epoch, split and measure).
+"""
 
 import argparse
-import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from lib.cli import Parser, log, read_json, replacing, run
-from lib.runs import KEYS
+from lib.cli import Parser, log, read_json, run
+from lib.runs import KEYS, run_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SPLITS = ("train", "valid")
+MEASURES = ("accuracy", "loss")
 
 
 def arguments() -> Parser:
     """The command line."""
     flags = Parser(description=__doc__)
     flags.add_argument("--runs", required=True, nargs="+", type=Path, help="folders of the runs")
-    flags.add_argument("--out", required=True, type=Path, help="CSV file to write")
+    flags.add_argument("--out", required=True, type=Path, help="folder of the tables")
     return flags
 
 
 def main(options: argparse.Namespace) -> None:
-    """Write one row per run, in the order given."""
+    """Write one row per run, in the order given, and its epochs."""
     import pandas as pd
 
-    rows = [read_run(folder) for folder in options.runs]
-    table = pd.DataFrame(rows)
+    from lib.study import read_all, read_measured, write_table
+
+    measured = read_all(options.runs, read_measured)
+    table = pd.DataFrame(measured.values())
     numbers = table.select_dtypes("number").columns.difference(KEYS, sort=False)
-    with replacing(options.out) as path:
-        table[[*KEYS, *numbers]].to_csv(path, index=False)
-    log.info("%d runs in %s", len(rows), options.out)
+    write_table(options.out / "runs.csv", table[[*KEYS, *numbers]])
+    epochs = pd.concat(read_history(folder) for folder in options.runs)
+    write_table(options.out / "histories.csv", epochs)
+    log.info("%d runs in %s", len(table), options.out)
 
 
-def read_run(folder: Path) -> dict[str, Any]:
-    """What training and test of one run measured; a number that was not finite is NaN."""
-    measured = read_json(folder / "train.json") | read_json(folder / "test.json")
-    return {key: math.nan if value is None else value for key, value in measured.items()}
+def read_history(folder: Path) -> "pd.DataFrame":
+    """One row per epoch, split and measure of a run, with its `value`, and whether it is `best`."""
+    import pandas as pd
+
+    history = pd.read_csv(folder / "history.csv")
+    columns = [f"{split}_{measure}" for split in SPLITS for measure in MEASURES]
+    long = history.melt(["epoch"], columns)
+    long[["split", "measure"]] = long.pop("variable").str.split("_", n=1, expand=True)
+    best = read_json(folder / "train.json")["best_epoch"]
+    long["best"] = (long["epoch"] == best) & (long["split"] == "valid")
+    return pd.DataFrame([run_of(folder)._asdict()]).merge(long, how="cross")
 
 
 if __name__ == "__main__":

@@ -23,14 +23,12 @@ def main(options: argparse.Namespace) -> None:
     settings = training_settings(options)
     gpus.claim(settings["device"])
 
-    import pyarrow as pa
-
     from lib.backends import connect
     from lib.batches import load_tokens
     from lib.device import explain_lack_of_memory
     from lib.metrics import predict
     from lib.model import load_checkpoint
-    from lib.reviews import write_table
+    from lib.predictions import write_predictions
 
     trained = read_json(options.run / "train.json")
     backend = connect(settings, trained["seed"])
@@ -39,17 +37,9 @@ def main(options: argparse.Namespace) -> None:
         model = load_checkpoint(options.run / "checkpoint").to(backend.device)
         predictions = predict(model, tokens, settings["eval_batch"], backend)
 
-    table = pa.table({"id": tokens.ids, **predictions._asdict()}).sort_by("id")
-    measured = {key: trained[key] for key in KEYS} | {
-        "accuracy": predictions.accuracy(),
-        "loss": predictions.mean_loss(),
-        "macro_f1": predictions.macro_f1(),
-        "association_p": predictions.association_p(),
-        "n": len(tokens),
-        "best_epoch": trained["best_epoch"],
-        "valid_accuracy": trained["valid_accuracy"],
-    }
-    write_table(options.run / "predictions.parquet", table)
+    kept = {key: trained[key] for key in (*KEYS, "best_epoch", "valid_accuracy")}
+    measured = kept | predictions.measures()
+    write_predictions(options.run / "predictions.parquet", tokens.ids, predictions)
     write_json(options.run / "test.json", measured)
     log.info("test accuracy %.4f, loss %.4f", measured["accuracy"], measured["loss"])
 

@@ -1,4 +1,4 @@
-"""Write the summary of a study in Markdown: what was run, the results, the learning curves."""
+"""Write the summary of a study in Markdown: findings, tables, figures, and what was run."""
 
 import argparse
 import os
@@ -15,13 +15,16 @@ def arguments() -> Parser:
     """The command line."""
     flags = Parser(description=__doc__)
     flags.add_argument("--study", required=True, help="name of the study")
-    flags.add_argument("--runs", required=True, type=Path, help="table of collect.py")
+    flags.add_argument(
+        "--tables", required=True, nargs="+", type=Path, help="tables of the study, runs.csv first"
+    )
+    flags.add_argument("--figures", nargs="*", default=[], type=Path, help="figures to show")
+    flags.add_argument("--baselines", nargs="*", default=[], type=Path, help="their folders")
     flags.add_argument(
         "--trained", required=True, nargs="+", type=Path, help="train.json of all runs"
     )
     flags.add_argument("--reviews", required=True, type=Path, help="reviews.json of the dataset")
     flags.add_argument("--splits", required=True, type=Path, help="splits.json of the dataset")
-    flags.add_argument("--curves", required=True, type=Path, help="figure of the learning curves")
     flags.add_argument("--max-length", required=True, type=int, help="tokens kept of each text")
     flags.add_argument(
         "--models",
@@ -46,32 +49,31 @@ def arguments() -> Parser:
 
 def main(options: argparse.Namespace) -> None:
     """Write the page."""
-    import pandas as pd
+    from lib import markdown, page, tables
+    from lib.study import read_baselines, read_table
 
-    from lib import tables
-
-    names = dict.fromkeys(("dataset", "model", "pooling", "variant"), str)
-    runs = pd.read_csv(options.runs, dtype=names, keep_default_na=False, na_values=[""])
+    beside = options.out.parent
     reviews, splits = read_json(options.reviews), read_json(options.splits)
     trained = [read_json(path) for path in options.trained]
-    majority = tables.majority_share(splits["test"]["classes"])
-    figure = os.path.relpath(options.curves, options.out.parent)
-    sections = [
+    classes = splits["test"]["classes"]
+    study = page.Page(
+        tables={path.stem: read_table(path) for path in options.tables},
+        figures={path.stem: os.path.relpath(path, beside) for path in options.figures},
+        folder=os.path.relpath(options.tables[0].parent, beside),
+        baselines=read_baselines(options.baselines),
+        names=reviews["labels"] or list(map(str, range(len(classes)))),
+        majority=tables.majority_share(classes),
+    )
+    runs = study.tables["runs"]
+    paragraphs = [
         f"# Study: {options.study}",
         opening(runs, dict(options.models), splits),
-        "## Results",
-        tables.results_table(runs),
-        *tables.notes(runs, majority),
-        "All runs, one per row: [tables/runs.csv](tables/runs.csv)",
-        "## Learning curves",
-        f"![Loss and accuracy by epoch]({figure})",
-        "Training values are means over an epoch, each review at the weights that it met; "
-        "validation values are those at the end of the epoch.",
+        *page.sections(study),
         "## What was run",
-        tables.facts(study_facts(runs, reviews, splits, trained, options)),
+        markdown.facts(study_facts(runs, reviews, splits, trained, options)),
     ]
     with replacing(options.out) as path:
-        path.write_text("\n\n".join(sections) + "\n", "utf-8")
+        path.write_text("\n\n".join(paragraphs) + "\n", "utf-8")
 
 
 def opening(runs: "pd.DataFrame", models: dict[str, str], splits: dict[str, Any]) -> str:

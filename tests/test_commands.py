@@ -12,8 +12,8 @@ from transformers import AutoTokenizer, BertConfig, BertModel, DistilBertConfig,
 
 import collect
 import download
+import draw
 import encoder
-import learning_curves
 import pretokenize
 import split
 from lib.cli import UserError, progress, replacing, write_json
@@ -223,14 +223,15 @@ def test_a_diverged_run_is_drawn_and_collected(tmp_path):
         }
     ).to_csv(run / "history.csv", index=False)
     keys = {"dataset": "d", "model": "m", "pooling": "cls", "batch": 8, "variant": "b", "seed": 1}
-    write_json(run / "train.json", keys | {"valid_loss": float("nan")})
+    write_json(run / "train.json", keys | {"valid_loss": float("nan"), "best_epoch": 1})
     write_json(run / "test.json", keys | {"accuracy": 0.5, "loss": float("inf")})
     assert json.loads((run / "test.json").read_text())["loss"] is None
-    call(learning_curves, f"--runs {run} --out {tmp_path}/curves.svg")
-    assert (tmp_path / "curves.svg").read_text().startswith("<svg")
-    call(collect, f"--runs {run} --out {tmp_path}/runs.csv")
+    call(collect, f"--runs {run} --out {tmp_path}")
     table = pd.read_csv(tmp_path / "runs.csv")
     assert table["accuracy"][0] == 0.5 and table[["loss", "valid_loss"]].isna().all(axis=None)
+    files = f"--svg {tmp_path}/curves.svg --html {tmp_path}/curves.html"
+    call(draw, f"learning_curves --table {tmp_path}/histories.csv {files}")
+    assert (tmp_path / "curves.svg").read_text().startswith("<svg")
 
 
 def test_inputs_over_the_encoders_positions_are_refused(folder, splits, tmp_path):

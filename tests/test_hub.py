@@ -372,6 +372,7 @@ def test_a_whole_study_from_the_hub_with_no_other_network(python, hub, tmp_path)
             "modernbert": {"source": "hub", "id": MODERNBERT, "revision": COMMIT},
         }
         config["grid"][0]["pooling"] = ["pooler"]
+        config["analysis"] = {"statistics": False, "errors": False, "tsne": False}
 
     config = workspace.write_config("study.yaml", change)
     workspace.environment = hub.environment(tmp_path / "home")

@@ -33,6 +33,37 @@ def test_the_plan_of_the_full_study_needs_no_network(project, python):
     jobs = project.jobs(python, "-n", "--configfile=config/imdb.yaml", SUMMARY)
     assert time.perf_counter() - started < 10
     assert jobs["train"] == jobs["test"] == 69 and jobs["encoder"] == 2
+    assert jobs["published"] == 1
+
+
+def test_parts_of_the_analysis_are_turned_off(project, python):
+    parts = {
+        "baseline": {"baseline"},
+        "statistics": {"measure", "compare", "find"},
+        "errors": {"errors", "lengths"},
+        "tsne": {"tsne"},
+        "attention": {"attention"},
+    }
+    everything = set(project.jobs(python, "-n", SUMMARY, "--configfile", "study.yaml"))
+    for part, rules in parts.items():
+        config = project.write_config(
+            "changed.yaml", lambda config, part=part: config.update(analysis={part: False})
+        )
+        assert (
+            set(project.jobs(python, "-n", SUMMARY, "--configfile", config)) == everything - rules
+        )
+    none = dict.fromkeys(parts, False)
+    config = project.write_config("changed.yaml", lambda config: config.update(analysis=none))
+    jobs = project.jobs(python, "-n", SUMMARY, "--configfile", config)
+    assert jobs["draw"] == 1 and set(jobs) == everything - set().union(*parts.values())
+
+
+def test_published_figures_that_are_not_there_are_refused(project, python):
+    analysis = {"published": "config/nowhere.csv"}
+    config = project.write_config("changed.yaml", lambda config: config.update(analysis=analysis))
+    failed = project.snakemake(python, "-n", SUMMARY, "--configfile", config)
+    assert failed.returncode == 1
+    assert "error: config key 'analysis.published' is 'config/nowhere.csv'" in failed.stderr
 
 
 @pytest.mark.parametrize(

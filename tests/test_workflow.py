@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from safetensors.torch import load_file
+from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score
-from transformers import BertConfig, BertModel
 from workspace import RUN, SUMMARY, Workspace
 
+import baseline
 from lib.encoders import load_tokenizer
 from lib.reviews import fold
 from lib.runs import KEYS
@@ -24,6 +25,8 @@ RUNS = [
     ("bert", "masked-mean", 64, "base", 1),
     ("modernbert", "mean", 64, "decayed", 1),
 ]
+ONCE = ("measure", "compare", "find", "forms", "errors", "lengths", "tsne", "attention")
+FROM_RUNS = {"collect": 1, **dict.fromkeys(ONCE, 1), "draw": 7, "summary": 1}
 FOLDERS = [RUN.format(*run) for run in RUNS]
 BASE = FOLDERS[0]
 
@@ -41,9 +44,8 @@ def study(python, tmp_path_factory) -> Workspace:
         "pretokenize": 2,
         "train": 2,
         "test": 2,
-        "collect": 1,
-        "learning_curves": 1,
-        "summary": 1,
+        "baseline": 3,
+        **FROM_RUNS,
     }
     return workspace
 
@@ -51,6 +53,11 @@ def study(python, tmp_path_factory) -> Workspace:
 def nothing_to_do(study, python, *arguments):
     done = study.snakemake(python, "-n", *arguments)
     return "Nothing to be done" in done.stdout + done.stderr
+
+
+def touch(study, python):
+    """Mark the summary as up to date, where what it is made from is the same again."""
+    study.jobs(python, "--touch", SUMMARY, "--cores", "1", "--configfile", "study.yaml")
 
 
 def test_datasets(study):
@@ -155,9 +162,62 @@ def test_tables_and_summary(study):
     assert "bert and modernbert started from random weights" in page
     assert "comes from one seed" in page
     assert all(f"{accuracy:.4f}" in page for accuracy in table["accuracy"])
-    figure = study.read("results/figures/learning_curves.svg")
-    assert "(figures/learning_curves.svg)" in page and "<svg" in figure
-    assert all(name in figure for name in ("masked-mean", "modernbert", "validation", "Epoch"))
+    figures = sorted((study.folder / "results/figures").glob("*.svg"))
+    assert len(figures) == 7
+    assert all(f"(figures/{figure.name})" in page for figure in figures)
+    assert all(figure.with_suffix(".html").is_file() for figure in figures)
+    curves = study.read("results/figures/learning_curves.svg")
+    assert all(name in curves for name in ("masked-mean", "modernbert", "validation", "Epoch"))
+    for question in ("Which encoder?", "Did any run fail to train?", "What does accuracy cost"):
+        assert f"**{question}" in page
+
+
+def test_statistics_agree_with_those_by_hand(study):
+    first, second = (pd.read_parquet(study.folder / f"{f}/predictions.parquet") for f in FOLDERS)
+    right = first["label"] == first["prediction"], second["label"] == second["prediction"]
+    wilson = binomtest(right[0].sum(), len(first)).proportion_ci(method="wilson")
+    measures = pd.read_csv(study.folder / "results/tables/measures.csv")
+    assert measures["accuracy"].tolist()[:2] == [each.mean() for each in right]
+    assert (measures["low"][0], measures["high"][0]) == pytest.approx(tuple(wilson))
+    squares = (first["confidence"] - right[0]) ** 2
+    assert measures["brier"][0] == pytest.approx(squares.mean(), abs=1e-6)
+    baseline = "results/baselines/dataset=imdb-25k/text=full/predictions.parquet"
+    full = pd.read_parquet(study.folder / baseline)
+    right_full = full["label"] == full["prediction"]
+    table = pd.read_csv(study.folder / "results/tables/comparisons.csv")
+    (row,) = table.query("first == 'TF-IDF, full text' and second == 'bert'").to_dict("records")
+    assert row["difference"] == pytest.approx(right[0].mean() - right_full.mean())
+    alone = (right_full & ~right[0]).sum(), (~right_full & right[0]).sum()
+    assert row["p"] == pytest.approx(binomtest(alone[0], sum(alone)).pvalue)
+
+
+def test_baselines_read_what_the_encoders_see(study):
+    tests = {
+        text: json.loads(study.read(f"results/baselines/dataset=imdb-25k/text={text}/test.json"))
+        for text in ("full", "seen-by-bert", "seen-by-modernbert")
+    }
+    assert {test["n"] for test in tests.values()} == {40}
+    encoder = study.folder / "results/encoders/dataset=imdb-25k/model=bert"
+    seen = baseline.seen_texts(["One two. " * 90, "Short."], encoder, 32)
+    assert seen[1] == "Short." and len(seen[0]) < 200 and ("One two. " * 90).startswith(seen[0])
+    tokens = load_tokenizer(encoder)(["One two. " * 90], truncation=True, max_length=32)
+    assert load_tokenizer(encoder)(seen[:1])["input_ids"] == tokens["input_ids"]
+
+
+def test_maps_and_attention_are_the_same_again(study, python):
+    files = [study.folder / f"results/tables/{name}.csv" for name in ("tsne", "attention")]
+    before = [file.read_bytes() for file in files]
+    done = ("--cores", "1", "--configfile", "study.yaml", "--forcerun", "tsne", "attention", "--")
+    assert study.jobs(python, *done, *(f"results/tables/{f.name}" for f in files)) == {
+        "tsne": 1,
+        "attention": 1,
+    }
+    assert [file.read_bytes() for file in files] == before
+    places = pd.read_csv(files[0])
+    assert places.groupby("model")["id"].apply(tuple).nunique() == 1
+    rows = pd.read_csv(files[1]).groupby(["model", "query"])["weight"].sum()
+    assert rows.to_numpy() == pytest.approx(1, abs=1e-5)
+    touch(study, python)
 
 
 def readme_block(study, language: str, number: int = 1) -> str:
@@ -251,7 +311,7 @@ def test_a_changed_learning_rate_retrains_and_does_not_tokenize_again(study, pyt
 
     config = study.write_config("changed.yaml", change)
     jobs = study.jobs(python, SUMMARY, "-n", "--configfile", config)
-    assert jobs == {"train": 2, "test": 2, "collect": 1, "learning_curves": 1, "summary": 1}
+    assert jobs == {"train": 2, "test": 2, **FROM_RUNS}
     before = (study.folder / "results/tokens/dataset=imdb-25k/model=bert/train.parquet").stat()
     accuracy = json.loads(study.read(f"{BASE}/train.json"))["learning_rate"]
     target = f"{BASE}/test.json"
@@ -261,7 +321,8 @@ def test_a_changed_learning_rate_retrains_and_does_not_tokenize_again(study, pyt
     assert before.st_mtime_ns == after.st_mtime_ns
     trained = json.loads(study.read(f"{BASE}/train.json"))
     assert (accuracy, trained["learning_rate"]) == (1e-3, 2e-3)
-    study.jobs(python, SUMMARY, "--cores", "2", "--configfile", "study.yaml")
+    study.jobs(python, target, "--cores", "2", "--configfile", "study.yaml")
+    touch(study, python)
 
 
 @pytest.mark.parametrize(
@@ -285,7 +346,7 @@ def test_a_changed_setting_reruns_what_depends_on_it(study, python, key, value, 
 def test_a_deleted_test_reruns_one_test_and_the_summary(study, python):
     (study.folder / BASE / "test.json").unlink()
     jobs = study.jobs(python, SUMMARY, "--cores", "2", "--configfile", "study.yaml")
-    assert jobs == {"test": 1, "collect": 1, "summary": 1}
+    assert jobs == {"test": 1, **FROM_RUNS}
     assert nothing_to_do(study, python, SUMMARY, "--configfile", "study.yaml")
 
 
@@ -297,13 +358,17 @@ def test_a_test_that_comes_back_leaves_nothing_to_do(study, python):
     assert nothing_to_do(study, python, SUMMARY, "--configfile", "study.yaml")
 
 
-@pytest.mark.parametrize("command", ["collect", "learning_curves", "summarize"])
+@pytest.mark.parametrize(
+    "command",
+    ("collect", "measure", "compare", "find", "forms", "errors", "lengths", "draw", "summarize"),
+)
 def test_pages_are_made_without_torch(study, python, command):
     run = next(line for line in study.commands if f"scripts/{command}.py" in line)
     arguments = shlex.split(run.partition(" > ")[0])[1:]
     code = (
-        "import runpy, sys; sys.modules['torch'] = None; sys.path.insert(0, 'scripts')\n"
-        f"sys.argv = {arguments!r}; runpy.run_path(sys.argv[0], run_name='__main__')"
+        "import runpy, sys; sys.path.insert(0, 'scripts')\n"
+        f"sys.argv = {arguments!r}; runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "assert 'torch' not in sys.modules"
     )
     done = subprocess.run([python, "-c", code], cwd=study.folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -311,8 +376,9 @@ def test_pages_are_made_without_torch(study, python, command):
 
 def test_a_changed_script_reruns_what_it_makes(study, python):
     for name, rules in {
-        "scripts/learning_curves.py": {"learning_curves", "summary"},
-        "scripts/lib/training.py": {"train", "test", "collect", "learning_curves", "summary"},
+        "scripts/draw.py": {"draw", "summary"},
+        "scripts/lib/findings.py": {"find", "summary"},
+        "scripts/lib/training.py": {"train", "test", *FROM_RUNS},
     }.items():
         path = study.folder / name
         source = path.read_text()
@@ -320,39 +386,3 @@ def test_a_changed_script_reruns_what_it_makes(study, python):
         assert set(study.jobs(python, SUMMARY, "-n", "--configfile", "study.yaml")) == rules
         path.write_text(source)
     assert nothing_to_do(study, python, SUMMARY, "--configfile", "study.yaml")
-
-
-def test_three_classes_of_ones_own_and_a_folder_encoder(python, study, encoders, tmp_path):
-    words = {"good": "fine film great", "bad": "awful dull mess", "soso": "average plain okay"}
-    rows = [(f"{text} number {i}", name) for name, text in words.items() for i in range(40)]
-    pd.DataFrame(rows, columns=["review", "stars"]).to_csv(tmp_path / "mine.csv", index=False)
-    BertModel(BertConfig.from_pretrained(encoders["bert"])).save_pretrained(tmp_path / "encoder")
-    load_tokenizer(encoders["bert"]).save_pretrained(tmp_path / "encoder")
-    config = {
-        "study": "mine",
-        "dataset": {
-            "name": "mine",
-            "source": "files",
-            "paths": [str(tmp_path / "mine.csv")],
-            "text_column": "review",
-            "label_column": "stars",
-            "labels": ["bad", "soso", "good"],
-        },
-        "max_length": 16,
-        "models": {"own": {"source": "folder", "path": str(tmp_path / "encoder")}},
-        "training": {"learning_rate": "5e-3", "epochs": 6, "micro_batch": 16},
-        "grid": [{"model": ["own"], "pooling": ["max"], "batch": [16], "seed": [1]}],
-    }
-    workspace = Workspace(tmp_path / "project")
-    (workspace.folder / "mine.yaml").write_text(yaml.safe_dump(config))
-    done = workspace.snakemake(python, "--cores", "2", "--configfile", "mine.yaml")
-    assert done.returncode == 0, done.stderr
-    folder = workspace.folder / (
-        "results/runs/dataset=mine/model=own/pooling=max/batch=16/variant=base/seed=1"
-    )
-    predictions = pd.read_parquet(folder / "predictions.parquet", partitioning=None)
-    assert set(predictions["label"]) == {0, 1, 2} and len(predictions) == 12
-    assert json.loads((folder / "test.json").read_text())["accuracy"] > 0.9
-    page = workspace.read(SUMMARY)
-    assert "bad 40, soso 40, good 40" in page
-    assert "random weights" not in page

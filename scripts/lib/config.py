@@ -35,6 +35,12 @@ WITHOUT_POOLER = ("modernbert", "ettin", "distilbert", "electra", "deberta", "xl
 # Keys of `training` on which a test depends as well.
 TEST_KEYS = ("eval_batch", "device", "precision", "deterministic", "threads")
 
+# Keys of `training` that decide what is learned, but for rounding.
+LEARNING_KEYS = {
+    *("optimizer", "learning_rate", "weight_decay", "scheduler", "warmup", "lr_scaling"),
+    *("lr_scaling_base", "epochs", "dropout"),
+}
+
 
 def load_schema() -> dict[str, Any]:
     """The schema of the configuration, as a dictionary."""
@@ -55,6 +61,7 @@ def check(config: dict[str, Any]) -> None:
     _check_models(config)
     _check_dataset(config)
     _check_grid(config)
+    _check_analysis(config)
 
 
 def runs(config: dict[str, Any]) -> list[Run]:
@@ -305,3 +312,12 @@ def _check_grid(config: dict[str, Any]) -> None:
                     f"{where}.pooling' holds 'pooler', but model '{name}' has no pooler; "
                     "allowed: cls, mean, masked-mean, max"
                 )
+
+
+def _check_analysis(config: dict[str, Any]) -> None:
+    path = config["analysis"].get("published")
+    if path and not Path(path).is_file():
+        raise UserError(
+            f"config key 'analysis.published' is '{path}', which is not a file; paths are relative "
+            f"to {Path.cwd()}"
+        )

@@ -1,6 +1,4 @@
-"""Predictions of a classifier, and what is measured on them."""
-
-from typing import NamedTuple
+"""The predictions that a classifier makes on a split."""
 
 import numpy as np
 import torch
@@ -9,46 +7,7 @@ from torch.nn.functional import cross_entropy
 from lib.backends import Torch
 from lib.batches import Tokens
 from lib.model import Classifier
-
-
-class Predictions(NamedTuple):
-    """Per example, in the order of the split.
-
-    Attributes:
-        label: `(n,)` int8, the true class.
-        prediction: `(n,)` int8, the predicted class.
-        confidence: `(n,)` float32, probability of the predicted class.
-        loss: `(n,)` float32, cross-entropy in nats.
-    """
-
-    label: np.ndarray
-    prediction: np.ndarray
-    confidence: np.ndarray
-    loss: np.ndarray
-
-    def accuracy(self) -> float:
-        """Share of examples predicted right."""
-        return float((self.label == self.prediction).mean())
-
-    def mean_loss(self) -> float:
-        """Mean cross-entropy in nats."""
-        return float(self.loss.mean(dtype=np.float64))
-
-    def macro_f1(self) -> float:
-        """F1 score, averaged over the classes with equal weight."""
-        from sklearn.metrics import f1_score  # a second to import, which training need not spend
-
-        return float(f1_score(self.label, self.prediction, average="macro", zero_division=0))
-
-    def association_p(self) -> float:
-        """P of the chi-squared test that predictions do not depend on labels.
-
-        1 where there is one prediction for all: a classifier that did not train.
-        """
-        from scipy.stats.contingency import chi2_contingency, crosstab
-
-        counts = crosstab(self.label, self.prediction).count
-        return float(chi2_contingency(counts).pvalue) if min(counts.shape) > 1 else 1.0
+from lib.predictions import Predictions
 
 
 @torch.inference_mode()

@@ -124,11 +124,34 @@ class Classifier(nn.Module):
             inputs: `input_ids` and `attention_mask` (boolean), each `(n, length)`, and
                 `token_type_ids` where the tokenizer makes them.
         """
-        used = {key: x for key, x in inputs.items() if key != "token_type_ids" or self.takes_types}
-        outputs = self.encoder(**used | {"attention_mask": inputs["attention_mask"].long()})
+        outputs = self._encode(inputs)
         if self.pooling == POOLER:
             return outputs.pooler_output
         return POOLINGS[self.pooling](outputs.last_hidden_state, inputs["attention_mask"])
+
+    def attend(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Attention weights `(n, heads, length, length)` of the last layer, from eager attention.
+
+        Args:
+            inputs: as for `represent`.
+
+        Raises:
+            UserError: the encoder does not tell of any attention.
+        """
+        try:
+            self.encoder.set_attn_implementation("eager")
+            return self._encode(inputs, output_attentions=True).attentions[-1]
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{self.encoder.config.model_type} shows no attention; set analysis.attention "
+                "to false"
+            ) from error
+
+    def _encode(self, inputs: Mapping[str, Tensor], **options: Any) -> Any:
+        """The outputs of the encoder, fed what it takes."""
+        used = {key: x for key, x in inputs.items() if key != "token_type_ids" or self.takes_types}
+        mask = inputs["attention_mask"].long()
+        return self.encoder(**used | {"attention_mask": mask}, **options)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Logits `(n, classes)` of a padded batch."""

@@ -1,16 +1,20 @@
-"""Tables in Markdown, made to be believed: seeds shown, best cells in bold, failures marked."""
+"""The tables of the summary: seeds and intervals shown, best cells in bold, failures marked."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from tabulate import tabulate
 
-SETTING = ["model", "pooling", "batch", "variant"]
+from lib.markdown import escape, excerpt, table
+from lib.runs import BASELINE
+from lib.study import SETTING, trained
+from lib.text import duration, over_seeds, p_value, points
+
 NOT_TRAINED = "†"
-SIGNIFICANCE = 0.05
+NONE = "-"
+ROWS = 8  # of a long table, whose file holds them all
+LEFT = ("Model", "Pooling", "Variant", "First", "Second", "Label", "Predicted", "Review", "Source")
 
 
 class Column(NamedTuple):
@@ -29,18 +33,6 @@ class Column(NamedTuple):
     show: Callable[[float], str]
 
 
-def duration(seconds: float) -> str:
-    """Seconds as `45 s`, `21m 14s` or `3h 05m`."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if not minutes:
-        return f"{rest} s"
-    if minutes < 60:
-        return f"{minutes}m {rest:02d}s"
-    return f"{minutes // 60}h {minutes % 60:02d}m"
-
-
 COLUMNS = (
     Column("train_accuracy", "Train accuracy", "max", "{:.4f}".format),
     Column("valid_accuracy", "Validation accuracy", "max", "{:.4f}".format),
@@ -57,60 +49,68 @@ def majority_share(class_counts: Sequence[int]) -> float:
     return max(class_counts) / sum(class_counts)
 
 
-def untrained(runs: pd.DataFrame) -> pd.Series:
-    """Whether each run ended at the majority class, or too near it to tell.
-
-    That is where its predictions on the test split are not shown to depend on the labels.
-    """
-    return runs["association_p"] > SIGNIFICANCE
-
-
-def results_table(runs: pd.DataFrame) -> str:
+def results_table(runs: pd.DataFrame, baselines: pd.DataFrame) -> str:
     """The main table: a row per setting, with mean and standard deviation over its seeds.
 
-    Bold is the best value of a column among settings whose runs all trained.
+    Bold is the best value of a column among the encoders whose runs all trained.
+
+    Args:
+        runs: runs.csv.
+        baselines: what was measured of them, with the same names.
     """
-    runs = runs.assign(untrained=untrained(runs))
-    groups = runs.groupby(SETTING, sort=False)
-    means = groups[[column.name for column in COLUMNS]].mean()
-    deviations = groups[[column.name for column in COLUMNS]].std(ddof=1)
-    failed = groups["untrained"].sum()
-    counts = groups["seed"].count()
-    rows = {name: means.index.get_level_values(name).astype(str).tolist() for name in SETTING}
-    if runs["variant"].nunique() == 1:
-        del rows["variant"]
-    rows["model"] = [
-        f"{model} {NOT_TRAINED}" if count else model
-        for model, count in zip(rows["model"], failed, strict=True)
-    ]
-    table = {name.capitalize(): cells for name, cells in rows.items()}
-    table["Seeds"] = counts.astype(str).tolist()
+    both = pd.concat([runs, baselines], ignore_index=True)
+    groups = [group for _, group in both.groupby(SETTING, sort=False, dropna=False)]
+    settings = pd.concat([group.head(1) for group in groups])
+    classical = settings["model"].str.startswith(BASELINE).to_numpy()
+    failed = np.array([not trained(group["association_p"]).all() for group in groups])
+    cells = setting_cells(settings, failed)
+    cells["Seeds"] = [str(len(group)) for group in groups]
     for column in COLUMNS:
-        shown = [
-            show(column, mean) + (f" ± {show(column, deviation)}" if count > 1 else "")
-            for mean, deviation, count in zip(
-                means[column.name], deviations[column.name], counts, strict=True
-            )
-        ]
-        table[column.title] = embolden(shown, means[column.name], failed == 0, column)
-    epochs = groups["best_epoch"].agg(lambda values: ", ".join(map(str, values)))
-    table["Best epoch"] = epochs.tolist()
-    return markdown(pd.DataFrame(table))
+        values = [group[column.name] for group in groups]
+        means = np.array([value.mean() for value in values], float)
+        shown = [over_seeds(value, column.show) for value in values]
+        cells[column.title] = embolden(shown, means, ~failed & ~classical, column)
+    epochs = [group["best_epoch"].dropna().astype(int) for group in groups]
+    cells["Best epoch"] = [", ".join(map(str, found)) for found in epochs]
+    cells.loc[classical, ["Seeds", "Examples/s", "Best epoch"]] = NONE
+    return table(cells, LEFT)
 
 
-def show(column: Column, value: float) -> str:
-    """A value as its column shows it; n/a where a run diverged."""
-    return column.show(value) if math.isfinite(value) else "n/a"
+def setting_cells(rows: pd.DataFrame, failed: Sequence[bool] = ()) -> pd.DataFrame:
+    """The cells that name the settings of rows, those that did not train with a dagger.
+
+    The variant is left out where there is one alone, and so is what no row has.
+    """
+    marks = [f" {NOT_TRAINED}" if each else "" for each in failed] or [""] * len(rows)
+    cells = pd.DataFrame(
+        {
+            name.capitalize(): [NONE if missing(x) else escape(x) for x in rows[name]]
+            for name in SETTING
+            if not all(map(missing, rows[name]))
+        }
+    )
+    if "Model" in cells:
+        cells["Model"] += marks
+    if "Variant" in cells and set(cells["Variant"]) <= {NONE, "base"}:
+        del cells["Variant"]
+    return cells
 
 
-def embolden(shown: list[str], means: pd.Series, eligible: pd.Series, column: Column) -> list[str]:
+def missing(value: object) -> bool:
+    """Whether a baseline or a comparison has no such key."""
+    return pd.isna(value) or value == ""
+
+
+def embolden(
+    shown: list[str], means: np.ndarray, eligible: np.ndarray, column: Column
+) -> list[str]:
     """Cells with the best eligible one in bold, and those that look the same as it."""
-    candidates = means[eligible & np.isfinite(means)]
-    if candidates.empty:
+    eligible = eligible & np.isfinite(means)
+    if not eligible.any():
         return shown
-    best = show(column, getattr(candidates, column.best)())
+    best = column.show(getattr(means[eligible], column.best)())
     return [
-        f"**{cell}**" if ok and show(column, mean) == best else cell
+        f"**{cell}**" if ok and column.show(mean) == best else cell
         for cell, mean, ok in zip(shown, means, eligible, strict=True)
     ]
 
@@ -131,7 +131,7 @@ def notes(runs: pd.DataFrame, majority: float) -> list[str]:
             f"**{some} comes from one seed**: another seed may change the order of the settings, "
             "and nothing here tells by how much."
         )
-    failed = runs[untrained(runs)]
+    failed = runs[~trained(runs["association_p"])]
     if len(failed):
         names = "; ".join(
             " ".join(f"{key}={row[key]}" for key in [*SETTING, "seed"])
@@ -140,30 +140,156 @@ def notes(runs: pd.DataFrame, majority: float) -> list[str]:
         texts.append(
             f"{NOT_TRAINED} **Not trained**: {len(failed)} of {len(runs)} runs ended at the "
             "majority class, or so near it that their predictions are not shown to depend on the "
-            f"label (chi-squared test, 5%). They take no part in the best values: {names}."
+            f"label (chi-squared test, 5%). They take no part in the best values: {escape(names)}."
         )
     return texts
 
 
-def facts(entries: Mapping[str, str]) -> str:
-    """A list of named facts, without those that are empty."""
-    return "\n".join(f"- **{name}:** {escape(text)}" for name, text in entries.items() if text)
+def settings_table(settings: pd.DataFrame) -> str:
+    """Test accuracy with interval, F1 and calibration, a row per setting."""
+    cells = setting_cells(settings, settings["trained"] < settings["seeds"])
+    cells["Seeds"] = settings["seeds"].astype(str).where(settings["batch"].notna(), NONE).tolist()
+    cells["Test accuracy"] = share(settings["accuracy"])
+    cells["95% interval"] = [
+        f"{low:.4f} to {high:.4f}"
+        for low, high in zip(settings["low"], settings["high"], strict=True)
+    ]
+    cells["Macro F1"] = share(settings["macro_f1"])
+    cells["Calibration error"] = share(settings["calibration_error"])
+    cells["Brier score"] = share(settings["brier"])
+    return table(cells, LEFT)
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """A table for GitHub, with numbers to the right."""
-    cells = table.map(escape)
-    names = {"Model", "Pooling", "Variant"}
-    align = ["left" if name in names else "right" for name in cells.columns]
-    return tabulate(
-        cells.to_numpy().tolist(),
-        headers=list(cells.columns),
-        tablefmt="github",
-        colalign=align,
-        disable_numparse=True,
+def share(values: pd.Series) -> list[str]:
+    """Numbers between 0 and 1."""
+    return [f"{value:.4f}" for value in values]
+
+
+def comparisons_table(rows: pd.DataFrame) -> str:
+    """Pairs, the clearest first: those of one factor, over seeds or on the same reviews."""
+    order = rows.assign(size=-rows["difference"].abs()).sort_values(
+        ["p_holm", "size"], kind="stable"
     )
+    rows = rows.loc[order.index].head(ROWS)
+    cells = setting_cells(rows)
+    if (rows["second"] == rows["model"]).all():  # a baseline and an encoder
+        del cells["Model"]
+    cells.insert(0, "First", [escape(name) for name in rows["first"]])
+    cells.insert(1, "Second", [escape(name) for name in rows["second"]])
+    if "seeds" in rows:
+        cells["Seeds"] = rows["seeds"].astype(str).tolist()
+    else:
+        cells["Seed"] = rows["seed"].astype(str).tolist()
+    cells["Second minus first (points)"] = [points(value) for value in rows["difference"]]
+    cells["95% interval"] = [
+        f"{points(low)} to {points(high)}"
+        for low, high in zip(rows["low"], rows["high"], strict=True)
+    ]
+    cells["p"] = [p_value(p) for p in rows["p"]]
+    cells["p (Holm)"] = [p_value(p) for p in rows["p_holm"]]
+    if "agreement" in rows:
+        cells["Right: first only, second only"] = [
+            f"{first}, {second}"
+            for first, second in zip(rows["only_first"], rows["only_second"], strict=True)
+        ]
+        cells["Agreement"] = share(rows["agreement"])
+    return table(cells, LEFT)
 
 
-def escape(text: str) -> str:
-    """Text that can't break out of a table's cell."""
-    return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;")
+def confusion_table(confusion: pd.DataFrame, classes: pd.DataFrame, names: Sequence[str]) -> str:
+    """Predictions by label, and F1 by label, of the runs that stand for their models."""
+    keys = ["model", "label"]
+    shown = confusion[confusion["representative"]]
+    counts = shown.pivot_table("n", keys, "prediction", sort=False)
+    scores = classes[classes["representative"]].set_index(keys)
+    cells = pd.DataFrame(
+        {
+            "Model": [escape(model) for model, _ in counts.index],
+            "Label": [escape(names[label]) for _, label in counts.index],
+            **{
+                f"As {escape(names[label])}": [f"{count:,.0f}" for count in counts[label]]
+                for label in counts
+            },
+        }
+    )
+    for score in ("precision", "recall", "f1"):
+        cells[score.capitalize()] = share(scores.loc[counts.index, score])
+    return table(cells, LEFT)
+
+
+def plain(rows: pd.DataFrame) -> str:
+    """A table of cells as they are."""
+    cells = rows.map(lambda cell: NONE if missing(cell) else escape(cell))
+    return table(cells, rows.columns[:1])
+
+
+def published_table(rows: pd.DataFrame) -> str:
+    """Published accuracies beside the measured ones; where several settings fit, their range."""
+    cells = []
+    names = ["source", "published_model", "published_pooling", "published_batch", "published_note"]
+    for known, group in rows.groupby([*names, "published_accuracy"], sort=False, dropna=False):
+        source, model, pooling, batch, note, accuracy = known
+        cells.append(
+            {
+                "Source": escape(source),
+                "Model": escape(model),
+                "Pooling": NONE if missing(pooling) else escape(pooling),
+                "Batch": NONE if missing(batch) else f"{batch:.0f}",
+                "Published": f"{accuracy:.4f}",
+                **measured(group),
+                "Note": "" if missing(note) else escape(note),
+            }
+        )
+    return table(pd.DataFrame(cells), [*LEFT, "Note"])
+
+
+def measured(group: pd.DataFrame) -> dict[str, str]:
+    """What was measured beside one published figure."""
+    found = group.dropna(subset="accuracy")
+    if found.empty:
+        blank = dict.fromkeys(("95% interval", "Measured minus published (points)", "Inside"), NONE)
+        return {"Measured": "not measured", **blank}
+    if len(found) > 1:
+        low, high = found["accuracy"].min(), found["accuracy"].max()
+        inside = int(found["inside"].astype(bool).sum())
+        return {
+            "Measured": f"{low:.4f} to {high:.4f}",
+            "95% interval": f"{len(found)} settings fit",
+            "Measured minus published (points)": f"{points(found['difference'].min())} to "
+            f"{points(found['difference'].max())}",
+            "Inside": f"{inside} of {len(found)}",
+        }
+    row = found.iloc[0]
+    return {
+        "Measured": f"{row['accuracy']:.4f}",
+        "95% interval": f"{row['low']:.4f} to {row['high']:.4f}",
+        "Measured minus published (points)": points(row["difference"]),
+        "Inside": "yes" if row["inside"] else "no",
+    }
+
+
+def errors_table(rows: pd.DataFrame, names: Sequence[str], columns: dict[str, str]) -> str:
+    """Reviews with their ids, labels and the beginnings of their texts.
+
+    Args:
+        rows: of a table of errors; the first ones are shown.
+        names: of the classes.
+        columns: headings of further columns, by the columns of the table.
+    """
+    rows = rows.head(ROWS)
+    cells = {"Id": rows["id"].astype(str)}
+    for name, heading in columns.items():
+        values = rows[name]
+        if name in ("label", "prediction", "predictions"):
+            cells[heading] = [classes_named(value, names) for value in values]
+        elif values.dtype.kind == "f":
+            cells[heading] = [f"{value:.3f}" for value in values]
+        else:
+            cells[heading] = values.map(escape)
+    cells["Review"] = rows["text"].map(excerpt)
+    return table(pd.DataFrame(cells), LEFT)
+
+
+def classes_named(numbers: object, names: Sequence[str]) -> str:
+    """The names of a class, or of several whose numbers stand in a text."""
+    return " or ".join(escape(names[int(number)]) for number in str(numbers).split())

@@ -9,6 +9,7 @@ rule collect:
         library=library("collect.py"),
     output:
         RUNS_TABLE,
+        f"{TABLES}/histories.csv",
     log:
         "results/logs/collect.log",
     conda:
@@ -19,40 +20,55 @@ rule collect:
         runtime=10,
     params:
         runs=RUN_FOLDERS,
+        out=output_folder,
     message:
         "collect {N_RUNS} runs"
     shell:
-        "python {input.script} --runs {params.runs} --out {output} > {log} 2>&1"
+        "python {input.script} --runs {params.runs} --out {params.out} > {log} 2>&1"
 
 
-rule learning_curves:
+rule draw:
     input:
-        histories=expand("{folder}/history.csv", folder=RUN_FOLDERS),
-        script=script("learning_curves.py"),
-        library=library("learning_curves.py"),
+        table=drawn_table,
+        script=script("draw.py"),
+        library=library("draw.py"),
     output:
-        "results/figures/learning_curves.svg",
+        svg=report(
+            f"{FIGURES}/{{figure}}.svg",
+            caption="../report/figure.rst",
+            category="2 Figures",
+            subcategory=figure_theme,
+            labels=figure_labels("picture"),
+        ),
+        html=report(
+            f"{FIGURES}/{{figure}}.html",
+            caption="../report/figure.rst",
+            category="2 Figures",
+            subcategory=figure_theme,
+            labels=figure_labels("interactive"),
+        ),
     log:
-        "results/logs/learning_curves.log",
+        "results/logs/draw_{figure}.log",
     conda:
         "../../envs/results.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
-    params:
-        runs=RUN_FOLDERS,
     message:
-        "draw the learning curves"
+        "draw {wildcards.figure}"
     shell:
-        "python {input.script} --runs {params.runs} --out {output} > {log} 2>&1"
+        "python {input.script} {wildcards.figure} --table {input.table} "
+        "--svg {output.svg} --html {output.html} > {log} 2>&1"
 
 
 rule summary:
     input:
-        runs=rules.collect.output,
+        tables=[f"{TABLES}/{name}.csv" for name in SHOWN_TABLES],
+        figures=[f"{FIGURES}/{name}.svg" for name in SHOWN_FIGURES],
+        interactive=[f"{FIGURES}/{name}.html" for name in SHOWN_FIGURES],
+        baselines=BASELINE_FILES,
         trained=expand("{folder}/train.json", folder=RUN_FOLDERS),
-        curves=rules.learning_curves.output,
         reviews=expand(rules.download.output.counts, dataset=DATASET),
         splits=expand(rules.split.output.counts, dataset=DATASET),
         script=script("summarize.py"),
@@ -70,11 +86,66 @@ rule summary:
     params:
         study=STUDY,
         settings=settings_flags,
+        baselines=flags({"baselines": BASELINE_FOLDERS}),
         max_length=config["max_length"],
     message:
         "write the summary"
     shell:
-        "python {input.script} --study {params.study} --runs {input.runs} "
+        "python {input.script} --study {params.study} --tables {input.tables} "
+        "--figures {input.figures} {params.baselines} "
         "--trained {input.trained} --reviews {input.reviews} --splits {input.splits} "
-        "--curves {input.curves} --max-length {params.max_length} {params.settings} "
+        "--max-length {params.max_length} {params.settings} "
         "--out {output} > {log} 2>&1"
+
+
+rule page:
+    input:
+        page=rules.summary.output,
+        figures=[f"{FIGURES}/{name}.svg" for name in SHOWN_FIGURES],
+        script=script("page.py"),
+        library=library("page.py"),
+    output:
+        report(
+            "results/pages/summary.html",
+            caption="../report/summary.rst",
+            category="1 Summary",
+            labels={"page": "Summary of the study"},
+        ),
+    log:
+        "results/logs/page.log",
+    conda:
+        "../../envs/results.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    message:
+        "turn the summary into a page of its own"
+    shell:
+        "python {input.script} --page {input.page} --out {output} > {log} 2>&1"
+
+
+rule sortable:
+    input:
+        tables=[f"{TABLES}/{name}.csv" for name in READ_TABLES],
+        script=script("sortable.py"),
+        library=library("sortable.py"),
+    output:
+        report(
+            "results/pages/tables.html",
+            caption="../report/tables.rst",
+            category="3 Tables",
+            labels={"page": "All tables, to sort and search"},
+        ),
+    log:
+        "results/logs/sortable.log",
+    conda:
+        "../../envs/results.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    message:
+        "turn the tables into a page"
+    shell:
+        "python {input.script} --tables {input.tables} --out {output} > {log} 2>&1"

@@ -1,0 +1,326 @@
+"""The figures of a study, each drawn from one table.
+
+Colours are those of Okabe and Ito, which the colour-blind tell apart; shapes and dashes say the
+same in black and white. The background is white on light and dark pages.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from lib.runs import BASELINE
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
+DASHES = ([4, 3], [1, 3], [8, 3], [8, 3, 1, 3])
+MEASURES = {"accuracy": "Accuracy", "loss": "Loss (nats)"}
+MATRIX_TOKENS = 32
+PLACE_DIGITS = 6  # before a token, so that equal tokens differ and sort by their place
+GAIN = alt.Scale(zero=False, nice=True)
+
+
+def learning_curves(curves: pd.DataFrame) -> alt.TopLevelMixin:
+    """Small multiples of histories.csv: a row per measure and pooling, a column per model."""
+    curves = curves.assign(
+        setting=curves["batch"].astype(str),
+        split=curves["split"].map({"train": "training", "valid": "validation"}),
+    )
+    if curves["variant"].nunique() > 1:
+        curves["setting"] += " " + curves["variant"]
+    settings = curves.sort_values(["batch", "variant"])["setting"].unique().tolist()
+    split = alt.StrokeDash(
+        "split:N",
+        title="Split",
+        sort=["validation", "training"],
+        legend=alt.Legend(symbolType="stroke", symbolStrokeColor="black", symbolSize=400),
+    )
+    rows = []
+    for measure, label in MEASURES.items():
+        shown = curves[curves["measure"] == measure].dropna(subset="value")
+        base = alt.Chart().encode(
+            x=alt.X("epoch:O", title="Epoch", axis=alt.Axis(labelAngle=0)),
+            y=alt.Y("value:Q", title=label, scale=GAIN),
+            color=_colour("setting", "Effective batch", settings),
+            detail=["seed:N", "split:N"],
+            tooltip=_tooltip("batch", "variant", "seed", "split", "epoch", "value"),
+        )
+        lines = base.mark_line().encode(strokeDash=split)
+        points = base.mark_point(filled=True, size=45, opacity=1).encode(
+            shape=_shape("setting", "Effective batch", settings)
+        )
+        best = base.mark_point(size=170, strokeWidth=1.5, color="black").encode(
+            color=alt.value("black")
+        )
+        panels = alt.layer(
+            lines, points, best.transform_filter("datum.best"), data=_data(shown)
+        ).properties(width=260, height=120)
+        rows.append(_facet(panels, row="pooling", column="model"))
+    return alt.vconcat(*rows)
+
+
+def accuracy(settings: pd.DataFrame) -> alt.TopLevelMixin:
+    """Test accuracy by batch and pooling, with 95% intervals, from settings.csv."""
+    baselines = settings["model"].str.startswith(BASELINE)
+    encoders = settings[~baselines]
+    encoders = encoders.assign(note=_daggers(encoders))
+    models = encoders["model"].unique().tolist()
+    levels = encoders[["pooling", "variant"]].drop_duplicates()
+    levels = levels.merge(settings.loc[baselines, ["model", "accuracy"]], how="cross")
+    levels = levels.rename(columns={"model": "baseline"})
+    y = alt.Y("accuracy:Q", title="Test accuracy", scale=GAIN)
+    base = (
+        alt.Chart()
+        .transform_filter("isValid(datum.batch)")
+        .encode(
+            x=alt.X("batch:O", title="Effective batch (reviews)", axis=alt.Axis(labelAngle=0)),
+            xOffset=alt.XOffset("model:N", sort=models, scale=alt.Scale(paddingOuter=0.8)),
+            color=_colour("model", "Encoder", models),
+            tooltip=_tooltip("model", "pooling", "batch", "variant", "seeds", "accuracy"),
+        )
+    )
+    bars = base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", scale=GAIN), y2="high:Q")
+    points = base.mark_point(filled=True, size=80, opacity=1).encode(
+        y=y, shape=_shape("model", "Encoder", models)
+    )
+    notes = base.mark_text(dx=9, fontSize=14).encode(y=y, text="note:N", color=alt.value("black"))
+    layers = [bars, points, notes]
+    if len(levels):
+        dashes = _scale(levels["baseline"].unique().tolist(), DASHES)
+        legend = alt.Legend(symbolStrokeColor="#444444", symbolSize=400)
+        rules = alt.Chart().transform_filter("isValid(datum.baseline)")
+        layers.append(
+            rules.mark_rule(color="#444444", strokeWidth=1.5).encode(
+                y=y,
+                strokeDash=alt.StrokeDash(
+                    "baseline:N", title="Baseline", scale=dashes, legend=legend
+                ),
+            )
+        )
+    columns = encoders["pooling"].nunique()
+    panels = alt.layer(*layers, data=_data(pd.concat([encoders, levels]))).properties(
+        width=min(330, 720 // columns - 20), height=260
+    )
+    rows = {"row": "variant"} if encoders["variant"].nunique() > 1 else {}
+    return _facet(panels, column="pooling", **rows)
+
+
+def cost(settings: pd.DataFrame) -> alt.TopLevelMixin:
+    """Test accuracy against seconds of training, with 95% intervals, from settings.csv."""
+    models = settings["model"].unique().tolist()
+    base = alt.Chart(_data(settings)).encode(
+        x=alt.X(
+            "train_seconds:Q",
+            title="Training (seconds per run, logarithmic)",
+            scale=alt.Scale(type="log", nice=False, padding=30),
+            axis=alt.Axis(format="~r", tickCount=6),
+        ),
+        color=_colour("model", "Model", models),
+        tooltip=_tooltip(
+            "model", "pooling", "batch", "variant", "seeds", "accuracy", "train_seconds"
+        ),
+    )
+    title = "Test accuracy"
+    bars = base.mark_rule(strokeWidth=1).encode(
+        y=alt.Y("low:Q", title=title, scale=GAIN), y2="high:Q"
+    )
+    points = base.mark_point(filled=True, size=90, opacity=1).encode(
+        y=alt.Y("accuracy:Q", title=title, scale=GAIN), shape=_shape("model", "Model", models)
+    )
+    return (bars + points).properties(width=680, height=300)
+
+
+def lengths(groups: pd.DataFrame) -> alt.TopLevelMixin:
+    """Accuracy by length of the reviews, with 95% intervals, from lengths.csv."""
+    groups = groups[groups["representative"]]
+    models = groups["model"].unique().tolist()
+    titles = {"words": "Words in the review", "truncation": "What the encoder sees of it"}
+    panels = []
+    for by, title in titles.items():
+        shown = groups[groups["by"] == by]
+        if shown.empty:
+            continue
+        base = alt.Chart(_data(shown)).encode(
+            x=alt.X(
+                "group:N",
+                title=title,
+                sort=shown["group"].unique().tolist(),
+                axis=alt.Axis(labelAngle=0, labelLimit=120),
+            ),
+            xOffset=alt.XOffset("model:N", sort=models, scale=alt.Scale(paddingOuter=0.6)),
+            color=_colour("model", "Model", models),
+            tooltip=_tooltip("model", "group", "n", "accuracy", "low", "high"),
+        )
+        y = {"title": "Test accuracy", "scale": GAIN}
+        bars = base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q", **y), y2="high:Q")
+        points = base.mark_point(filled=True, size=60, opacity=1).encode(
+            y=alt.Y("accuracy:Q", **y), shape=_shape("model", "Model", models)
+        )
+        width = 480 if by == "words" else 200
+        panels.append((bars + points).properties(width=width, height=260))
+    return alt.hconcat(*panels).resolve_scale(y="shared")
+
+
+def reliability(bins: pd.DataFrame) -> alt.TopLevelMixin:
+    """Accuracy by confidence, a panel per model, from reliability.csv."""
+    bins = bins[bins["representative"]]
+    unit = alt.Scale(domain=[0, 1])
+    base = alt.Chart().encode(
+        x=alt.X("confidence:Q", title="Confidence", scale=unit),
+        y=alt.Y("accuracy:Q", title="Accuracy", scale=unit),
+    )
+    bars = base.mark_rule(color=COLOURS[0], strokeWidth=1.5).encode(
+        y=alt.Y("low:Q", title="Accuracy"), y2="high:Q"
+    )
+    points = base.mark_point(filled=True, color=COLOURS[0], opacity=1).encode(
+        size=alt.Size("n:Q", title="Reviews in the bin", scale=alt.Scale(range=[20, 260])),
+        tooltip=_tooltip("model", "confidence", "accuracy", "low", "high", "n"),
+    )
+    ends = alt.Chart(alt.Data(values=[{"confidence": 0}, {"confidence": 1}]))
+    ideal = ends.mark_line(color="#666666", strokeDash=[4, 3]).encode(
+        x="confidence:Q", y="confidence:Q"
+    )
+    panels = [
+        alt.layer(ideal, bars, points, data=_data(shown)).properties(
+            width=200, height=200, title=model
+        )
+        for model, shown in bins.groupby("model", sort=False)
+    ]
+    return alt.concat(*panels, columns=3)
+
+
+def tsne(places: pd.DataFrame) -> alt.TopLevelMixin:
+    """Maps of the sentence vectors, a panel per model, from tsne.csv."""
+    places = places.assign(wrong=_wrong(places))
+    labels = places.sort_values("label")["label_name"].unique().tolist()
+    axis = alt.Axis(labels=False, ticks=False, grid=False)
+    panels = []
+    for model, shown in places.groupby("model", sort=False):
+        base = alt.Chart(_data(shown)).encode(
+            x=alt.X("x:Q", title="t-SNE 1 (no unit)", axis=axis),
+            y=alt.Y("y:Q", title="t-SNE 2 (no unit)", axis=axis),
+            tooltip=_tooltip("id", "label_name", "prediction", "confidence"),
+        )
+        points = base.mark_point(filled=True, size=34, opacity=0.75).encode(
+            color=_colour("label_name", "Label", labels),
+            shape=_shape("label_name", "Label", labels),
+        )
+        errors = base.mark_point(size=110, strokeWidth=1.3, opacity=0.9).encode(
+            stroke=alt.Stroke(
+                "wrong:N",
+                title=None,
+                scale=alt.Scale(domain=["labelled wrongly"], range=["black"]),
+            )
+        )
+        errors = errors.transform_filter("datum.wrong !== ''")
+        panels.append((points + errors).properties(width=340, height=340, title=model))
+    return alt.concat(*panels, columns=2)
+
+
+def attention(weights: pd.DataFrame) -> alt.TopLevelMixin:
+    """Attention between the tokens of one review, a panel per model, from attention.csv.
+
+    Of longer reviews, the 32 tokens are shown that receive most attention.
+    """
+    weights = weights.assign(
+        attending=_places(weights["query"], weights["query_token"]),
+        attended=_places(weights["key"], weights["key_token"]),
+    )
+    token = alt.Axis(
+        labelExpr=f"slice(datum.label, {PLACE_DIGITS})",
+        labelFontSize=11,
+        labelOverlap=False,
+        labelLimit=90,
+        grid=False,
+    )
+    panels = []
+    for model, table in weights.groupby("model", sort=False):
+        received = table.groupby("key")["weight"].sum()
+        kept = received.nlargest(MATRIX_TOKENS).index
+        shown = table[table["key"].isin(kept) & table["query"].isin(kept)]
+        cells = (
+            alt.Chart(_data(shown))
+            .mark_rect()
+            .encode(
+                x=alt.X("attended:O", title="attended token", axis=token),
+                y=alt.Y("attending:O", title="attending token", axis=token),
+                color=alt.Color(
+                    "weight:Q",
+                    title="Attention",
+                    scale=alt.Scale(scheme="greys", domainMin=0),
+                    legend=alt.Legend(gradientLength=120),
+                ),
+                tooltip=_tooltip("query_token", "key_token", "weight"),
+            )
+        )
+        side = 12 * len(kept)
+        panels.append(cells.properties(width=side, height=side, title=model))
+    return alt.concat(*panels, columns=2).resolve_scale(color="independent")
+
+
+FIGURES: dict[str, Callable[[pd.DataFrame], alt.TopLevelMixin]] = {
+    "learning_curves": learning_curves,
+    "accuracy": accuracy,
+    "cost": cost,
+    "lengths": lengths,
+    "reliability": reliability,
+    "tsne": tsne,
+    "attention": attention,
+}
+
+
+def styled(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
+    """A chart in the style that all figures share."""
+    return (
+        chart.configure(background="white", font="Arial", padding=12)
+        .configure_legend(orient="top", labelLimit=260)
+        .configure_axis(labelFontSize=12, titleFontSize=13, grid=True, gridColor="#e5e5e5")
+        .configure_header(labelFontSize=13)
+        .configure_title(fontSize=14, anchor="middle")
+    )
+
+
+def _data(table: pd.DataFrame) -> alt.Data:
+    return alt.Data(values=table.astype(object).where(table.notna(), None).to_dict("records"))
+
+
+def _facet(panels: alt.LayerChart, **fields: str) -> alt.FacetChart:
+    row = alt.Row(title=None, header=alt.Header(labelOrient="left"), sort=None)
+    column = alt.Column(title=None, sort=None)
+    kinds = {"row": row, "column": column}
+    return panels.facet(**{kind: kinds[kind].field(f) for kind, f in fields.items()})
+
+
+def _places(places: pd.Series, tokens: pd.Series) -> list[str]:
+    return [f"{place:0{PLACE_DIGITS}d}{token}" for place, token in zip(places, tokens, strict=True)]
+
+
+def _colour(field: str, title: str, names: list[str]) -> alt.Color:
+    return alt.Color(f"{field}:N", title=title, scale=_scale(names, COLOURS))
+
+
+def _shape(field: str, title: str, names: list[str]) -> alt.Shape:
+    return alt.Shape(f"{field}:N", title=title, scale=_scale(names, SHAPES))
+
+
+def _scale(names: list[str], values: tuple[Any, ...]) -> alt.Scale:
+    return alt.Scale(domain=names, range=[values[i % len(values)] for i in range(len(names))])
+
+
+def _tooltip(*fields: str) -> list[alt.Tooltip]:
+    numbers = {"accuracy", "low", "high", "value", "confidence", "weight"}
+    return [
+        alt.Tooltip(f"{name}:Q", format=".4f") if name in numbers else alt.Tooltip(f"{name}:N")
+        for name in fields
+    ]
+
+
+def _daggers(settings: pd.DataFrame) -> list[str]:
+    failed = settings["trained"] < settings["seeds"]
+    return ["†" if each else "" for each in failed]
+
+
+def _wrong(places: pd.DataFrame) -> list[str]:
+    wrong = places["label"] != places["prediction"]
+    return ["labelled wrongly" if each else "" for each in wrong]

@@ -1,0 +1,331 @@
+"""Answers to the questions of a study, made from its tables by rule.
+
+A difference is said to be shown where its p-value after Holm's correction is under 5%: that of
+the paired t-test over seeds where two settings share two seeds or more, else that of the exact
+McNemar test of the one seed. Runs that did not train take no part in comparisons.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from lib.runs import BASELINE
+from lib.study import SETTING, SIGNIFICANCE
+from lib.text import duration, p_value, plural, points
+
+NAMES = ["factor", *SETTING, "first", "second"]
+EVIDENCE = ["difference", "low", "high", "p", "test", "n", "seeds"]
+MEANS = frozenset({"mean", "masked-mean"})
+CLEAREST = 3  # comparisons that one answer names
+
+
+class Answer(NamedTuple):
+    """What is found on a question.
+
+    Attributes:
+        text: sentences that name their evidence.
+        verdict: `difference shown`, `no difference shown`, `observed` or `not asked`.
+        evidence: the numbers of the clearest comparison, where there is one.
+    """
+
+    text: str
+    verdict: str
+    evidence: Mapping[str, Any] = {}
+
+
+@dataclass
+class Study:
+    """The tables of a study.
+
+    Attributes:
+        measures: measures.csv.
+        settings: settings.csv.
+        comparisons: comparisons.csv.
+        over_seeds: comparisons_over_seeds.csv.
+        variants: per variant the training settings that it changes.
+    """
+
+    measures: pd.DataFrame
+    settings: pd.DataFrame
+    comparisons: pd.DataFrame
+    over_seeds: pd.DataFrame
+    variants: Mapping[str, Mapping[str, Any]]
+
+    def encoders(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The rows of measures or settings that are encoders."""
+        return table[~table["model"].str.startswith(BASELINE)]
+
+    def models(self) -> list[str]:
+        """The encoders, in the order of the study."""
+        return self.encoders(self.measures)["model"].unique().tolist()
+
+    def evidence(self, factor: str) -> pd.DataFrame:
+        """The comparisons of a factor in which both sides trained, one per pair of settings.
+
+        `p` is that after Holm's correction, of the test over seeds where there is one.
+        """
+        several = self.over_seeds.assign(test="paired t-test over seeds")
+        single = self.comparisons.assign(test="exact McNemar test", seeds=1)
+        known = set(several[NAMES].itertuples(index=False, name=None))
+        single = single[[row not in known for row in single[NAMES].itertuples(False, None)]]
+        parts = [part.assign(p=part["p_holm"]) for part in (several, single) if len(part)]
+        if not parts:
+            return pd.DataFrame(columns=[*NAMES, *EVIDENCE])
+        table = pd.concat(parts, ignore_index=True)
+        return table[(table["factor"] == factor) & table["trained"].astype(bool)]
+
+
+def judge(subject: str, rows: pd.DataFrame) -> Answer:
+    """What comparisons show together: the clearest of them, and how many show nothing."""
+    if rows.empty:
+        return Answer(
+            f"{subject}: nothing to compare, no two runs that trained differ in this alone.",
+            "not asked",
+        )
+    order = rows["p"].fillna(1).argsort(kind="stable")
+    rows = rows.iloc[order.to_numpy()]
+    shown = rows[rows["p"] < SIGNIFICANCE]
+    count = plural(len(rows), "comparison")
+    if shown.empty:
+        clearest = rows.loc[rows["difference"].abs().idxmax()]
+        text = f"{subject}: no difference shown in {count}. The largest: {describe(clearest)}."
+        verdict = "no difference shown"
+    else:
+        clearest = shown.iloc[0]
+        named = "; ".join(describe(row) for _, row in shown.head(CLEAREST).iterrows())
+        rest = len(rows) - len(shown)
+        text = f"{subject}: a difference is shown in {len(shown)} of {count}: {named}."
+        if len(shown) > CLEAREST:
+            text = text.replace(f"{count}: ", f"{count}; the clearest: ")
+        if rest:
+            text += f" Of {'the others' if rest > 1 else 'the other'}, none is shown."
+        verdict = "difference shown"
+    if (rows["seeds"] == 1).all():
+        text += " One seed: another seed may come out otherwise."
+    return Answer(text, verdict, clearest[EVIDENCE].to_dict())
+
+
+def describe(row: pd.Series) -> str:
+    """One comparison with its evidence, the better side first."""
+    first, second = row["first"], row["second"]
+    low, high, difference = row["low"], row["high"], row["difference"]
+    if difference < 0:
+        first, second = second, first
+        low, high, difference = -high, -low, -difference
+    if row["factor"] == "batch":
+        first, second = f"batch {first}", f"batch {second}"
+    sides = f"{second} over {first}" if difference else f"{second} and {first} alike"
+    evidence = (
+        f"{points(difference)} points, 95% interval {points(low)} to {points(high)}, "
+        f"{p_value(row['p'])} ({row['test']}), n = {plural(int(row['n']), 'review')}, "
+        f"{plural(int(row['seeds']), 'seed')}"
+    )
+    return f"{sides} ({setting(row)}): {evidence}"
+
+
+def setting(row: pd.Series) -> str:
+    """Pooling, batch and variant as `cls, batch 64, sqrt-lr`, without those that are not there."""
+    batch = f"batch {row['batch']}" if pd.notna(row["batch"]) and row["batch"] != "" else ""
+    variant = "" if row["variant"] == "base" else row["variant"]
+    return ", ".join(filter(None, [row["pooling"], batch, variant]))
+
+
+def which_encoder(study: Study) -> Iterator[Answer]:
+    """Each pair of models, at equal pooling, batch, variant and seed."""
+    names = study.models()
+    if len(names) == 1:
+        yield Answer(f"Not asked: the study has one encoder, {names[0]}.", "not asked")
+    table = study.evidence("model")
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            rows = table[(table["first"] == first) & (table["second"] == second)]
+            yield judge(f"{first} and {second}", rows)
+
+
+def beats_baseline(study: Study) -> Iterator[Answer]:
+    """The run that stands for each model, against TF-IDF on the full text and on what it sees."""
+    table = study.evidence("baseline")
+    if not study.measures["model"].str.startswith(BASELINE).any():
+        yield Answer("Not asked: the study leaves the baseline out.", "not asked")
+        return
+    chosen = study.encoders(study.measures).query("representative")
+    for row in chosen[SETTING].to_dict("records"):
+        same = (table[SETTING] == row).all(axis=1)
+        yield judge(f"{row['model']} and {BASELINE}", table[same])
+
+
+def does_pooling_matter(study: Study) -> Iterator[Answer]:
+    """The pairs of poolings of each model, but for the two means."""
+    table = study.evidence("pooling")
+    yield from within_models(study, "pooling", table[~between_means(table)])
+
+
+def does_padding_cost(study: Study) -> Iterator[Answer]:
+    """The mean over all positions against the mean over real tokens, for each model."""
+    if not set(study.measures["pooling"]) >= MEANS:
+        yield Answer(
+            "Not asked: the study does not train with both mean and masked-mean.", "not asked"
+        )
+        return
+    table = study.evidence("pooling")
+    for model in study.models():
+        yield judge(model, table[between_means(table) & (table["model"] == model)])
+
+
+def between_means(table: pd.DataFrame) -> pd.Series:
+    """Which comparisons are between the mean over all positions and that over real tokens."""
+    return table["first"].isin(MEANS) & table["second"].isin(MEANS)
+
+
+def which_batch(study: Study) -> Iterator[Answer]:
+    """The pairs of effective batches of each model."""
+    yield from within_models(study, "batch", study.evidence("batch"))
+
+
+def within_models(study: Study, key: str, table: pd.DataFrame) -> Iterator[Answer]:
+    """What the comparisons of a key show for each model, and what validation prefers."""
+    settings = study.encoders(study.settings)
+    for model, found in settings.groupby("model", sort=False):
+        if found[key].nunique() == 1:
+            yield Answer(f"{model}: not asked; one {key} alone, {found[key].iloc[0]}.", "not asked")
+            continue
+        answer = judge(model, table[table["model"] == model])
+        best = found.loc[found["valid_accuracy"].idxmax()]
+        observed = (
+            f" Validation accuracy, by which one chooses, is highest for {setting(best)}: "
+            f"{best['valid_accuracy']:.4f} ({plural(int(best['seeds']), 'seed')})."
+        )
+        yield answer._replace(text=answer.text + observed)
+
+
+def did_any_fail(study: Study) -> Iterator[Answer]:
+    """The runs whose predictions are not shown to depend on the labels."""
+    runs = study.encoders(study.measures)
+    failed = runs[~runs["trained"].astype(bool)]
+    tested = plural(int(runs["n"].iloc[0]), "review")
+    if failed.empty:
+        highest = runs["association_p"].max()
+        yield Answer(
+            f"No: the predictions of all {plural(len(runs), 'run')} depend on the label "
+            f"(chi-squared test, {p_value(highest)} at most, n = {tested}).",
+            "observed",
+        )
+        return
+    names = [
+        f"{row['model']}, {setting(row)}, seed {row['seed']} (accuracy {row['accuracy']:.4f}, "
+        f"{p_value(row['association_p'])})"
+        for _, row in failed.iterrows()
+    ]
+    yield Answer(
+        f"Yes, {len(failed)} of {plural(len(runs), 'run')} ended at the majority class, or too "
+        f"near it to tell (chi-squared test of predictions and labels, n = {tested}): "
+        f"{'; '.join(names)}.",
+        "observed",
+    )
+
+
+def do_backends_agree(study: Study) -> Iterator[Answer]:
+    """Variants that differ in the back-end alone."""
+    yield from between_variants(study, {"backend"}, {"processes"}, "backend: accelerate")
+
+
+def does_scaling_help(study: Study) -> Iterator[Answer]:
+    """Variants that differ in the scaling of the learning rate alone."""
+    yield from between_variants(
+        study, {"lr_scaling"}, {"lr_scaling_base"}, "lr_scaling: sqrt or linear"
+    )
+
+
+def between_variants(
+    study: Study, keys: set[str], others: set[str], asked_by: str
+) -> Iterator[Answer]:
+    """What the comparisons show of variants that differ in `keys`, and in `others` at most."""
+    table = study.evidence("variant")
+    asked = [
+        keys <= changed(study.variants, row.first, row.second) <= keys | others
+        for row in table.itertuples()
+    ]
+    table = table[pd.Series(asked, table.index, bool)]
+    if table.empty:
+        yield Answer(
+            "Not asked: no two variants of the grid differ in this alone; one with "
+            f"{asked_by} would tell.",
+            "not asked",
+        )
+        return
+    for model, rows in table.groupby("model", sort=False):
+        answer = judge(model, rows)
+        same = study.comparisons.merge(rows[NAMES], on=NAMES)["agreement"].min()
+        share = f" They label at least {100 * same:.1f}% of the reviews alike."
+        yield answer._replace(text=answer.text + share)
+
+
+def changed(variants: Mapping[str, Mapping[str, Any]], first: str, second: str) -> set[str]:
+    """The training settings in which two variants differ."""
+    one, other = variants[first], variants[second]
+    return {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
+
+
+def what_it_costs(study: Study) -> Iterator[Answer]:
+    """Seconds of training: each pair of models at equal settings, and the baselines."""
+    settings = study.encoders(study.settings)
+    seconds = settings.set_index(SETTING)["train_seconds"].unstack("model")
+    names = study.models()
+    for name in names:
+        rows = settings[settings["model"] == name]
+        best = rows.loc[rows["valid_accuracy"].idxmax()]
+        yield Answer(
+            f"{name}: a median of {duration(rows['train_seconds'].median())} of training per run; "
+            f"{setting(best)}, highest in validation, took {duration(best['train_seconds'])} for a "
+            f"test accuracy of {best['accuracy']:.4f}, 95% interval {best['low']:.4f} to "
+            f"{best['high']:.4f} ({plural(int(best['seeds']), 'seed')}).",
+            "observed",
+        )
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            ratio = (seconds[second] / seconds[first]).dropna()
+            if len(ratio):
+                yield Answer(
+                    f"{second} takes {ratio.median():.2f} times the seconds of {first}: the median "
+                    f"of {plural(len(ratio), 'equal setting')}, from {ratio.min():.2f} to "
+                    f"{ratio.max():.2f}.",
+                    "observed",
+                )
+    baselines = study.settings[study.settings["model"].str.startswith(BASELINE)]
+    if len(baselines):
+        costs = [
+            f"{row['model']}, took {duration(row['train_seconds'])} for {row['accuracy']:.4f}, "
+            f"95% interval {row['low']:.4f} to {row['high']:.4f}"
+            for _, row in baselines.iterrows()
+        ]
+        yield Answer(f"{'; '.join(costs)}; tuning included, no seed.", "observed")
+
+
+QUESTIONS = {
+    "Which encoder?": which_encoder,
+    "Does an encoder beat the classical baseline?": beats_baseline,
+    "Does the pooling matter?": does_pooling_matter,
+    "Does padding in the mean cost anything?": does_padding_cost,
+    "Which effective batch?": which_batch,
+    "Did any run fail to train?": did_any_fail,
+    "Do torch and Accelerate agree?": do_backends_agree,
+    "Does scaling the learning rate help at large batches?": does_scaling_help,
+    "What does accuracy cost in seconds?": what_it_costs,
+}
+
+
+def findings(study: Study) -> pd.DataFrame:
+    """Every question with its answers, in the order of the page: a row per answer."""
+    return pd.DataFrame(
+        {
+            "question": question,
+            "answer": answer.text,
+            "verdict": answer.verdict,
+            **dict.fromkeys(EVIDENCE),
+            **answer.evidence,
+        }
+        for question, answers in QUESTIONS.items()
+        for answer in answers(study)
+    )

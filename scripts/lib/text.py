@@ -1,0 +1,44 @@
+"""How numbers and lists read in a sentence or a cell."""
+
+import math
+from collections.abc import Callable
+
+import pandas as pd
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `45 s`, `21m 14s` or `3h 05m`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    if minutes < 60:
+        return f"{minutes}m {rest:02d}s"
+    return f"{minutes // 60}h {minutes % 60:02d}m"
+
+
+def p_value(p: float) -> str:
+    """A p-value as `p = 0.032`; as `p < 0.001` where it is smaller, `no p` where there is none."""
+    if math.isnan(p):
+        return "no p"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def points(share: float) -> str:
+    """A difference of shares in percentage points, with its sign, as `+1.8`."""
+    return f"{100 * share:+.1f}"
+
+
+def plural(count: int, noun: str) -> str:
+    """A count and a noun, as `1 seed` or `5,000 reviews`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def over_seeds(values: pd.Series, show: Callable[[float], str]) -> str:
+    """Mean and standard deviation as `0.8820 ± 0.0012`; of one seed the value alone.
+
+    `n/a` stands for what is not finite, of runs that diverged.
+    """
+    numbers = [values.mean(), values.std(ddof=1)] if len(values) > 1 else [values.iloc[0]]
+    return " ± ".join(show(number) if math.isfinite(number) else "n/a" for number in numbers)

@@ -1,0 +1,211 @@
+"""The summary of made-up studies, read as GitHub would read it."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_up import MadeUp, right_or_wrong
+from markdown_it import MarkdownIt
+
+from lib.markdown import escape, excerpt, facts
+
+HOSTILE = [
+    "a | b || c",
+    "<script>alert(1)</script><img src=x onerror=alert(2)>",
+    "`code` ```fence``` **bold** _it_ ~~no~~ $x^2$ [link](http://evil.example) ![i](x)",
+    "line one\nline two\r\n\n# heading\n- item\u2028next\x00\x1b[31m",
+    "www.evil.example http://evil.example &amp; &lt;b&gt; \\| \\",
+    "</td></tr></table>",
+]
+
+
+def parsed(page: str) -> list:
+    return MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).parse(page)
+
+
+def tables(page: str) -> list[pd.DataFrame]:
+    """The tables of a page, as a parser of GitHub's Markdown sees them."""
+    found, rows = [], []
+    for token in parsed(page):
+        if token.type == "table_open":
+            rows = []
+        elif token.type == "tr_open":
+            rows.append([])
+        elif token.type == "inline" and rows and token.level >= 3:
+            rows[-1].append(token)
+        elif token.type == "table_close":
+            names = [cell.content for cell in rows[0]]
+            assert all(len(row) == len(names) for row in rows)
+            found.append(
+                pd.DataFrame([[shown(cell) for cell in row] for row in rows[1:]], columns=names)
+            )
+            rows = []
+    return found
+
+
+def shown(token) -> str:
+    return "".join(child.content for child in token.children)
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory) -> MadeUp:
+    """Two models, two poolings, two batches and two seeds; a run is missing, and one failed."""
+    study = MadeUp(tmp_path_factory.mktemp("usual"))
+    seeds = iter(range(99))
+    for model in ("a", "b"):
+        for pooling in ("cls", "masked-mean"):
+            for batch in (64, 256):
+                for seed in (1, 2):
+                    keys = (model, pooling, batch, "base", seed)
+                    right = right_or_wrong(400, 0.8, next(seeds))
+                    if keys == ("b", "cls", 256, "base", 2):
+                        continue
+                    failed = 0 if keys == ("a", "cls", 256, "base", 1) else None
+                    study.add(right, *keys, answer=failed)
+    study.add_baseline(right_or_wrong(400, 0.85, 100))
+    study.add_baseline(right_or_wrong(400, 0.8, 101), "seen-by-a")
+    study.add_baseline(right_or_wrong(400, 0.8, 102), "seen-by-b")
+    study.analyse()
+    study.text = study.page(["negative", "positive"])
+    return study
+
+
+def test_every_table_is_well_formed_and_has_its_baselines(usual):
+    found = tables(usual.text)
+    assert len(found) >= 14
+    main = found[0]
+    assert main["Model"].tolist()[-3:] == [
+        "TF-IDF, full text",
+        "TF-IDF, text of a",
+        "TF-IDF, text of b",
+    ]
+    assert "a †" in main["Model"].tolist() and len(main) == 8 + 3
+    row = main[(main["Model"] == "b") & (main["Pooling"] == "cls")].iloc[1]
+    assert (row["Batch"], row["Seeds"]) == ("256", "1") and "±" not in row["Test accuracy"]
+    forms = [table for table in found if "val_acc@epoch" in table or "Test Loss" in table]
+    assert all(table.iloc[:, 0].str.startswith("TF-IDF").sum() == 3 for table in forms)
+
+
+def test_the_page_has_its_parts_in_order(usual):
+    headings = re.findall(r"^## (.*)", usual.text, re.MULTILINE)
+    assert headings == [
+        "Findings",
+        "Results",
+        "Accuracy and calibration",
+        "Comparisons",
+        "Reliability and confusion",
+        "In the form of published tables",
+        "Learning curves",
+        "Errors on the test split",
+        "What was run",
+    ]
+    images = re.findall(r"!\[[^]]+\]\(([^)]+)\)", usual.text)
+    assert len(images) == len(set(images)) == 5
+    assert all((usual.folder / image).read_text().startswith("<svg") for image in images)
+    links = re.findall(r"[^!]\[[^]]+\]\(([^)]+)\)", usual.text)
+    assert links and all((usual.folder / link).is_file() for link in links)
+
+
+def test_the_page_holds_no_raw_html(usual):
+    kinds = {token.type for token in parsed(usual.text)}
+    kinds |= {child.type for token in parsed(usual.text) for child in token.children or []}
+    assert not kinds & {"html_block", "html_inline", "fence", "code_block"}
+
+
+def test_statistics_of_the_tables_agree_with_five_lines_of_pandas(usual):
+    folder = usual.runs[0]
+    table = pd.read_parquet(folder / "predictions.parquet", partitioning=None)
+    measures = pd.read_csv(usual.tables / "measures.csv")
+    assert measures["accuracy"][0] == (table["label"] == table["prediction"]).mean()
+
+
+def test_seeds_are_counted_in_the_settings(usual):
+    settings = pd.read_csv(usual.tables / "settings.csv")
+    several = settings[settings["seeds"] > 1]
+    assert set(several["interval"]) == {"t over seeds"} and several["deviation"].notna().all()
+    single = settings[settings["seeds"] == 1]
+    assert set(single["interval"]) == {"Wilson"} and single["deviation"].isna().all()
+    over_seeds = pd.read_csv(usual.tables / "comparisons_over_seeds.csv")
+    assert set(over_seeds["seeds"]) == {2}
+    models = over_seeds[over_seeds["factor"] == "model"]
+    assert len(models) == 3  # of the fourth setting, one run is missing
+
+
+def test_hostile_texts_stay_texts(tmp_path):
+    study = MadeUp(tmp_path, 60, texts=HOSTILE)
+    study.add(right_or_wrong(60, 0.6, 1), "a", "cls", 64, "base", 42)
+    study.add(right_or_wrong(60, 0.6, 2), "b", "cls", 64, "base", 42)
+    study.analyse()
+    page = study.page(["bad|<b>", "good`*"])
+    tokens = parsed(page)
+    kinds = {child.type for token in tokens for child in token.children or []}
+    assert not kinds & {"html_inline", "code_inline", "s_open"}
+    assert not {token.type for token in tokens} & {"html_block", "fence"}
+    links = [
+        child for token in tokens for child in token.children or [] if child.type == "link_open"
+    ]
+    assert not any("evil" in link.attrGet("href") for link in links)
+    errors = [table for table in tables(page) if "Review" in table]
+    assert {"bad|<b>", "good`*"} >= {label for table in errors for label in table["Label"]}
+    reviews = {text for table in errors for text in table["Review"]}
+    assert "a | b || c" in reviews and "</td></tr></table>" in reviews
+    assert "<script>alert(1)</script><img src=x onerror=alert(2)>" in reviews
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_escaped_text_is_shown_as_it_is(text):
+    cell = f"| a | b |\n| --- | --- |\n| {escape(text)} | x |"
+    (table,) = tables(cell)
+    assert table["a"][0] == " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    assert "html" not in str({token.type for token in parsed(cell)})
+
+
+def test_excerpts_are_cut_and_facts_are_lists():
+    assert excerpt("word<br />" * 100).endswith(" …")
+    assert "br" not in excerpt("word<br />" * 100)
+    assert facts({"Data": "a\nb", "Empty": ""}) == "- **Data:** a b"
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_one_run_alone_makes_a_page(tmp_path, classes):
+    study = MadeUp(tmp_path, 90, classes)
+    study.add(right_or_wrong(90, 0.7, 1), "only", "cls", 64, "base", 42)
+    study.analyse()
+    page = study.page()
+    found = tables(page)
+    assert found[0]["Model"].tolist() == ["only"]
+    confusion = next(table for table in found if "Recall" in table)
+    assert len(confusion) == classes and f"As {classes - 1}" in confusion
+    assert "## Comparisons" in page and "TF-IDF is a logistic" not in page
+
+
+def test_three_classes_and_a_run_at_the_majority(tmp_path):
+    study = MadeUp(tmp_path, 90, 3)
+    study.add(right_or_wrong(90, 0.7, 1), "a", "cls", 64, "base", 42)
+    study.add(right_or_wrong(90, 0.7, 2), "b", "cls", 64, "base", 42, answer=2)
+    study.add_baseline(right_or_wrong(90, 0.8, 3))
+    study.analyse()
+    page = study.page(["low", "middle", "high"])
+    assert "b †" in tables(page)[0]["Model"].tolist()
+    assert "**a right, b wrong**" in page
+
+
+def test_all_errors_or_none(tmp_path):
+    for name, right in (("all", np.zeros(50, bool)), ("none", np.ones(50, bool))):
+        study = MadeUp(tmp_path / name, 50)
+        study.add(right, "a", "cls", 64, "base", 42)
+        study.add(right, "b", "cls", 64, "base", 42)
+        study.analyse()
+        assert "## Errors on the test split" in study.page()
+
+
+def test_a_run_that_diverged_is_on_the_page_without_numbers(tmp_path):
+    study = MadeUp(tmp_path, 60)
+    study.add(right_or_wrong(60, 0.7, 1), "a", "cls", 64, "base", 42)
+    study.add(right_or_wrong(60, 0.7, 2), "b", "cls", 64, "base", 42, diverged=True)
+    study.analyse()
+    main = tables(study.page())[0].set_index("Model")
+    assert main.loc["b †", "Test loss"] == "n/a"
+    measures = pd.read_csv(study.tables / "measures.csv").set_index("model")
+    assert measures.loc["b", ["brier", "calibration_error"]].isna().all()

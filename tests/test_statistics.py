@@ -1,0 +1,135 @@
+"""Each statistic against a textbook case or an independent calculation."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.metrics import brier_score_loss
+
+from lib.statistics import (
+    brier,
+    calibration_error,
+    compare,
+    compare_over_seeds,
+    holm,
+    mean_over_seeds,
+    proportion,
+    reliability,
+)
+
+
+def test_wilson_interval_of_eight_in_ten():
+    estimate = proportion(8, 10)
+    assert estimate.value == 0.8
+    assert (estimate.low, estimate.high) == pytest.approx((0.490162, 0.943318), abs=1e-6)
+    z, n, p = 1.959964, 500, 0.9
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    assert proportion(450, 500)[1:] == pytest.approx((middle - half, middle + half), abs=1e-6)
+
+
+def test_t_interval_of_three_seeds():
+    estimate = mean_over_seeds(np.array([0.80, 0.82, 0.84]))
+    half = 4.302653 * 0.02 / np.sqrt(3)  # the 97.5% quantile of t with 2 degrees of freedom
+    assert estimate == pytest.approx((0.82, 0.82 - half, 0.82 + half), abs=1e-6)
+    assert mean_over_seeds(np.array([0.8, 0.8])) == (0.8, 0.8, 0.8)
+
+
+def test_mcnemar_is_a_binomial_test_of_the_discordant_pairs():
+    label = np.zeros(40, int)
+    first, second = label.copy(), label.copy()
+    first[:12] = 1  # the first is wrong here, of which the second shares 3
+    second[9:14] = 1
+    found = compare(label, first, second, seed=1)
+    assert (found.only_first, found.only_second, found.n) == (2, 9, 40)
+    assert found.p == pytest.approx(stats.binomtest(2, 11).pvalue)
+    assert found.p == pytest.approx(2 * (1 + 11 + 55) / 2**11)
+    assert found.difference == pytest.approx(7 / 40)
+    assert (found.accuracy_first, found.accuracy_second) == (28 / 40, 35 / 40)
+    assert found.agreement == 29 / 40
+
+
+def test_agreement_counts_equal_predictions_even_if_both_are_wrong():
+    found = compare(np.array([0, 0, 0, 0]), np.array([1, 2, 0, 0]), np.array([1, 1, 0, 0]), 1)
+    assert (found.agreement, found.difference, found.p) == (0.75, 0, 1)
+    assert (found.low, found.high) == (0, 0)
+
+
+def test_bootstrap_agrees_with_the_normal_approximation_and_is_seeded():
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 2, 4000)
+    first = np.where(rng.random(4000) < 0.85, label, 1 - label)
+    second = np.where(rng.random(4000) < 0.88, label, 1 - label)
+    found = compare(label, first, second, seed=5)
+    gains = (second == label).astype(float) - (first == label)
+    half = 1.96 * gains.std() / np.sqrt(4000)
+    normal = (gains.mean() - half, gains.mean() + half)
+    assert (found.low, found.high) == pytest.approx(normal, abs=1e-3)
+    assert found == compare(label, first, second, seed=5)
+    assert found != compare(label, first, second, seed=6)
+
+
+def test_paired_t_test_over_seeds():
+    first, second = np.array([0.80, 0.82, 0.81]), np.array([0.83, 0.84, 0.86])
+    found = compare_over_seeds(first, second)
+    gains = second - first
+    t = gains.mean() / (gains.std(ddof=1) / np.sqrt(3))
+    assert found.p == pytest.approx(2 * stats.t.sf(t, 2))
+    half = 4.302653 * gains.std(ddof=1) / np.sqrt(3)
+    ends = (gains.mean() - half, gains.mean() + half)
+    assert (found.low, found.high) == pytest.approx(ends, abs=1e-6)
+    same = compare_over_seeds(first, first)
+    assert (same.difference, same.deviation) == (0, 0) and np.isnan(same.p)
+
+
+def test_holm_of_a_textbook_family():
+    adjusted = holm(pd.Series([0.01, 0.04, np.nan, 0.03, 0.005]))
+    assert adjusted.tolist() == pytest.approx([0.03, 0.06, np.nan, 0.06, 0.02], nan_ok=True)
+
+
+def test_calibration_of_a_case_computed_by_hand():
+    confidence = np.array([0.95, 0.95, 0.95, 0.95, 0.55, 0.55])
+    right = np.array([True, True, True, False, True, False])
+    bins = reliability(right, confidence)
+    assert bins["n"].tolist() == [2, 4]
+    assert bins["accuracy"].tolist() == [0.5, 0.75]
+    assert calibration_error(bins) == pytest.approx((4 * 0.20 + 2 * 0.05) / 6)
+    squares = 3 * 0.05**2 + 0.95**2 + 0.45**2 + 0.55**2
+    assert brier(right, confidence) == pytest.approx(squares / 6)
+
+
+def test_a_confidence_of_one_is_in_the_last_bin():
+    bins = reliability(np.array([True, True]), np.array([1.0, 0.99]))
+    assert bins["n"].tolist() == [2]
+
+
+def test_brier_of_two_classes_is_that_of_the_positive_class():
+    rng = np.random.default_rng(2)
+    positive, label = rng.random(200), rng.integers(0, 2, 200)
+    prediction = (positive > 0.5).astype(int)
+    confidence = np.where(prediction == 1, positive, 1 - positive)
+    assert brier(prediction == label, confidence) == pytest.approx(
+        brier_score_loss(label, positive)
+    )
+
+
+def pair(n: int, accuracies: tuple[float, float], rng: np.random.Generator):
+    label = rng.integers(0, 2, n)
+    draw = [np.where(rng.random(n) < accuracy, label, 1 - label) for accuracy in accuracies]
+    return label, *draw
+
+
+def test_a_true_difference_is_found():
+    found = [compare(*pair(2000, (0.85, 0.90), np.random.default_rng(i)), i) for i in range(40)]
+    assert np.mean([each.p < 0.05 for each in found]) > 0.95
+    assert np.mean([each.low <= 0.05 <= each.high for each in found]) > 0.8
+
+
+def test_where_there_is_no_difference_one_in_twenty_is_found():
+    found = [compare(*pair(1000, (0.85, 0.85), np.random.default_rng(i)), i) for i in range(300)]
+    assert 0.02 < np.mean([each.p < 0.05 for each in found]) < 0.07
+    assert 0.03 < np.mean([each.low > 0 or each.high < 0 for each in found]) < 0.075
+    rng = np.random.default_rng(3)
+    noise = rng.normal(0.9, 0.01, (2000, 2, 3))
+    tests = [compare_over_seeds(*seeds) for seeds in noise]
+    assert 0.035 < np.mean([test.p < 0.05 for test in tests]) < 0.065
