@@ -36,10 +36,10 @@ def main(options: argparse.Namespace) -> None:
     import torch
 
     from lib.predictions import read_predictions
-    from lib.study import find_representatives, write_table
+    from lib.study import find_representatives, read_texts, write_table
 
     torch.set_num_threads(options.threads)
-    texts = pd.read_parquet(options.reviews, partitioning=None).set_index("id")["text"]
+    texts = read_texts(options.reviews)
     folders = find_representatives(options.table, options.runs)
     predictions = {key: read_predictions(folder) for key, folder in folders.items()}
     review = choose(texts, predictions, options.review)
@@ -71,13 +71,19 @@ def choose(texts: "pd.Series", predictions: "dict[tuple, pd.DataFrame]", review:
     label = next(iter(predictions.values()))["label"]
     disagreed = found.nunique(axis=1) > 1
     wrong = found.ne(label, axis=0).any(axis=1)
-    candidates = next(ids for ids in (disagreed, wrong, label.notna()) if ids.any())
-    lengths = texts.loc[candidates.index[candidates]].str.split().str.len()
+    legible = texts.reindex(label.index).str.contains(r"\w")
+    candidates = (disagreed & legible, wrong & legible, legible, label.notna())
+    chosen = next(ids for ids in candidates if ids.any())
+    lengths = texts.loc[chosen.index[chosen]].str.split().str.len()
     return int(lengths.idxmin())
 
 
 def attention(checkpoint: Path, text: str) -> "pd.DataFrame":
-    """One row per pair of tokens of a text: `query`, `key` (positions), their texts, `weight`."""
+    """One row per pair of tokens of a text: `query`, `key` (positions), their texts, `weight`.
+
+    Raises:
+        UserError: the text has no tokens.
+    """
     import pandas as pd
     import torch
 
@@ -96,6 +102,8 @@ def attention(checkpoint: Path, text: str) -> "pd.DataFrame":
     )
     offsets = inputs.pop("offset_mapping")[0]
     real = inputs.pop("special_tokens_mask")[0] == 0
+    if not real.any():
+        raise UserError("the review has no tokens; set analysis.review to another id")
     with torch.inference_mode():
         weights = classifier.attend(inputs)[0].mean(dim=0)[real][:, real]
     weights = weights / weights.sum(dim=1, keepdim=True)

@@ -55,7 +55,7 @@ def main(options: argparse.Namespace) -> None:
             | compare_runs(predictions[first], predictions[second], options.seed)
         )
     columns = ["factor", *KEYS, "first", "second", "trained", *Paired._fields]
-    table = correct(pd.DataFrame(rows, columns=columns))
+    table = correct(pd.DataFrame(rows, columns=columns).astype({"trained": bool}))
     write_table(options.out / "comparisons.csv", table)
     write_table(options.out / "comparisons_over_seeds.csv", over_seeds(table))
     log.info("%d pairs of runs compared", len(rows))
@@ -69,13 +69,21 @@ def pairs(keys: "list[Run]") -> "Iterator[tuple[str, Run, Run]]":
     from lib.runs import KEYS, baselines_of, is_baseline
 
     encoders = [key for key in keys if not is_baseline(key)]
-    for first, second in itertools.combinations(encoders, 2):
-        different = [key for key in KEYS if getattr(first, key) != getattr(second, key)]
+    for pair in itertools.combinations(encoders, 2):
+        different = [key for key in KEYS if len({getattr(run, key) for run in pair}) == 2]
         if len(different) == 1 and different[0] in FACTORS:
+            first, second = ordered(pair, different[0], encoders)
             yield different[0], first, second
     for baseline, encoder in itertools.product(filter(is_baseline, keys), encoders):
         if baseline.model in baselines_of(encoder.model):
             yield "baseline", baseline, encoder
+
+
+def ordered(pair: "tuple[Run, Run]", factor: str, runs: "list[Run]") -> "list[Run]":
+    """A pair in the order that all pairs have: of batches by size, else as the study has them."""
+    values = [getattr(run, factor) for run in runs]
+    place = int if factor == "batch" else values.index
+    return sorted(pair, key=lambda run: place(getattr(run, factor)))
 
 
 def describe(factor: str, first: "Run", second: "Run") -> dict[str, Any]:
@@ -101,19 +109,19 @@ def compare_runs(first: "pd.DataFrame", second: "pd.DataFrame", seed: int) -> di
 
 
 def over_seeds(table: "pd.DataFrame") -> "pd.DataFrame":
-    """One row per pair of settings with two shared seeds or more."""
+    """One row per pair of settings with two shared seeds or more with which both trained."""
     import pandas as pd
 
     from lib.statistics import OverSeeds, compare_over_seeds
 
     names = ["factor", "dataset", *FACTORS, "first", "second"]
     rows = []
-    for values, group in table.groupby(names, sort=False, dropna=False):
+    for values, group in table[table["trained"]].groupby(names, sort=False):
         if len(group) > 1:
             found = compare_over_seeds(group["accuracy_first"], group["accuracy_second"])
-            counts = {"trained": bool(group["trained"].all()), "n": int(group["n"].iloc[0])}
+            counts = {"n": int(group["n"].iloc[0])}
             rows.append(dict(zip(names, values, strict=True)) | counts | found._asdict())
-    return correct(pd.DataFrame(rows, columns=[*names, "trained", "n", *OverSeeds._fields]))
+    return correct(pd.DataFrame(rows, columns=[*names, "n", *OverSeeds._fields]))
 
 
 def correct(table: "pd.DataFrame") -> "pd.DataFrame":

@@ -5,6 +5,20 @@ from pathlib import Path
 
 from lib.cli import Parser, replacing, run
 
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>{title}</title>
+<style>body {{ margin: 0; background: white; }}</style>
+<div id="figure"></div>
+<script>{library}</script>
+<script>
+const actions = {{source: false, compiled: false, editor: false}};
+vegaEmbed("#figure", {chart}, {{renderer: "svg", actions}});
+</script>
+</html>
+"""
+
 
 def arguments() -> Parser:
     """The command line."""
@@ -23,9 +37,13 @@ def main(options: argparse.Namespace) -> None:
     from lib.figures import FIGURES, styled
     from lib.study import read_table
 
-    chart = styled(FIGURES[options.figure](read_table(options.table))).to_json()
+    chart = styled(FIGURES[options.figure](read_table(options.table))).to_json(indent=None)
     svg = vl_convert.vegalite_to_svg(chart)
-    html = vl_convert.vegalite_to_html(chart, bundle=True)
+    html = PAGE.format(
+        title=options.figure,
+        library=vl_convert.javascript_bundle(),
+        chart=chart.replace("<", "\\u003c"),  # a text in it can't end the script
+    )
     for path, text in ((options.svg, svg), (options.html, html)):
         with replacing(path) as temporary:
             temporary.write_text(text, "utf-8")

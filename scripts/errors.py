@@ -29,17 +29,15 @@ def arguments() -> Parser:
 
 def main(options: argparse.Namespace) -> None:
     """Write the three tables."""
-    import pandas as pd
-
     from lib.predictions import read_predictions
-    from lib.study import find_representatives, read_all, write_table
+    from lib.study import find_representatives, read_all, read_texts, write_table
 
     predictions = read_all(options.runs, read_predictions)
     chosen = {}
     for key in find_representatives(options.table, options.runs):
         found = predictions[key]
         chosen[key.model] = found.assign(wrong=found["label"] != found["prediction"])
-    texts = pd.read_parquet(options.reviews, partitioning=None).set_index("id")["text"]
+    texts = read_texts(options.reviews)
     write_table(options.out / "confident_errors.csv", confident_errors(chosen, texts))
     shared = shared_errors(chosen, list(predictions.values()), texts)
     write_table(options.out / "shared_errors.csv", shared)

@@ -23,7 +23,7 @@ def arguments() -> Parser:
         nargs="+",
         type=mapping,
         metavar="NAME=JSON",
-        help="training settings that each variant changes",
+        help="the training settings of each variant",
     )
     flags.add_argument("--out", required=True, type=Path, help="CSV file to write")
     return flags

@@ -55,8 +55,9 @@ def fifths_of_words(reviews: Path) -> "pd.Series":
     """By review id, the fifth of the reviews to which it belongs, such as `52 to 130`."""
     import pandas as pd
 
-    table = pd.read_parquet(reviews, partitioning=None).set_index("id")
-    words = table["text"].str.split().str.len()
+    from lib.study import read_texts
+
+    words = read_texts(reviews).str.split().str.len()
     bins = pd.qcut(words, FIFTHS, labels=False, duplicates="drop").fillna(0)  # one length
     names = words.groupby(bins).agg(lambda group: f"{group.min():,} to {group.max():,}")
     ordered = pd.CategoricalDtype(names.tolist(), ordered=True)

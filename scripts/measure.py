@@ -100,7 +100,7 @@ def settings(measures: "pd.DataFrame") -> "pd.DataFrame":
                 "low": low,
                 "high": high,
                 "interval": "t over seeds" if seeds > 1 else "Wilson",
-                **group[MEANS].mean(),
+                **group[MEANS].mean(skipna=False),
             }
         )
     return pd.DataFrame(rows)

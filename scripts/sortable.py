@@ -1,4 +1,8 @@
-"""Turn tables into one HTML file in which they can be sorted and searched without a network."""
+"""Turn tables into one HTML file in which they can be sorted and searched without a network.
+
+Browsers show no page of over 2 MB inside a report, so of long tables the first rows are shown and
+of long texts the beginning.
+"""
 
 import argparse
 from pathlib import Path
@@ -9,7 +13,8 @@ from lib.cli import Parser, replacing, run
 if TYPE_CHECKING:
     import pandas as pd
 
-LETTERS = 240  # shown of a review
+ROWS = 250
+LETTERS = 120
 HEAD = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -34,11 +39,14 @@ def main(options: argparse.Namespace) -> None:
 
     from lib.study import read_table
 
-    names = [path.stem for path in options.tables]
-    contents = " · ".join(f'<a href="#{name}">{name}</a>' for name in names)
+    tables = {path.stem: read_table(path) for path in options.tables}
+    contents = " · ".join(f'<a href="#{name}">{name}</a>' for name in tables)
     parts = [HEAD, generate_init_offline_itables_html(itables.dt_bundle), f"<p>{contents}</p>"]
-    for name, path in zip(names, options.tables, strict=True):
-        parts += [f'<h2 id="{name}">{name}</h2>', sortable(read_table(path))]
+    for name, table in tables.items():
+        parts.append(f'<h2 id="{name}">{name}</h2>')
+        if len(table) > ROWS:
+            parts.append(f"<p>The first {ROWS} of {len(table):,} rows of tables/{name}.csv.</p>")
+        parts.append(sortable(table.head(ROWS)))
     with replacing(options.out) as path:
         path.write_text("\n".join([*parts, "</html>", ""]), "utf-8")
 

@@ -9,7 +9,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib.cli import Parser, UserError, log, mapping, positive, run, seed
+from lib.cli import Parser, log, mapping, positive, run, seed
+from lib.runs import KEYS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 PERPLEXITY = 30  # scikit-learn's default, lowered for small samples
 NEIGHBOURS = 15
+COLUMNS = (
+    *KEYS,
+    *("id", "label", "prediction", "confidence", "loss", "label_name", "x", "y", "own_label"),
+)
 MIXED = (0.25, 0.75)  # shares of neighbours with a review's own label that make a boundary
 
 
@@ -51,10 +56,10 @@ def main(options: argparse.Namespace) -> None:
 
     from lib.model import load_checkpoint
     from lib.predictions import read_predictions
-    from lib.study import find_representatives, write_table
+    from lib.study import find_representatives, read_texts, write_table
 
     torch.set_num_threads(options.threads)
-    texts = pd.read_parquet(options.reviews, partitioning=None).set_index("id")["text"]
+    texts = read_texts(options.reviews)
     ids = np.sort(texts.index.to_numpy())
     size = min(options.sample, len(ids))
     ids = np.sort(np.random.default_rng(options.seed).choice(ids, size, replace=False))
@@ -64,15 +69,16 @@ def main(options: argparse.Namespace) -> None:
         log.info("map %d reviews for %s", size, key.model)
         classifier = load_checkpoint(folder / "checkpoint")
         vectors = represent(classifier, tokens[key.model], ids)
-        if not np.isfinite(vectors).all():
-            raise UserError(f"'{folder}' diverged, so it has no map; set analysis.tsne to false")
+        if not np.isfinite(vectors).all() or not np.ptp(vectors, axis=0).any():
+            log.warning("%s: the vectors are all alike or not finite; no map", key.model)
+            continue
         places = embed(vectors, options.seed)
         found = read_predictions(folder).loc[ids].reset_index()
         found["label_name"] = found["label"].map(classifier.encoder.config.id2label)
         found["x"], found["y"] = places.T
         found["own_label"] = own_label(places, found["label"].to_numpy())
-        maps.append(pd.DataFrame([key._asdict()] * size).join(found))
-    table = pd.concat(maps)
+        maps.append(pd.DataFrame([key._asdict()] * size).join(found)[[*COLUMNS]])
+    table = pd.concat(maps) if maps else pd.DataFrame(columns=COLUMNS)
     write_table(options.out / "tsne.csv", table)
     write_table(options.out / "boundary_errors.csv", boundary_errors(table, texts))
 
@@ -106,7 +112,8 @@ def embed(vectors: "np.ndarray", seed: int) -> "np.ndarray":
 
     perplexity = min(PERPLEXITY, max(1, (len(vectors) - 1) // 3))
     with threadpool_limits(1):
-        tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed)
+        init = "pca" if min(vectors.shape) > 1 else "random"
+        tsne = TSNE(perplexity=perplexity, init=init, random_state=seed)
         return tsne.fit_transform(vectors)
 
 

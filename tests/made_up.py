@@ -23,6 +23,7 @@ from lib.cli import write_json
 from lib.predictions import Predictions, write_predictions
 
 KEYS = ("model", "pooling", "batch", "variant", "seed")
+SETTINGS = {"backend": "torch", "processes": 1, "lr_scaling": "none", "lr_scaling_base": 64}
 FIGURES = {
     "learning_curves": "histories",
     "accuracy": "settings",
@@ -139,7 +140,7 @@ class MadeUp:
         call(measure, f"{table} --runs {everything} --out {self.tables}")
         call(compare, f"--runs {everything} --out {self.tables}")
         changes = " ".join(
-            f"{name}={json.dumps(changed, separators=(',', ':'))}"
+            f"{name}={json.dumps(SETTINGS | changed, separators=(',', ':'))}"
             for name, changed in (variants or {"base": {}}).items()
         )
         files = {

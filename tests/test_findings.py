@@ -1,6 +1,7 @@
 """Findings of made-up studies: what is truly there is found, and nothing else is claimed."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_up import MadeUp, right_or_wrong
 
@@ -28,8 +29,8 @@ def test_a_better_model_is_found_with_its_evidence(tmp_path):
     assert (row["n"], row["seeds"]) == (N, 1)
     assert verdict == "difference shown"
     assert f"b over a (cls, batch 64): {points(row['difference'])} points" in answer
-    assert "p < 0.001 (exact McNemar test), n = 2,000 reviews, 1 seed" in answer
-    assert answer.endswith("One seed: another seed may come out otherwise.")
+    assert "Holm-corrected p < 0.001 (exact McNemar test), n = 2,000 reviews, 1 seed" in answer
+    assert answer.endswith("One seed does not tell how another would come out.")
 
 
 def test_a_better_first_model_is_named_first(tmp_path):
@@ -89,7 +90,7 @@ def test_poolings_batches_and_padding(tmp_path):
     assert verdict == "difference shown" and "masked-mean over mean (a, batch 64)" not in answer
     assert "masked-mean over mean (batch 64): +" in answer
     ((verdict, answer),) = answers(findings, "Does the pooling")
-    assert "nothing to compare" in answer
+    assert answer == "a: mean and masked-mean alone, which the next question compares."
     ((verdict, answer),) = answers(findings, "Which effective batch")
     assert verdict == "no difference shown"
     assert "batch 256 and batch 64 alike (masked-mean): +0.0 points" in answer
@@ -112,13 +113,87 @@ def test_backends_and_scaled_learning_rates_are_told_by_what_variants_change(tmp
     assert verdict == "difference shown" and "steep over base (cls, batch 1024): +" in answer
 
 
+def test_scaling_is_asked_of_large_batches_and_against_none(tmp_path):
+    study = MadeUp(tmp_path, N)
+    right = right_or_wrong(N, 0.7, 1)
+    study.add(right, "a", "cls", 8, "base", 42)
+    study.add(right | right_or_wrong(N, 0.4, 2), "a", "cls", 8, "steep", 42)
+    study.add(right, "a", "cls", 256, "steep", 42)
+    study.add(right | right_or_wrong(N, 0.4, 3), "a", "cls", 256, "steeper", 42)
+    scales = {"steep": {"lr_scaling": "sqrt"}, "steeper": {"lr_scaling": "linear"}}
+    ((verdict, _),) = answers(study.analyse({"base": {}} | scales), "Does scaling")
+    assert verdict == "not asked"
+
+
+def test_pairs_do_not_depend_on_the_order_of_the_grid(tmp_path):
+    study = MadeUp(tmp_path, N)
+    for i, (model, batch, seed) in enumerate(
+        [("a", 256, 1), ("b", 256, 1), ("b", 64, 2), ("a", 64, 2), ("b", 256, 2), ("a", 256, 2)]
+    ):
+        study.add(right_or_wrong(N, 0.8, i), model, "cls", batch, "base", seed)
+    findings = study.analyse()
+    ((_, answer),) = answers(findings, "Which encoder")
+    assert "in 2 comparisons" in answer
+    table = pd.read_csv(study.tables / "comparisons.csv")
+    assert set(zip(table["first"], table["second"], strict=True)) == {("a", "b"), ("64", "256")}
+    assert len(pd.read_csv(study.tables / "comparisons_over_seeds.csv")) == 1
+
+
+def test_seeds_that_did_not_train_leave_the_others_to_speak(tmp_path):
+    study = MadeUp(tmp_path, N)
+    for seed in (1, 2, 3):
+        right = right_or_wrong(N, 0.8, seed)
+        study.add(right, "a", "cls", 64, "base", seed)
+        failed = {"answer": 0} if seed == 3 else {}
+        study.add(right | right_or_wrong(N, 0.3, 9 + seed), "b", "cls", 64, "base", seed, **failed)
+    ((_, answer),) = answers(study.analyse(), "Which encoder")
+    assert "1 comparison" in answer and answer.count("2 seeds") == 1
+
+
+def test_equal_gains_are_not_tested(tmp_path):
+    study = MadeUp(tmp_path, 500)
+    for seed, right in ((1, 350), (2, 275)):
+        study.add(np.arange(500) < right, "a", "cls", 64, "base", seed)
+        study.add(np.arange(500) < right + 10, "b", "cls", 64, "base", seed)
+    ((verdict, answer),) = answers(study.analyse(), "Which encoder")
+    assert verdict == "no difference shown"
+    assert "+2.0 points, the same with each seed, which leaves nothing to test" in answer
+
+
+def test_one_seed_among_several_is_told(tmp_path):
+    study = MadeUp(tmp_path, N)
+    for seed in (1, 2, 3):
+        for model in "ab":
+            study.add(right_or_wrong(N, 0.8, seed + ord(model)), model, "cls", 64, "base", seed)
+    right = right_or_wrong(N, 0.8, 7)
+    study.add(right, "a", "max", 64, "base", 1)
+    study.add(right | right_or_wrong(N, 0.5, 8), "b", "max", 64, "base", 1)
+    ((verdict, answer),) = answers(study.analyse(), "Which encoder")
+    assert verdict == "difference shown" and "in 1 of 2 comparisons" in answer
+    assert "One seed does not tell" in answer
+
+
+@pytest.mark.parametrize("name", ["TF-IDF", "TF-IDF-bert", "tf-idf", "a_b.c"])
+def test_a_model_may_have_any_name(tmp_path, name):
+    study = MadeUp(tmp_path)
+    study.add(right_or_wrong(400, 0.8, 1), name, "cls", 64, "base", 42)
+    study.add_baseline(right_or_wrong(400, 0.8, 2), f"seen-by-{name}")
+    findings = study.analyse()
+    assert answers(findings, "Which encoder") == [
+        ("not asked", f"Not asked: the study has one encoder, {name}.")
+    ]
+    ((_, answer),) = answers(findings, "Does an encoder beat")
+    assert f"TF-IDF, text of {name}" in answer
+
+
 def test_a_run_at_the_majority_is_named_and_not_compared(tmp_path):
     study = MadeUp(tmp_path, N)
     study.add(right_or_wrong(N, 0.8, 1), "a", "cls", 64, "base", 42)
     study.add(right_or_wrong(N, 0.8, 2), "b", "cls", 64, "base", 42, answer=1)
     findings = study.analyse()
     ((_, answer),) = answers(findings, "Did any run fail")
-    assert answer.startswith("Yes, 1 of 2 runs") and "b, cls, batch 64, seed 42 (accuracy" in answer
+    assert answer.startswith("Yes, 1 of 2 runs: the predictions are not shown to depend")
+    assert "b, cls, batch 64, seed 42 (accuracy 0.5000, p = 1.000)" in answer
     ((verdict, answer),) = answers(findings, "Which encoder")
     assert verdict == "not asked" and "nothing to compare" in answer
 

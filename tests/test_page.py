@@ -147,7 +147,7 @@ def test_hostile_texts_stay_texts(tmp_path):
     ]
     assert not any("evil" in link.attrGet("href") for link in links)
     errors = [table for table in tables(page) if "Review" in table]
-    assert {"bad|<b>", "good`*"} >= {label for table in errors for label in table["Label"]}
+    assert {"bad|<b>", "good`*"} == {label for table in errors for label in table["Label"]}
     reviews = {text for table in errors for text in table["Review"]}
     assert "a | b || c" in reviews and "</td></tr></table>" in reviews
     assert "<script>alert(1)</script><img src=x onerror=alert(2)>" in reviews
@@ -197,7 +197,9 @@ def test_all_errors_or_none(tmp_path):
         study.add(right, "a", "cls", 64, "base", 42)
         study.add(right, "b", "cls", 64, "base", 42)
         study.analyse()
-        assert "## Errors on the test split" in study.page()
+        page = study.page()
+        shared = f"**Wrong by every model** ({50 if name == 'all' else 0} reviews)"
+        assert "## Errors on the test split" in page and shared in page
 
 
 def test_a_run_that_diverged_is_on_the_page_without_numbers(tmp_path):
@@ -209,3 +211,32 @@ def test_a_run_that_diverged_is_on_the_page_without_numbers(tmp_path):
     assert main.loc["b †", "Test loss"] == "n/a"
     measures = pd.read_csv(study.tables / "measures.csv").set_index("model")
     assert measures.loc["b", ["brier", "calibration_error"]].isna().all()
+
+
+def test_a_study_of_which_all_diverged_has_a_page(tmp_path):
+    study = MadeUp(tmp_path, 40)
+    study.add(np.ones(40, bool), "Label", "cls", 64, "base", 1, diverged=True)
+    study.add(np.ones(40, bool), "Id", "cls", 64, "base", 1, diverged=True)
+    (found,) = study.analyse().query("question.str.startswith('Did any')")["answer"]
+    assert "diverged" in found
+    assert "Label †" in tables(study.page())[0]["Model"].tolist()
+
+
+def test_models_named_as_headings_keep_their_columns(tmp_path):
+    study = MadeUp(tmp_path, 60)
+    study.add(right_or_wrong(60, 0.7, 1), "Label", "cls", 64, "base", 1)
+    study.add(right_or_wrong(60, 0.7, 2), "Id", "cls", 64, "base", 1)
+    study.analyse()
+    page = study.page(["low", "high"])
+    found = [table for table in tables(page) if list(table.columns).count("Label") == 2]
+    assert found and found[0].columns.tolist()[:3] == ["Id", "Label", "Predicted"]
+
+
+def test_a_seed_that_diverged_leaves_no_mean(tmp_path):
+    study = MadeUp(tmp_path, 60)
+    for seed in (1, 2, 3):
+        quirks = {"diverged": True} if seed == 3 else {}
+        study.add(right_or_wrong(60, 0.7, seed), "a", "cls", 64, "base", seed, **quirks)
+    study.analyse()
+    assert tables(study.page())[0]["Test loss"].tolist() == ["n/a ± n/a"]
+    assert pd.read_csv(study.tables / "settings.csv")["brier"].isna().all()

@@ -1,19 +1,98 @@
-"""The quick study reaches the accuracy that the README shows."""
+"""Two runs of the quick study: their accuracy, their statistics by hand, and the report."""
 
 import json
 
+import pandas as pd
 import pytest
+import yaml
+from browser import needs_chromium, opened
+from scipy.stats import binomtest
 from workspace import RUN, Workspace
 
+RUNS = [RUN.format(model, "masked-mean", 64, "base", 42) for model in ("bert", "modernbert")]
+REPORT = "results/report.html"
 
-@pytest.mark.slow
-def test_masked_mean_at_batch_64_learns(python, tmp_path):
-    workspace = Workspace(tmp_path)
-    targets = [
-        RUN.format(model, "masked-mean", 64, "base", 42) + "/test.json"
-        for model in ("bert", "modernbert")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def study(python, tmp_path_factory) -> Workspace:
+    """The quick study with masked-mean at batch 64 alone, and its report."""
+    workspace = Workspace(tmp_path_factory.mktemp("quick"))
+    config = yaml.safe_load(workspace.read("config/config.yaml"))
+    config["grid"][0] |= {"pooling": ["masked-mean"], "batch": [64]}
+    (workspace.folder / "study.yaml").write_text(yaml.safe_dump(config))
+    for arguments in (["--cores", "2"], ["--report", REPORT]):
+        done = workspace.snakemake(python, "pages", *arguments, "--configfile=study.yaml")
+        assert done.returncode == 0, done.stderr
+    return workspace
+
+
+def test_masked_mean_at_batch_64_learns(study):
+    for folder in RUNS:
+        assert json.loads(study.read(f"{folder}/test.json"))["accuracy"] >= 0.72
+
+
+def test_statistics_by_hand_agree(study):
+    a, b = (pd.read_parquet(study.folder / run / "predictions.parquet") for run in RUNS)
+    right = pd.DataFrame({"a": a.label == a.prediction, "b": b.label == b.prediction})
+    only_a, only_b = (right.a & ~right.b).sum(), (right.b & ~right.a).sum()
+    p = binomtest(only_a, only_a + only_b).pvalue
+    interval = binomtest(right.a.sum(), len(right)).proportion_ci(method="wilson")
+
+    tables = study.folder / "results/tables"
+    (row,) = pd.read_csv(tables / "comparisons.csv").query("factor == 'model'").to_dict("records")
+    assert row["p"] == row["p_holm"] == pytest.approx(p)
+    assert row["difference"] == pytest.approx(right.b.mean() - right.a.mean())
+    assert row["low"] < row["difference"] < row["high"]
+    measures = pd.read_csv(tables / "measures.csv").iloc[0]
+    assert (measures["low"], measures["high"]) == pytest.approx(tuple(interval))
+    assert measures["brier"] == pytest.approx(((a.confidence - right.a) ** 2).mean(), abs=1e-6)
+
+
+def test_no_page_is_too_large_for_a_frame_of_the_report(study):
+    pages = [
+        *study.folder.glob("results/pages/*.html"),
+        *study.folder.glob("results/figures/*.html"),
     ]
-    done = workspace.snakemake(python, "--cores", "2", *targets)
-    assert done.returncode == 0, done.stderr
-    for target in targets:
-        assert json.loads(workspace.read(target))["accuracy"] >= 0.72
+    assert len(pages) == 5 + 7
+    assert max(page.stat().st_size for page in pages) < 1.5e6  # 2 MB in base64
+
+
+@needs_chromium
+@pytest.mark.parametrize(
+    ("way", "results"),
+    [
+        (["1 Summary"], 1),
+        (["2 Figures", "Training"], 1),
+        (["2 Figures", "Accuracy"], 2),
+        (["2 Figures", "Calibration"], 1),
+        (["2 Figures", "Errors"], 3),
+        (["3 Tables"], 4),
+    ],
+)
+def test_the_report_opens_and_shows_everything(study, way, results):
+    with opened(study.folder / REPORT, width=1400) as page:
+        for name in way:
+            page.get_by_text(name, exact=True).first.click()
+        forms = ["interactive", "picture"] if way[0] == "2 Figures" else [None]
+        for form in forms:
+            if form:
+                page.get_by_text(form, exact=True).first.click()
+            eyes = page.locator("a[iconname=eye]")
+            assert eyes.count() == results
+            for number in range(results):
+                eyes.nth(number).click()
+                look_at(page, form)
+
+
+def look_at(page, form) -> None:
+    """What the report shows is there, with all its pictures."""
+    if form == "picture":
+        page.wait_for_function("[...document.images].some(each => each.naturalWidth > 300)")
+        return
+    frame = page.frame_locator("iframe")
+    mark = "svg.marks" if form else "h1, table.dataTable"
+    frame.locator(mark).first.wait_for()
+    broken = "[...document.images].filter(each => !each.naturalWidth).length"
+    assert page.frames[-1].evaluate(broken) == 0

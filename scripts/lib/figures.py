@@ -8,13 +8,17 @@ from collections.abc import Callable
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
-from lib.runs import BASELINE
+from lib.study import are_baselines
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
-SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
-DASHES = ([4, 3], [1, 3], [8, 3], [8, 3, 1, 3])
+SHAPES = (  # one more than colours, so that together they tell 56 things apart
+    *("circle", "square", "triangle-up", "diamond", "cross"),
+    *("triangle-down", "triangle-right", "triangle-left"),
+)
+DASHES = ([4, 3], [1, 3], [8, 3], [8, 3, 1, 3], [12, 2], [2, 6], [12, 3, 3, 3], [6, 6])
 MEASURES = {"accuracy": "Accuracy", "loss": "Loss (nats)"}
 MATRIX_TOKENS = 32
 PLACE_DIGITS = 6  # before a token, so that equal tokens differ and sort by their place
@@ -50,19 +54,18 @@ def learning_curves(curves: pd.DataFrame) -> alt.TopLevelMixin:
         points = base.mark_point(filled=True, size=45, opacity=1).encode(
             shape=_shape("setting", "Effective batch", settings)
         )
-        best = base.mark_point(size=170, strokeWidth=1.5, color="black").encode(
-            color=alt.value("black")
-        )
+        best = base.mark_point(size=130, strokeWidth=1.5).encode(color=alt.value("black"))
         panels = alt.layer(
             lines, points, best.transform_filter("datum.best"), data=_data(shown)
         ).properties(width=260, height=120)
-        rows.append(_facet(panels, row="pooling", column="model"))
+        rows.append(_facet(panels, curves, row="pooling", column="model"))
     return alt.vconcat(*rows)
 
 
 def accuracy(settings: pd.DataFrame) -> alt.TopLevelMixin:
     """Test accuracy by batch and pooling, with 95% intervals, from settings.csv."""
-    baselines = settings["model"].str.startswith(BASELINE)
+    settings = _within_bounds(settings)
+    baselines = are_baselines(settings)
     encoders = settings[~baselines]
     encoders = encoders.assign(note=_daggers(encoders))
     models = encoders["model"].unique().tolist()
@@ -103,11 +106,12 @@ def accuracy(settings: pd.DataFrame) -> alt.TopLevelMixin:
         width=min(330, 720 // columns - 20), height=260
     )
     rows = {"row": "variant"} if encoders["variant"].nunique() > 1 else {}
-    return _facet(panels, column="pooling", **rows)
+    return _facet(panels, encoders, column="pooling", **rows)
 
 
 def cost(settings: pd.DataFrame) -> alt.TopLevelMixin:
     """Test accuracy against seconds of training, with 95% intervals, from settings.csv."""
+    settings = _within_bounds(settings)
     models = settings["model"].unique().tolist()
     base = alt.Chart(_data(settings)).encode(
         x=alt.X(
@@ -133,7 +137,7 @@ def cost(settings: pd.DataFrame) -> alt.TopLevelMixin:
 
 def lengths(groups: pd.DataFrame) -> alt.TopLevelMixin:
     """Accuracy by length of the reviews, with 95% intervals, from lengths.csv."""
-    groups = groups[groups["representative"]]
+    groups = groups[groups["representative"].astype(bool)]
     models = groups["model"].unique().tolist()
     titles = {"words": "Words in the review", "truncation": "What the encoder sees of it"}
     panels = []
@@ -164,7 +168,7 @@ def lengths(groups: pd.DataFrame) -> alt.TopLevelMixin:
 
 def reliability(bins: pd.DataFrame) -> alt.TopLevelMixin:
     """Accuracy by confidence, a panel per model, from reliability.csv."""
-    bins = bins[bins["representative"]]
+    bins = bins[bins["representative"].astype(bool)]
     unit = alt.Scale(domain=[0, 1])
     base = alt.Chart().encode(
         x=alt.X("confidence:Q", title="Confidence", scale=unit),
@@ -187,13 +191,14 @@ def reliability(bins: pd.DataFrame) -> alt.TopLevelMixin:
         )
         for model, shown in bins.groupby("model", sort=False)
     ]
-    return alt.concat(*panels, columns=3)
+    return _side_by_side(panels, 3)
 
 
 def tsne(places: pd.DataFrame) -> alt.TopLevelMixin:
     """Maps of the sentence vectors, a panel per model, from tsne.csv."""
-    places = places.assign(wrong=_wrong(places))
+    columns = ["model", "id", "label_name", "prediction", "confidence", "x", "y", "wrong"]
     labels = places.sort_values("label")["label_name"].unique().tolist()
+    places = places.assign(wrong=_wrong(places))[columns]
     axis = alt.Axis(labels=False, ticks=False, grid=False)
     panels = []
     for model, shown in places.groupby("model", sort=False):
@@ -215,7 +220,7 @@ def tsne(places: pd.DataFrame) -> alt.TopLevelMixin:
         )
         errors = errors.transform_filter("datum.wrong !== ''")
         panels.append((points + errors).properties(width=340, height=340, title=model))
-    return alt.concat(*panels, columns=2)
+    return _side_by_side(panels, 2)
 
 
 def attention(weights: pd.DataFrame) -> alt.TopLevelMixin:
@@ -227,6 +232,7 @@ def attention(weights: pd.DataFrame) -> alt.TopLevelMixin:
         attending=_places(weights["query"], weights["query_token"]),
         attended=_places(weights["key"], weights["key_token"]),
     )
+    columns = ["attending", "attended", "query_token", "key_token", "weight"]
     token = alt.Axis(
         labelExpr=f"slice(datum.label, {PLACE_DIGITS})",
         labelFontSize=11,
@@ -240,7 +246,7 @@ def attention(weights: pd.DataFrame) -> alt.TopLevelMixin:
         kept = received.nlargest(MATRIX_TOKENS).index
         shown = table[table["key"].isin(kept) & table["query"].isin(kept)]
         cells = (
-            alt.Chart(_data(shown))
+            alt.Chart(_data(shown[columns]))
             .mark_rect()
             .encode(
                 x=alt.X("attended:O", title="attended token", axis=token),
@@ -256,7 +262,7 @@ def attention(weights: pd.DataFrame) -> alt.TopLevelMixin:
         )
         side = 12 * len(kept)
         panels.append(cells.properties(width=side, height=side, title=model))
-    return alt.concat(*panels, columns=2).resolve_scale(color="independent")
+    return _side_by_side(panels, 2).resolve_scale(color="independent")
 
 
 FIGURES: dict[str, Callable[[pd.DataFrame], alt.TopLevelMixin]] = {
@@ -273,23 +279,42 @@ FIGURES: dict[str, Callable[[pd.DataFrame], alt.TopLevelMixin]] = {
 def styled(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
     """A chart in the style that all figures share."""
     return (
-        chart.configure(background="white", font="Arial", padding=12)
-        .configure_legend(orient="top", labelLimit=260)
+        chart.configure(background="white", font="Arial", padding=12, aria=False)
+        .configure_legend(orient="top", labelLimit=260, columns=4)
         .configure_axis(labelFontSize=12, titleFontSize=13, grid=True, gridColor="#e5e5e5")
         .configure_header(labelFontSize=13)
         .configure_title(fontSize=14, anchor="middle")
     )
 
 
+def _side_by_side(panels: list[alt.Chart], columns: int) -> alt.TopLevelMixin:
+    nothing = alt.Chart(alt.Data(values=[{}])).mark_text(fontSize=14, text="nothing to show")
+    return alt.concat(*panels or [nothing.properties(width=340, height=60)], columns=columns)
+
+
+def _within_bounds(table: pd.DataFrame) -> pd.DataFrame:
+    """Intervals cut at 0 and 1, which those over two seeds may exceed."""
+    return table.assign(low=table["low"].clip(lower=0), high=table["high"].clip(upper=1))
+
+
 def _data(table: pd.DataFrame) -> alt.Data:
-    return alt.Data(values=table.astype(object).where(table.notna(), None).to_dict("records"))
+    """The rows of a table, with None for what is not finite."""
+    finite = table.replace([np.inf, -np.inf], np.nan)
+    return alt.Data(values=finite.astype(object).where(finite.notna(), None).to_dict("records"))
 
 
-def _facet(panels: alt.LayerChart, **fields: str) -> alt.FacetChart:
-    row = alt.Row(title=None, header=alt.Header(labelOrient="left"), sort=None)
-    column = alt.Column(title=None, sort=None)
-    kinds = {"row": row, "column": column}
-    return panels.facet(**{kind: kinds[kind].field(f) for kind, f in fields.items()})
+def _facet(panels: alt.LayerChart, table: pd.DataFrame, **fields: str) -> alt.FacetChart:
+    """A panel per value of the fields `row` and `column`, in the order of the table."""
+    headers = {"row": alt.Header(labelOrient="left"), "column": alt.Header()}
+    kinds = {"row": alt.Row, "column": alt.Column}
+    return panels.facet(
+        **{
+            kind: kinds[kind](
+                f"{field}:N", title=None, header=headers[kind], sort=table[field].unique().tolist()
+            )
+            for kind, field in fields.items()
+        }
+    )
 
 
 def _places(places: pd.Series, tokens: pd.Series) -> list[str]:

@@ -5,18 +5,17 @@ the paired t-test over seeds where two settings share two seeds or more, else th
 McNemar test of the one seed. Runs that did not train take no part in comparisons.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from lib.runs import BASELINE
-from lib.study import SETTING, SIGNIFICANCE
-from lib.text import duration, p_value, plural, points
+from lib.study import SETTING, SIGNIFICANCE, are_baselines
+from lib.text import duration, interval, p_value, plural, points
 
 NAMES = ["factor", *SETTING, "first", "second"]
-EVIDENCE = ["difference", "low", "high", "p", "test", "n", "seeds"]
+EVIDENCE = ["difference", "low", "high", "p_holm", "test", "n", "seeds"]
 MEANS = frozenset({"mean", "masked-mean"})
 CLEAREST = 3  # comparisons that one answer names
 
@@ -44,7 +43,7 @@ class Study:
         settings: settings.csv.
         comparisons: comparisons.csv.
         over_seeds: comparisons_over_seeds.csv.
-        variants: per variant the training settings that it changes.
+        variants: per variant the settings of its training.
     """
 
     measures: pd.DataFrame
@@ -55,7 +54,7 @@ class Study:
 
     def encoders(self, table: pd.DataFrame) -> pd.DataFrame:
         """The rows of measures or settings that are encoders."""
-        return table[~table["model"].str.startswith(BASELINE)]
+        return table[~are_baselines(table)]
 
     def models(self) -> list[str]:
         """The encoders, in the order of the study."""
@@ -64,47 +63,41 @@ class Study:
     def evidence(self, factor: str) -> pd.DataFrame:
         """The comparisons of a factor in which both sides trained, one per pair of settings.
 
-        `p` is that after Holm's correction, of the test over seeds where there is one.
+        It is that over seeds where the settings share two or more with which both trained.
         """
         several = self.over_seeds.assign(test="paired t-test over seeds")
-        single = self.comparisons.assign(test="exact McNemar test", seeds=1)
         known = set(several[NAMES].itertuples(index=False, name=None))
+        single = self.comparisons[self.comparisons["trained"].astype(bool)]
         single = single[[row not in known for row in single[NAMES].itertuples(False, None)]]
-        parts = [part.assign(p=part["p_holm"]) for part in (several, single) if len(part)]
+        single = single.assign(test="exact McNemar test", seeds=1)
+        parts = [part[[*NAMES, *EVIDENCE]] for part in (several, single) if len(part)]
         if not parts:
             return pd.DataFrame(columns=[*NAMES, *EVIDENCE])
         table = pd.concat(parts, ignore_index=True)
-        return table[(table["factor"] == factor) & table["trained"].astype(bool)]
+        return table[table["factor"] == factor]
 
 
 def judge(subject: str, rows: pd.DataFrame) -> Answer:
     """What comparisons show together: the clearest of them, and how many show nothing."""
     if rows.empty:
-        return Answer(
-            f"{subject}: nothing to compare, no two runs that trained differ in this alone.",
-            "not asked",
-        )
-    order = rows["p"].fillna(1).argsort(kind="stable")
-    rows = rows.iloc[order.to_numpy()]
-    shown = rows[rows["p"] < SIGNIFICANCE]
+        text = f"{subject}: nothing to compare, no two runs that trained differ in this alone."
+        return Answer(text, "not asked")
+    shown = rows[rows["p_holm"] < SIGNIFICANCE].sort_values("p_holm", kind="stable")
     count = plural(len(rows), "comparison")
     if shown.empty:
-        clearest = rows.loc[rows["difference"].abs().idxmax()]
-        text = f"{subject}: no difference shown in {count}. The largest: {describe(clearest)}."
-        verdict = "no difference shown"
+        named = rows.loc[[rows["difference"].abs().idxmax()]]
+        text = f"{subject}: no difference shown in {count}. The largest: "
     else:
-        clearest = shown.iloc[0]
-        named = "; ".join(describe(row) for _, row in shown.head(CLEAREST).iterrows())
-        rest = len(rows) - len(shown)
-        text = f"{subject}: a difference is shown in {len(shown)} of {count}: {named}."
-        if len(shown) > CLEAREST:
-            text = text.replace(f"{count}: ", f"{count}; the clearest: ")
-        if rest:
-            text += f" Of {'the others' if rest > 1 else 'the other'}, none is shown."
-        verdict = "difference shown"
-    if (rows["seeds"] == 1).all():
-        text += " One seed: another seed may come out otherwise."
-    return Answer(text, verdict, clearest[EVIDENCE].to_dict())
+        named = shown.head(CLEAREST)
+        some = "; the clearest: " if len(shown) > CLEAREST else ": "
+        text = f"{subject}: a difference is shown in {len(shown)} of {count}{some}"
+    text += "; ".join(describe(row) for _, row in named.iterrows()) + "."
+    if 0 < len(shown) < len(rows):
+        text += " Of the others, none is shown."
+    if (named["seeds"] == 1).any():
+        text += " One seed does not tell how another would come out."
+    verdict = "no difference shown" if shown.empty else "difference shown"
+    return Answer(text, verdict, named.iloc[0][EVIDENCE].to_dict())
 
 
 def describe(row: pd.Series) -> str:
@@ -117,12 +110,16 @@ def describe(row: pd.Series) -> str:
     if row["factor"] == "batch":
         first, second = f"batch {first}", f"batch {second}"
     sides = f"{second} over {first}" if difference else f"{second} and {first} alike"
-    evidence = (
-        f"{points(difference)} points, 95% interval {points(low)} to {points(high)}, "
-        f"{p_value(row['p'])} ({row['test']}), n = {plural(int(row['n']), 'review')}, "
-        f"{plural(int(row['seeds']), 'seed')}"
-    )
-    return f"{sides} ({setting(row)}): {evidence}"
+    seeds = plural(int(row["seeds"]), "seed")
+    if pd.isna(row["p_holm"]):
+        found = "the same with each seed, which leaves nothing to test against"
+    else:
+        found = (
+            f"95% interval {interval(low, high, points)}, Holm-corrected "
+            f"{p_value(row['p_holm'])} ({row['test']})"
+        )
+    tested = plural(int(row["n"]), "review")
+    return f"{sides} ({setting(row)}): {points(difference)} points, {found}, n = {tested}, {seeds}"
 
 
 def setting(row: pd.Series) -> str:
@@ -147,19 +144,19 @@ def which_encoder(study: Study) -> Iterator[Answer]:
 def beats_baseline(study: Study) -> Iterator[Answer]:
     """The run that stands for each model, against TF-IDF on the full text and on what it sees."""
     table = study.evidence("baseline")
-    if not study.measures["model"].str.startswith(BASELINE).any():
+    if not are_baselines(study.measures).any():
         yield Answer("Not asked: the study leaves the baseline out.", "not asked")
         return
     chosen = study.encoders(study.measures).query("representative")
     for row in chosen[SETTING].to_dict("records"):
         same = (table[SETTING] == row).all(axis=1)
-        yield judge(f"{row['model']} and {BASELINE}", table[same])
+        yield judge(f"{row['model']} and TF-IDF", table[same])
 
 
 def does_pooling_matter(study: Study) -> Iterator[Answer]:
     """The pairs of poolings of each model, but for the two means."""
     table = study.evidence("pooling")
-    yield from within_models(study, "pooling", table[~between_means(table)])
+    yield from within_models(study, "pooling", table[~between_means(table)], MEANS)
 
 
 def does_padding_cost(study: Study) -> Iterator[Answer]:
@@ -184,12 +181,21 @@ def which_batch(study: Study) -> Iterator[Answer]:
     yield from within_models(study, "batch", study.evidence("batch"))
 
 
-def within_models(study: Study, key: str, table: pd.DataFrame) -> Iterator[Answer]:
-    """What the comparisons of a key show for each model, and what validation prefers."""
+def within_models(
+    study: Study, key: str, table: pd.DataFrame, elsewhere: frozenset[str] = frozenset()
+) -> Iterator[Answer]:
+    """What the comparisons of a key show for each model, and what validation prefers.
+
+    Values of which all are `elsewhere` are compared in the answer to another question.
+    """
     settings = study.encoders(study.settings)
     for model, found in settings.groupby("model", sort=False):
         if found[key].nunique() == 1:
             yield Answer(f"{model}: not asked; one {key} alone, {found[key].iloc[0]}.", "not asked")
+            continue
+        if set(found[key]) <= elsewhere:
+            names = " and ".join(found[key].unique())
+            yield Answer(f"{model}: {names} alone, which the next question compares.", "not asked")
             continue
         answer = judge(model, table[table["model"] == model])
         best = found.loc[found["valid_accuracy"].idxmax()]
@@ -215,36 +221,47 @@ def did_any_fail(study: Study) -> Iterator[Answer]:
         return
     names = [
         f"{row['model']}, {setting(row)}, seed {row['seed']} (accuracy {row['accuracy']:.4f}, "
-        f"{p_value(row['association_p'])})"
+        + ("diverged)" if pd.isna(row["loss"]) else f"{p_value(row['association_p'])})")
         for _, row in failed.iterrows()
     ]
     yield Answer(
-        f"Yes, {len(failed)} of {plural(len(runs), 'run')} ended at the majority class, or too "
-        f"near it to tell (chi-squared test of predictions and labels, n = {tested}): "
-        f"{'; '.join(names)}.",
+        f"Yes, {len(failed)} of {plural(len(runs), 'run')}: the predictions are not shown to "
+        f"depend on the label (chi-squared test, 5%, n = {tested}). {'; '.join(names)}.",
         "observed",
     )
 
 
 def do_backends_agree(study: Study) -> Iterator[Answer]:
     """Variants that differ in the back-end alone."""
-    yield from between_variants(study, {"backend"}, {"processes"}, "backend: accelerate")
+    keys = {"backend"}
+    yield from between_variants(study, keys, {"processes"}, "backend: accelerate", lambda row: True)
 
 
 def does_scaling_help(study: Study) -> Iterator[Answer]:
-    """Variants that differ in the scaling of the learning rate alone."""
+    """Variants with and without scaling, at batches above the one where it begins."""
+
+    def scales_one(row: Any) -> bool:
+        sides = [study.variants[name] for name in (row.first, row.second)]
+        scaled = [side for side in sides if side["lr_scaling"] != "none"]
+        return len(scaled) == 1 and int(row.batch) > scaled[0]["lr_scaling_base"]
+
+    keys = {"lr_scaling"}
     yield from between_variants(
-        study, {"lr_scaling"}, {"lr_scaling_base"}, "lr_scaling: sqrt or linear"
+        study, keys, {"lr_scaling_base"}, "lr_scaling: sqrt or linear", scales_one
     )
 
 
 def between_variants(
-    study: Study, keys: set[str], others: set[str], asked_by: str
+    study: Study,
+    keys: set[str],
+    others: set[str],
+    asked_by: str,
+    counts: Callable[[Any], bool],
 ) -> Iterator[Answer]:
     """What the comparisons show of variants that differ in `keys`, and in `others` at most."""
     table = study.evidence("variant")
     asked = [
-        keys <= changed(study.variants, row.first, row.second) <= keys | others
+        keys <= changed(study.variants, row.first, row.second) <= keys | others and counts(row)
         for row in table.itertuples()
     ]
     table = table[pd.Series(asked, table.index, bool)]
@@ -264,8 +281,7 @@ def between_variants(
 
 def changed(variants: Mapping[str, Mapping[str, Any]], first: str, second: str) -> set[str]:
     """The training settings in which two variants differ."""
-    one, other = variants[first], variants[second]
-    return {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
+    return {key for key, value in variants[first].items() if variants[second][key] != value}
 
 
 def what_it_costs(study: Study) -> Iterator[Answer]:
@@ -293,7 +309,7 @@ def what_it_costs(study: Study) -> Iterator[Answer]:
                     f"{ratio.max():.2f}.",
                     "observed",
                 )
-    baselines = study.settings[study.settings["model"].str.startswith(BASELINE)]
+    baselines = study.settings[are_baselines(study.settings)]
     if len(baselines):
         costs = [
             f"{row['model']}, took {duration(row['train_seconds'])} for {row['accuracy']:.4f}, "

@@ -138,14 +138,14 @@ class Classifier(nn.Module):
         Raises:
             UserError: the encoder does not tell of any attention.
         """
-        try:
-            self.encoder.set_attn_implementation("eager")
-            return self._encode(inputs, output_attentions=True).attentions[-1]
-        except (AttributeError, IndexError, TypeError, ValueError) as error:
+        self.encoder.set_attn_implementation("eager")
+        weights = getattr(self._encode(inputs, output_attentions=True), "attentions", None)
+        if not weights or weights[-1] is None:
             raise UserError(
                 f"{self.encoder.config.model_type} shows no attention; set analysis.attention "
                 "to false"
-            ) from error
+            )
+        return weights[-1]
 
     def _encode(self, inputs: Mapping[str, Tensor], **options: Any) -> Any:
         """The outputs of the encoder, fed what it takes."""

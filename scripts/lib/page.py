@@ -124,9 +124,16 @@ def comparisons(page: Page) -> Iterator[str]:
     yield (
         "On the same test reviews: exact McNemar test, and bootstrap interval of the difference "
         "(9,999 resamples of the reviews). Over seeds: paired t-test and its interval. p (Holm) is "
-        "corrected for all comparisons in the same table. The clearest come first."
+        "corrected for all comparisons of the same kind. The clearest come first."
     )
     single, several = page.tables["comparisons"], page.tables["comparisons_over_seeds"]
+    failed = ~single["trained"].astype(bool)
+    if failed.any():
+        yield (
+            f"{plural(int(failed.sum()), 'pair')} with a run that did not train are in the file "
+            "alone; the correction counts them."
+        )
+    single = single[~failed]
     for factor, heading in FACTORS.items():
         for table, how in ((several, "over seeds"), (single, "on the same test reviews")):
             rows = table[table["factor"] == factor]
@@ -154,9 +161,9 @@ def published(page: Page) -> Iterator[str]:
     """Published figures beside the measured ones."""
     yield tables.published_table(page.tables["published"])
     yield (
-        "Inside tells whether the published accuracy lies in the 95% interval of the measured one. "
-        "Where a source leaves pooling or batch unsaid, the range of all settings that fit is "
-        "shown. Published figures are of one seed each, on splits with other reviews."
+        "A setting is the same where model, pooling, batch and epochs agree. Inside tells whether "
+        "the published accuracy lies in the 95% interval of the measured one. Where a source "
+        "leaves pooling or batch unsaid, the range of all settings that fit is shown."
     )
     yield page.file("published")
 
@@ -203,8 +210,9 @@ def errors(page: Page) -> Iterator[str]:
         )
         headings = {"confidence_right": escape(right), "confidence_wrong": escape(wrong)}
         yield page.errors(rows, {"label": "Label", "prediction": "Predicted"} | headings)
-    names = ("confident_errors", "shared_errors", "disagreements")
-    yield "; ".join(page.file(name, "all rows") for name in names).capitalize()
+    yield page.file("confident_errors", "All errors")
+    yield page.file("shared_errors", "All that every model gets wrong")
+    yield page.file("disagreements", "All on which models disagree")
     yield page.figure("lengths", "Test accuracy by length of the reviews")
     yield (
         "Left: fifths of the test reviews by number of words. Right: reviews that the encoder sees "
@@ -220,7 +228,8 @@ def tsne(page: Page) -> Iterator[str]:
     yield page.figure("tsne", "Sentence vectors on a map, a panel per model")
     yield (
         f"t-SNE of the pooled vectors of {sample:,} reviews of the test split, the same for each "
-        f"model. {page.stand_ins()} Distances between far groups mean nothing."
+        f"model. {page.stand_ins()} Distances between far groups mean nothing. A model whose "
+        "vectors are all alike or not finite has no map."
     )
     boundary = page.tables["boundary_errors"]
     for model, rows in boundary.groupby("model", sort=False):

@@ -17,7 +17,7 @@ class Run(NamedTuple):
 
 KEYS = Run._fields
 POOLINGS = ("cls", "mean", "masked-mean", "max", "pooler")
-BASELINE = "TF-IDF"
+BASELINE = "TF-IDF, "  # begins the names of baselines, and of no encoder: it holds a comma
 FULL_TEXT = "full"
 SEEN_TEXT = "seen-by-"  # and the name of a model
 
@@ -37,8 +37,8 @@ def run_of(folder: Path) -> Run:
 def baseline_name(text: str) -> str:
     """How tables name the baseline on a text: `full`, or `seen-by-` and a model."""
     if text == FULL_TEXT:
-        return f"{BASELINE}, full text"
-    return f"{BASELINE}, text of {text.removeprefix(SEEN_TEXT)}"
+        return f"{BASELINE}full text"
+    return f"{BASELINE}text of {text.removeprefix(SEEN_TEXT)}"
 
 
 def baselines_of(model: str) -> list[str]:

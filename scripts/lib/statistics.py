@@ -63,9 +63,10 @@ class OverSeeds(NamedTuple):
         seeds: number of them.
         difference: mean over seeds of second minus first.
         deviation: standard deviation of the differences.
-        low: lower end of the 95% t-interval of the mean difference.
+        low: lower end of the 95% t-interval of the mean difference; NaN where all differences
+            are the same, which leaves nothing to test against.
         high: upper end.
-        p: of the paired t-test that the mean difference is 0; NaN where all are the same.
+        p: of the paired t-test that the mean difference is 0.
     """
 
     seeds: int
@@ -83,9 +84,12 @@ def proportion(right: int, n: int) -> Estimate:
 
 
 def mean_over_seeds(values: np.ndarray) -> Estimate:
-    """A mean with its t-interval; two values or more."""
-    if np.ptp(values) == 0:
-        return Estimate(float(values[0]), float(values[0]), float(values[0]))
+    """A mean with its t-interval; two values or more.
+
+    There is no interval where all are the same.
+    """
+    if _same(values):
+        return Estimate(float(np.mean(values)), np.nan, np.nan)
     low, high = stats.ttest_1samp(values, 0).confidence_interval(CONFIDENCE)
     return Estimate(float(np.mean(values)), float(low), float(high))
 
@@ -136,9 +140,8 @@ def bootstrap(values: np.ndarray, seed: int) -> tuple[float, float]:
 def compare_over_seeds(first: np.ndarray, second: np.ndarray) -> OverSeeds:
     """Compare the accuracies of two settings, seed by seed; two seeds or more."""
     gains = np.asarray(second) - np.asarray(first)
-    if np.ptp(gains) == 0:
-        gain = float(gains[0])
-        return OverSeeds(len(gains), gain, 0.0, gain, gain, np.nan)
+    if _same(gains):
+        return OverSeeds(len(gains), float(gains.mean()), 0.0, np.nan, np.nan, np.nan)
     test = stats.ttest_rel(second, first)
     low, high = test.confidence_interval(CONFIDENCE)
     return OverSeeds(
@@ -149,6 +152,11 @@ def compare_over_seeds(first: np.ndarray, second: np.ndarray) -> OverSeeds:
         high=float(high),
         p=float(test.pvalue),
     )
+
+
+def _same(values: np.ndarray) -> bool:
+    """Whether values differ by rounding at most, so that they have no spread to test against."""
+    return np.ptp(values) < 1e-12
 
 
 def holm(p: pd.Series) -> pd.Series:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from lib.cli import read_json, replacing
-from lib.runs import KEYS, Run, is_baseline, run_of
+from lib.runs import BASELINE, KEYS, Run, is_baseline, run_of
 
 Content = TypeVar("Content")
 SIGNIFICANCE = 0.05
@@ -22,7 +22,12 @@ NUMBERS = ("batch", "seed")
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A table of results; what a baseline lacks is an empty text or a missing number."""
+    """A table of results; what a baseline lacks is an empty text or a missing number.
+
+    Those in the forms of published tables are texts as a whole, for the digits that they show.
+    """
+    if path.stem.startswith("form_"):
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
     table = pd.read_csv(
         path,
         dtype=dict.fromkeys(TEXTS, str) | dict.fromkeys(NUMBERS, "Int64"),
@@ -56,6 +61,16 @@ def read_baselines(folders: Iterable[Path]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else [*KEYS]).replace(
         {"batch": "", "seed": ""}, pd.NA
     )
+
+
+def are_baselines(table: pd.DataFrame) -> pd.Series:
+    """Which rows of a table are baselines."""
+    return table["model"].str.startswith(BASELINE)
+
+
+def read_texts(reviews: Path) -> pd.Series:
+    """The texts of a split, by id."""
+    return pd.read_parquet(reviews, partitioning=None).set_index("id")["text"]
 
 
 def trained(association_p: Any) -> Any:

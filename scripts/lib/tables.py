@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 
 from lib.markdown import escape, excerpt, table
-from lib.runs import BASELINE
-from lib.study import SETTING, trained
-from lib.text import duration, over_seeds, p_value, points
+from lib.study import SETTING, are_baselines, trained
+from lib.text import duration, interval, over_seeds, p_value, points
 
 NOT_TRAINED = "†"
 NONE = "-"
@@ -61,7 +60,7 @@ def results_table(runs: pd.DataFrame, baselines: pd.DataFrame) -> str:
     both = pd.concat([runs, baselines], ignore_index=True)
     groups = [group for _, group in both.groupby(SETTING, sort=False, dropna=False)]
     settings = pd.concat([group.head(1) for group in groups])
-    classical = settings["model"].str.startswith(BASELINE).to_numpy()
+    classical = are_baselines(settings).to_numpy()
     failed = np.array([not trained(group["association_p"]).all() for group in groups])
     cells = setting_cells(settings, failed)
     cells["Seeds"] = [str(len(group)) for group in groups]
@@ -79,7 +78,7 @@ def results_table(runs: pd.DataFrame, baselines: pd.DataFrame) -> str:
 def setting_cells(rows: pd.DataFrame, failed: Sequence[bool] = ()) -> pd.DataFrame:
     """The cells that name the settings of rows, those that did not train with a dagger.
 
-    The variant is left out where there is one alone, and so is what no row has.
+    The variant is left out where all are `base`, and so is what no row has.
     """
     marks = [f" {NOT_TRAINED}" if each else "" for each in failed] or [""] * len(rows)
     cells = pd.DataFrame(
@@ -226,18 +225,18 @@ def plain(rows: pd.DataFrame) -> str:
 def published_table(rows: pd.DataFrame) -> str:
     """Published accuracies beside the measured ones; where several settings fit, their range."""
     cells = []
-    names = ["source", "published_model", "published_pooling", "published_batch", "published_note"]
-    for known, group in rows.groupby([*names, "published_accuracy"], sort=False, dropna=False):
-        source, model, pooling, batch, note, accuracy = known
+    for _, group in rows.groupby("row"):
+        row = group.iloc[0]
+        batch = row["published_batch"]
         cells.append(
             {
-                "Source": escape(source),
-                "Model": escape(model),
-                "Pooling": NONE if missing(pooling) else escape(pooling),
+                "Source": escape(row["source"]),
+                "Model": escape(row["published_model"]),
+                "Pooling": escape(row["published_pooling"] or NONE),
                 "Batch": NONE if missing(batch) else f"{batch:.0f}",
-                "Published": f"{accuracy:.4f}",
+                "Published": f"{row['published_accuracy']:.4f}",
                 **measured(group),
-                "Note": "" if missing(note) else escape(note),
+                "Note": escape(row["published_note"]),
             }
         )
     return table(pd.DataFrame(cells), [*LEFT, "Note"])
@@ -262,7 +261,7 @@ def measured(group: pd.DataFrame) -> dict[str, str]:
     row = found.iloc[0]
     return {
         "Measured": f"{row['accuracy']:.4f}",
-        "95% interval": f"{row['low']:.4f} to {row['high']:.4f}",
+        "95% interval": interval(row["low"], row["high"], "{:.4f}".format),
         "Measured minus published (points)": points(row["difference"]),
         "Inside": "yes" if row["inside"] else "no",
     }
@@ -277,17 +276,15 @@ def errors_table(rows: pd.DataFrame, names: Sequence[str], columns: dict[str, st
         columns: headings of further columns, by the columns of the table.
     """
     rows = rows.head(ROWS)
-    cells = {"Id": rows["id"].astype(str)}
-    for name, heading in columns.items():
-        values = rows[name]
+    cells = [rows["id"].astype(str)]
+    for name in columns:
         if name in ("label", "prediction", "predictions"):
-            cells[heading] = [classes_named(value, names) for value in values]
-        elif values.dtype.kind == "f":
-            cells[heading] = [f"{value:.3f}" for value in values]
+            cells.append(rows[name].map(lambda value: classes_named(value, names)))
         else:
-            cells[heading] = values.map(escape)
-    cells["Review"] = rows["text"].map(excerpt)
-    return table(pd.DataFrame(cells), LEFT)
+            cells.append(rows[name].map("{:.3f}".format))
+    cells.append(rows["text"].map(excerpt))
+    headings = ["Id", *columns.values(), "Review"]
+    return table(pd.concat(cells, axis=1).set_axis(headings, axis=1), LEFT)
 
 
 def classes_named(numbers: object, names: Sequence[str]) -> str:

@@ -25,6 +25,11 @@ def p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
+def interval(low: float, high: float, show: Callable[[float], str]) -> str:
+    """An interval as `0.88 to 0.91`; `n/a` where there is none."""
+    return "n/a" if math.isnan(low) else f"{show(low)} to {show(high)}"
+
+
 def points(share: float) -> str:
     """A difference of shares in percentage points, with its sign, as `+1.8`."""
     return f"{100 * share:+.1f}"
@@ -40,5 +45,6 @@ def over_seeds(values: pd.Series, show: Callable[[float], str]) -> str:
 
     `n/a` stands for what is not finite, of runs that diverged.
     """
-    numbers = [values.mean(), values.std(ddof=1)] if len(values) > 1 else [values.iloc[0]]
+    spread = [values.std(ddof=1, skipna=False)] if len(values) > 1 else []
+    numbers = [values.mean(skipna=False), *spread]
     return " ± ".join(show(number) if math.isfinite(number) else "n/a" for number in numbers)

@@ -106,7 +106,7 @@ rule find:
         mem_mb=2000,
         runtime=10,
     params:
-        variants=flags({"variants": variant_changes()}),
+        variants=flags({"variants": variant_settings()}),
     message:
         "answer the questions of the study"
     shell:

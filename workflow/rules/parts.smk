@@ -14,7 +14,7 @@ ERROR_TABLES = ["confident_errors", "shared_errors", "disagreements"]
 
 # part of the analysis -> its tables; a figure is drawn from one of them
 PART_TABLES = {
-    "always": ["runs", "histories", *FORM_TABLES],
+    "results": ["runs", "histories", *FORM_TABLES],
     "statistics": [*MEASURED_TABLES, *COMPARED_TABLES, "findings"],
     "published": ["published"],
     "errors": [*ERROR_TABLES, "lengths"],
@@ -45,7 +45,7 @@ def is_on(part):
     """Whether a part of the analysis is to be made."""
     if part == "published":
         return bool(PUBLISHED) and ANALYSIS["statistics"]
-    return part == "always" or ANALYSIS[part]
+    return part == "results" or ANALYSIS[part]
 
 
 def seen_through(wildcards):
@@ -68,6 +68,13 @@ def drawn_table(wildcards):
     return f"{TABLES}/{FIGURE_TABLES[wildcards.figure]}.csv"
 
 
+def read_tables(wildcards):
+    """The tables of a part that are made to be read, not drawn."""
+    drawn = ("histories", "tsne", "attention")
+    names = PART_TABLES[wildcards.part]
+    return [f"{TABLES}/{name}.csv" for name in names if name not in drawn]
+
+
 def figure_theme(wildcards):
     """The theme of a figure, as a category of the report."""
     return FIGURE_THEMES[wildcards.figure][0]
@@ -78,26 +85,22 @@ def figure_labels(kind):
     return lambda wildcards: {"figure": FIGURE_THEMES[wildcards.figure][1], "form": kind}
 
 
-def variant_changes():
-    """Per variant of the grid, the training settings that it changes, as JSON."""
-    base = config["training"]
-    return {
-        run.variant: json.dumps(
-            {key: x for key, x in config["variants"][run.variant].items() if x != base[key]},
-            sort_keys=True,
-        )
-        for run in RUNS
-    }
+def variant_settings():
+    """Per variant of the grid, the settings of its training, as JSON."""
+    names = dict.fromkeys(run.variant for run in RUNS)
+    return {name: json.dumps(study.training(config, name), sort_keys=True) for name in names}
+
+
+def learns_as_the_base(variant):
+    """Whether a variant changes nothing of what is learned."""
+    changed = config["variants"][variant].items() - config["training"].items()
+    return study.LEARNING_KEYS.isdisjoint(dict(changed))
 
 
 def published_flags(wildcards):
     """How sources name the models, and which variants learn as published studies did."""
-    names = {name: config["models"][name].get("id", name).rpartition("/")[2] for name in MODELS}
-    variants = [
-        name
-        for name, changes in variant_changes().items()
-        if study.LEARNING_KEYS.isdisjoint(json.loads(changes))
-    ]
+    names = {name: config["models"][name].get("id", name) for name in MODELS}
+    variants = [name for name in variant_settings() if learns_as_the_base(name)]
     epochs = config["training"]["epochs"]
     return flags({"models": names, "variants": variants, "epochs": epochs})
 
@@ -107,8 +110,8 @@ BASELINE_FOLDERS = expand(BASELINE, dataset=DATASET, text=TEXTS)
 BASELINE_FILES = expand(
     "{folder}/{file}", folder=BASELINE_FOLDERS, file=["predictions.parquet", "test.json"]
 )
-SHOWN_TABLES = [name for part, names in PART_TABLES.items() if is_on(part) for name in names]
-READ_TABLES = [name for name in SHOWN_TABLES if name not in ("histories", "tsne", "attention")]
+PARTS = list(filter(is_on, PART_TABLES))
+SHOWN_TABLES = [name for part in PARTS for name in PART_TABLES[part]]
 SHOWN_FIGURES = [name for name, table in FIGURE_TABLES.items() if table in SHOWN_TABLES]
 TEST_REVIEWS = f"{REVIEWS}/splits/test.parquet".format(dataset=DATASET)
 TEST_TOKENS = {
@@ -120,3 +123,4 @@ CHECKPOINTS = [f"{folder}/checkpoint" for folder in RUN_FOLDERS]
 wildcard_constraints:
     text="|".join(map(re.escape, TEXTS)) or grid.FULL_TEXT,
     figure="|".join(FIGURE_TABLES),
+    part="|".join(PART_TABLES),

@@ -127,18 +127,18 @@ rule page:
 
 rule sortable:
     input:
-        tables=[f"{TABLES}/{name}.csv" for name in READ_TABLES],
+        tables=read_tables,
         script=script("sortable.py"),
         library=library("sortable.py"),
     output:
         report(
-            "results/pages/tables.html",
+            "results/pages/{part}.html",
             caption="../report/tables.rst",
             category="3 Tables",
-            labels={"page": "All tables, to sort and search"},
+            labels={"tables": "{part}"},
         ),
     log:
-        "results/logs/sortable.log",
+        "results/logs/sortable_{part}.log",
     conda:
         "../../envs/results.yaml"
     threads: 1
@@ -146,6 +146,6 @@ rule sortable:
         mem_mb=2000,
         runtime=10,
     message:
-        "turn the tables into a page"
+        "turn the tables of {wildcards.part} into a page"
     shell:
         "python {input.script} --tables {input.tables} --out {output} > {log} 2>&1"

@@ -1,0 +1,124 @@
+"""The figures of a made-up study, as a browser shows them."""
+
+import itertools
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from browser import WIDTH, needs_chromium, opened
+from conftest import call
+from made_up import MadeUp, right_or_wrong
+
+import draw
+from lib.figures import FIGURES
+
+TOKENS = ["if", "datum.label", "'); alert(1)", "</script><script>alert(2)</script>", "\\", '"', "|"]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory) -> MadeUp:
+    """Figures of two models, four poolings, three batches and two variants, some with two seeds."""
+    study = MadeUp(tmp_path_factory.mktemp("drawn"), 200)
+    poolings = ("cls", "mean", "masked-mean", "max")
+    number = itertools.count()
+    for model, pooling, batch in itertools.product(
+        ("bert", "modernbert"), poolings, (64, 256, 1024)
+    ):
+        for variant, seed in (("base", 1), ("base", 2), ("sqrt-lr", 1)):
+            right = right_or_wrong(200, 0.85, next(number))
+            study.add(right, model, pooling, batch, variant, seed)
+    for text in ("full", "seen-by-bert", "seen-by-modernbert"):
+        study.add_baseline(right_or_wrong(200, 0.8, next(number)), text)
+    study.analyse({"base": {}, "sqrt-lr": {"lr_scaling": "sqrt"}})
+    study.page()
+    rng = np.random.default_rng(0)
+    rows = [
+        {"model": model, "id": i, "label": i % 2, "label_name": ["negative", "positive"][i % 2]}
+        | {"prediction": int(rng.random() < 0.5), "confidence": 0.8, "x": x, "y": y}
+        for model in ("bert", "modernbert")
+        for i, (x, y) in enumerate(rng.normal(size=(80, 2)))
+    ]
+    pd.DataFrame(rows).to_csv(study.tables / "tsne.csv", index=False)
+    tokens = [*TOKENS, *(f"token{i}" for i in range(40))]
+    weights = rng.dirichlet(np.ones(len(tokens)), size=(2, len(tokens)))
+    rows = [
+        {"model": model, "query": i, "key": j, "query_token": tokens[i], "key_token": tokens[j]}
+        | {"weight": weights[k, i, j]}
+        for k, model in enumerate(("bert", "modernbert"))
+        for i, j in itertools.product(range(len(tokens)), repeat=2)
+    ]
+    pd.DataFrame(rows).to_csv(study.tables / "attention.csv", index=False)
+    for name in ("tsne", "attention"):
+        files = f"--svg {study.folder}/figures/{name}.svg --html {study.folder}/figures/{name}.html"
+        call(draw, f"{name} --table {study.tables}/{name}.csv {files}")
+    return study
+
+
+# What a browser makes of an SVG: its width, and per text its size and how far it is outside.
+READ_TEXTS = """() => {
+  const svg = document.documentElement, frame = svg.getBoundingClientRect();
+  const texts = [...svg.querySelectorAll("text")].filter(each => each.textContent.trim());
+  return {width: frame.width, texts: texts.map(each => {
+    const box = each.getBoundingClientRect();
+    return {
+      text: each.textContent,
+      size: parseFloat(getComputedStyle(each).fontSize),
+      outside: Math.max(frame.left - box.left, frame.top - box.top,
+                        box.right - frame.right, box.bottom - frame.bottom)};
+  })};
+}"""
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", FIGURES)
+def test_texts_are_legible_and_not_clipped(drawn, name):
+    with opened(drawn.folder / f"figures/{name}.svg") as page:
+        found = page.evaluate(READ_TEXTS)
+    scale = min(1, WIDTH / found["width"])
+    assert [text for text in found["texts"] if text["outside"] > 0] == []
+    assert min(text["size"] for text in found["texts"]) * scale >= 7.5
+    shown = {text["text"] for text in found["texts"]}
+    titles = {
+        "learning_curves": {"Epoch", "Accuracy", "Loss (nats)", "Effective batch", "validation"},
+        "accuracy": {"Effective batch (reviews)", "Test accuracy", "TF-IDF, full text", "sqrt-lr"},
+        "cost": {"Training (seconds per run, logarithmic)", "Test accuracy", "bert"},
+        "lengths": {"Words in the review", "truncated", "whole", "Test accuracy"},
+        "reliability": {"Confidence", "Accuracy", "modernbert", "TF-IDF, full text"},
+        "tsne": {"negative", "positive", "labelled wrongly", "modernbert"},
+        "attention": {"attended token", "attending token", "Attention", "token7"},
+    }
+    assert titles[name] - shown == set()
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", FIGURES)
+def test_interactive_pages_need_no_network(drawn, name):
+    with opened(drawn.folder / f"figures/{name}.html") as page:
+        page.wait_for_selector("svg.marks")
+        box = page.locator(".marks").bounding_box()
+    assert box["width"] > 300 and box["height"] > 200
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_are_the_same_again_and_white_behind(drawn, name, tmp_path):
+    source = {"learning_curves": "histories", "accuracy": "settings", "cost": "settings"}
+    table = drawn.tables / f"{source.get(name, name)}.csv"
+    call(draw, f"{name} --table {table} --svg {tmp_path}/x.svg --html {tmp_path}/x.html")
+    svgs = [
+        re.sub(r"(gradient|clip)_?\d+", "", path.read_text())  # numbered within a process
+        for path in (tmp_path / "x.svg", drawn.folder / f"figures/{name}.svg")
+    ]
+    assert svgs[0] == svgs[1]
+    assert 'fill="white"' in svgs[0] and "<script" not in svgs[0]
+
+
+def test_marks_differ_in_shape_and_dash_besides_colour(drawn):
+    curves = (drawn.folder / "figures/learning_curves.svg").read_text()
+    assert "stroke-dasharray" in curves
+    for name in ("accuracy", "cost", "lengths", "tsne"):
+        svg = (drawn.folder / f"figures/{name}.svg").read_text()
+        marks = svg.partition('class="mark-symbol')[2]
+        points = re.findall(r'<path transform="[^"]*" d="([^"]+)" fill="(#[^"]+)"', marks)
+        shape_of_colour = {colour: shape for shape, colour in points}
+        assert len(set(shape_of_colour.values())) == len(shape_of_colour) >= 2

@@ -1,0 +1,125 @@
+"""Maps of sentence vectors and attention, on tiny encoders with random weights."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import attention
+import baseline
+import tsne
+from lib.cli import UserError
+from lib.encoders import load_tokenizer
+from lib.model import Classifier, load_checkpoint, load_encoder, save_checkpoint
+
+
+@pytest.fixture(scope="module", params=["bert", "modernbert"])
+def checkpoint(encoders, tmp_path_factory, request):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    source = encoders[request.param]
+    torch.manual_seed(0)
+    model = Classifier(load_encoder(source, "masked-mean"), "masked-mean", 2, 0.0)
+    save_checkpoint(model, source, folder, 24)
+    return folder
+
+
+def test_attention_is_the_mean_over_heads_without_special_tokens(checkpoint):
+    text = "A fine film, and a song\nthat I will not forget."
+    table = attention.attention(checkpoint, text)
+    tokenizer = load_tokenizer(checkpoint)
+    inputs = tokenizer(text, truncation=True, max_length=24, return_tensors="pt")
+    special = torch.tensor(tokenizer.get_special_tokens_mask(inputs["input_ids"][0], None, True))
+    model = load_checkpoint(checkpoint)
+    with torch.inference_mode():
+        inner = model.attend(inputs)[0].mean(0)[special == 0][:, special == 0]
+    expected = inner / inner.sum(1, keepdim=True)
+    count = len(expected)
+    assert len(table) == count**2 and count == int((special == 0).sum())
+    weights = table["weight"].to_numpy().reshape(count, count)
+    assert weights == pytest.approx(expected.numpy(), abs=1e-6)
+    assert weights.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    tokens = table["key_token"][:count].tolist()
+    assert "".join(tokens).replace("␣", "") == "".join(text.split()) and not any(
+        "\n" in token for token in tokens
+    )
+
+
+def test_eager_attention_gives_the_same_vectors(checkpoint):
+    inputs = load_tokenizer(checkpoint)(["A fine film."], return_tensors="pt")
+    inputs["attention_mask"] = inputs["attention_mask"].bool()
+    model = load_checkpoint(checkpoint)
+    with torch.inference_mode():
+        before = model.represent(inputs)
+        model.attend(inputs)
+        assert torch.allclose(model.represent(inputs), before, atol=1e-5)
+
+
+def test_a_text_without_tokens_is_refused(checkpoint):
+    with pytest.raises(UserError, match=r"the review has no tokens; set analysis\.review"):
+        attention.attention(checkpoint, "")
+
+
+def predictions(label, *answers):
+    ids = pd.Index(range(len(label)), name="id")
+    return {
+        i: pd.DataFrame({"label": label, "prediction": answer}, index=ids)
+        for i, answer in enumerate(answers)
+    }
+
+
+def test_the_shortest_review_that_models_disagree_on_is_shown():
+    texts = pd.Series(["one two three", "one two", "one", "?!"])
+    found = predictions([0, 0, 0, 0], [0, 0, 0, 0], [1, 1, 0, 1])
+    assert attention.choose(texts, found, None) == 1
+    assert attention.choose(texts, found, 2) == 2
+    with pytest.raises(UserError, match=r"analysis\.review is 9, which is not the id of a test"):
+        attention.choose(texts, found, 9)
+    both_wrong = predictions([0, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0])
+    assert attention.choose(texts, both_wrong, None) == 0
+    all_right = predictions([0, 0, 0, 0], [0, 0, 0, 0])
+    assert attention.choose(texts, all_right, None) == 2
+
+
+@pytest.mark.parametrize("count", [2, 3, 12, 60])
+def test_maps_of_few_reviews_are_finite_and_the_same_again(count):
+    vectors = np.random.default_rng(count).normal(size=(count, 8)).astype(np.float32)
+    places = tsne.embed(vectors, 42)
+    assert places.shape == (count, 2) and np.isfinite(places).all()
+    assert (places == tsne.embed(vectors, 42)).all()
+
+
+def test_boundaries_are_where_labels_meet():
+    places = np.array([[x, 0] for x in range(40)], float)
+    labels = np.array([0] * 20 + [1] * 20)
+    own = tsne.own_label(places, labels)
+    assert own[0] == 1 and 0.25 < own[19] < 0.75
+    table = pd.DataFrame({"id": range(40), "label": labels, "prediction": 0, "own_label": own})
+    table = table.assign(x=0, y=0, model="m")
+    errors = tsne.boundary_errors(table, pd.Series([f"review {i}" for i in range(40)]))
+    assert set(errors["id"]) <= set(range(20, 40)) and errors["id"].iloc[0] == 20
+    assert errors["text"].iloc[0] == "review 20"
+
+
+def test_vectors_follow_the_ids(checkpoint, tokens):
+    model = load_checkpoint(checkpoint)
+    split = tokens["bert" if model.takes_types else "modernbert"] / "test.parquet"
+    ids = np.sort(pd.read_parquet(split, columns=["id"])["id"].to_numpy())
+    everything = tsne.represent(model, split, ids)
+    assert tsne.represent(model, split, ids[[3, 7]]) == pytest.approx(everything[[3, 7]], abs=1e-5)
+
+
+def test_a_baseline_learns_words_and_is_tuned_on_validation():
+    rng = np.random.default_rng(0)
+    words = ["film", "plot", "song", "scene"]
+
+    def reviews(count):
+        labels = np.arange(count) % 2
+        marks = np.where(labels == 1, "lovely", "dreadful")
+        return [f"{mark} {' '.join(rng.choice(words, 6))}" for mark in marks], labels
+
+    model, settings = baseline.tune(*reviews(60), *reviews(40))
+    texts, labels = reviews(40)
+    assert (model.predict(texts) == labels).all()
+    assert settings["valid_accuracy"] == 1 and settings["c"] in baseline.C
+    with pytest.raises(UserError, match="TF-IDF finds no words in the training texts"):
+        baseline.tune(["?", "!"], np.array([0, 1]), ["?", "!"], np.array([0, 1]))
