@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from lib.study import SETTING, SIGNIFICANCE, are_baselines
-from lib.text import duration, interval, p_value, plural, points
+from lib.text import duration, interval, p_is, plural, points
 
 NAMES = ["factor", *SETTING, "first", "second"]
 EVIDENCE = ["difference", "low", "high", "p_holm", "test", "n", "seeds"]
@@ -93,7 +93,7 @@ def judge(subject: str, rows: pd.DataFrame) -> Answer:
         text = f"{subject}: a difference is shown in {len(shown)} of {count}{some}"
     text += "; ".join(describe(row) for _, row in named.iterrows()) + "."
     if 0 < len(shown) < len(rows):
-        text += " Of the others, none is shown."
+        text += " In the rest, none is shown."
     if (named["seeds"] == 1).any():
         text += " One seed does not tell how another would come out."
     verdict = "no difference shown" if shown.empty else "difference shown"
@@ -116,7 +116,7 @@ def describe(row: pd.Series) -> str:
     else:
         found = (
             f"95% interval {interval(low, high, points)}, Holm-corrected "
-            f"{p_value(row['p_holm'])} ({row['test']})"
+            f"{p_is(row['p_holm'])} ({row['test']})"
         )
     tested = plural(int(row["n"]), "review")
     return f"{sides} ({setting(row)}): {points(difference)} points, {found}, n = {tested}, {seeds}"
@@ -215,13 +215,13 @@ def did_any_fail(study: Study) -> Iterator[Answer]:
         highest = runs["association_p"].max()
         yield Answer(
             f"No: the predictions of all {plural(len(runs), 'run')} depend on the label "
-            f"(chi-squared test, {p_value(highest)} at most, n = {tested}).",
+            f"(chi-squared test, {p_is(highest)} at most, n = {tested}).",
             "observed",
         )
         return
     names = [
         f"{row['model']}, {setting(row)}, seed {row['seed']} (accuracy {row['accuracy']:.4f}, "
-        + ("diverged)" if pd.isna(row["loss"]) else f"{p_value(row['association_p'])})")
+        + ("diverged)" if pd.isna(row["loss"]) else f"{p_is(row['association_p'])})")
         for _, row in failed.iterrows()
     ]
     yield Answer(

@@ -31,7 +31,7 @@ def table(cells: pd.DataFrame, left: Collection[str] = ()) -> str:
     return tabulate(
         cells.to_numpy().tolist(),
         headers=list(cells.columns),
-        tablefmt="github",
+        tablefmt="pipe",
         colalign=["left" if name in left else "right" for name in cells.columns],
         disable_numparse=True,
     )

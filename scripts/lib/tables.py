@@ -184,8 +184,8 @@ def comparisons_table(rows: pd.DataFrame) -> str:
         f"{points(low)} to {points(high)}"
         for low, high in zip(rows["low"], rows["high"], strict=True)
     ]
-    cells["p"] = [p_value(p) for p in rows["p"]]
-    cells["p (Holm)"] = [p_value(p) for p in rows["p_holm"]]
+    cells["p"] = [escape(p_value(p)) for p in rows["p"]]
+    cells["p (Holm)"] = [escape(p_value(p)) for p in rows["p_holm"]]
     if "agreement" in rows:
         cells["Right: first only, second only"] = [
             f"{first}, {second}"

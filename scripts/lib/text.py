@@ -19,10 +19,15 @@ def duration(seconds: float) -> str:
 
 
 def p_value(p: float) -> str:
-    """A p-value as `p = 0.032`; as `p < 0.001` where it is smaller, `no p` where there is none."""
+    """A p-value as `0.032`; as `< 0.001` where it is smaller, `n/a` where there is none."""
     if math.isnan(p):
-        return "no p"
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+        return "n/a"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def p_is(p: float) -> str:
+    """A p-value in a sentence, as `p = 0.032` or `p < 0.001`."""
+    return f"p {p_value(p)}" if p < 0.001 else f"p = {p_value(p)}"
 
 
 def interval(low: float, high: float, show: Callable[[float], str]) -> str:
