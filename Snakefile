@@ -39,7 +39,7 @@ rule pages:
         rules.summary.output,
         rules.page.output,
         expand(rules.draw.output, figure=SHOWN_FIGURES),
-        expand(rules.sortable.output, part=[part for part in PARTS if part != "attention"]),
+        expand(rules.sortable.output, part=READ_PARTS),
     message:
         "everything that the report shows is there"
 

@@ -8,7 +8,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib.cli import Parser, UserError, positive, run
+from lib.cli import Parser, UserError, run
+from lib.flags import add_flags
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,15 +18,12 @@ if TYPE_CHECKING:
 def arguments() -> Parser:
     """The command line."""
     flags = Parser(description=__doc__)
-    flags.add_argument("--table", required=True, type=Path, help="table of collect.py")
-    flags.add_argument("--runs", required=True, nargs="+", type=Path, help="folders of all runs")
-    flags.add_argument("--reviews", required=True, type=Path, help="the test split")
+    add_flags(flags, "--table", "--runs", "--reviews", "--threads")
     flags.add_argument(
         "--review",
         type=int,
         help="id of the test review; without it the shortest one that the models disagree on",
     )
-    flags.add_argument("--threads", type=positive, default=1, help="CPU threads")
     flags.add_argument("--out", required=True, type=Path, help="CSV file to write")
     return flags
 

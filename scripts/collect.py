@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib.cli import Parser, log, read_json, run
+from lib.flags import add_flags
 from lib.runs import KEYS, run_of
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ MEASURES = ("accuracy", "loss")
 def arguments() -> Parser:
     """The command line."""
     flags = Parser(description=__doc__)
-    flags.add_argument("--runs", required=True, nargs="+", type=Path, help="folders of the runs")
+    add_flags(flags, "--runs")
     flags.add_argument("--out", required=True, type=Path, help="folder of the tables")
     return flags
 

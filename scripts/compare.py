@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.cli import Parser, log, progress, run, seed
+from lib.flags import add_flags
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,9 +27,7 @@ FACTORS = ("model", "pooling", "batch", "variant")
 def arguments() -> Parser:
     """The command line."""
     flags = Parser(description=__doc__)
-    flags.add_argument(
-        "--runs", required=True, nargs="+", type=Path, help="folders of runs and baselines"
-    )
+    add_flags(flags, "--runs", "--baselines")
     flags.add_argument("--seed", type=seed, default=42, help="seed of the bootstrap")
     flags.add_argument("--out", required=True, type=Path, help="folder of the tables")
     return flags
@@ -43,8 +42,9 @@ def main(options: argparse.Namespace) -> None:
     from lib.statistics import Paired
     from lib.study import read_all, read_measured, trained, write_table
 
-    predictions = read_all(options.runs, read_predictions)
-    measured = read_all(options.runs, read_measured)
+    folders = [*options.runs, *options.baselines]
+    predictions = read_all(folders, read_predictions)
+    measured = read_all(folders, read_measured)
     found = list(pairs(list(predictions)))
     rows = []
     for factor, first, second in progress(found, len(found), "compare runs", "pair"):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib.cli import Parser, run
+from lib.flags import add_flags
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
 def arguments() -> Parser:
     """The command line."""
     flags = Parser(description=__doc__)
-    flags.add_argument("--table", required=True, type=Path, help="table of collect.py")
-    flags.add_argument("--runs", required=True, nargs="+", type=Path, help="folders of all runs")
-    flags.add_argument("--reviews", required=True, type=Path, help="the test split")
+    add_flags(flags, "--table", "--runs", "--reviews")
     flags.add_argument("--out", required=True, type=Path, help="folder of the tables")
     return flags
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib.cli import Parser, run
+from lib.flags import add_flags
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +27,7 @@ ACCURACIES = {
 def arguments() -> Parser:
     """The command line."""
     flags = Parser(description=__doc__)
-    flags.add_argument("--table", required=True, type=Path, help="table of collect.py")
-    flags.add_argument("--baselines", nargs="*", default=[], type=Path, help="their folders")
+    add_flags(flags, "--table", "--baselines")
     flags.add_argument("--out", required=True, type=Path, help="folder of the tables")
     return flags
 

@@ -8,7 +8,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib.cli import Parser, mapping, run
+from lib.cli import Parser, run
+from lib.flags import add_flags
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,19 +20,7 @@ FIFTHS = 5
 def arguments() -> Parser:
     """The command line."""
     flags = Parser(description=__doc__)
-    flags.add_argument("--table", required=True, type=Path, help="table of collect.py")
-    flags.add_argument(
-        "--runs", required=True, nargs="+", type=Path, help="folders of runs and baselines"
-    )
-    flags.add_argument("--reviews", required=True, type=Path, help="the test split")
-    flags.add_argument(
-        "--tokens",
-        required=True,
-        nargs="+",
-        type=mapping,
-        metavar="MODEL=FILE",
-        help="the tokenized test split of each model",
-    )
+    add_flags(flags, "--table", "--runs", "--baselines", "--reviews", "--tokens")
     flags.add_argument("--out", required=True, type=Path, help="CSV file to write")
     return flags
 
@@ -44,9 +33,10 @@ def main(options: argparse.Namespace) -> None:
     chosen = find_representatives(options.table, options.runs)
     fifths = fifths_of_words(options.reviews)
     truncated = {model: truncation(Path(path)) for model, path in options.tokens}
+    predictions = read_all([*options.runs, *options.baselines], read_predictions)
     tables = {
         key: accuracies(found, {"words": fifths, "truncation": truncated.get(key.model)})
-        for key, found in read_all(options.runs, read_predictions).items()
+        for key, found in predictions.items()
     }
     write_table(options.out, stack(tables, chosen))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.cli import Parser, log, run
+from lib.flags import add_flags
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,10 +21,7 @@ MEANS = ["loss", "macro_f1", "calibration_error", "brier", "valid_accuracy", "tr
 def arguments() -> Parser:
     """The command line."""
     flags = Parser(description=__doc__)
-    flags.add_argument("--table", required=True, type=Path, help="table of collect.py")
-    flags.add_argument(
-        "--runs", required=True, nargs="+", type=Path, help="folders of runs and baselines"
-    )
+    add_flags(flags, "--table", "--runs", "--baselines")
     flags.add_argument("--out", required=True, type=Path, help="folder of the tables")
     return flags
 
@@ -36,8 +34,9 @@ def main(options: argparse.Namespace) -> None:
     from lib.study import find_representatives, read_all, read_measured, stack, write_table
 
     chosen = find_representatives(options.table, options.runs)
-    measured = read_all(options.runs, read_measured)
-    predictions = read_all(options.runs, read_predictions)
+    folders = [*options.runs, *options.baselines]
+    measured = read_all(folders, read_measured)
+    predictions = read_all(folders, read_predictions)
     bins = {key: reliability_bins(found) for key, found in predictions.items()}
     rows = {
         key: pd.DataFrame([measure(measured[key], predictions[key], bins[key])]) for key in measured

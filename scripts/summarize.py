@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.cli import Parser, mapping, read_json, replacing, run
+from lib.flags import add_flags
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,12 +15,12 @@ if TYPE_CHECKING:
 def arguments() -> Parser:
     """The command line."""
     flags = Parser(description=__doc__)
+    add_flags(flags, "--baselines")
     flags.add_argument("--study", required=True, help="name of the study")
     flags.add_argument(
         "--tables", required=True, nargs="+", type=Path, help="tables of the study, runs.csv first"
     )
     flags.add_argument("--figures", nargs="*", default=[], type=Path, help="figures to show")
-    flags.add_argument("--baselines", nargs="*", default=[], type=Path, help="their folders")
     flags.add_argument(
         "--trained", required=True, nargs="+", type=Path, help="train.json of all runs"
     )

@@ -9,7 +9,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib.cli import Parser, log, mapping, positive, run, seed
+from lib.cli import Parser, log, positive, run, seed
+from lib.flags import add_flags
 from lib.runs import KEYS
 
 if TYPE_CHECKING:
@@ -30,20 +31,9 @@ MIXED = (0.25, 0.75)  # shares of neighbours with a review's own label that make
 def arguments() -> Parser:
     """The command line."""
     flags = Parser(description=__doc__)
-    flags.add_argument("--table", required=True, type=Path, help="table of collect.py")
-    flags.add_argument("--runs", required=True, nargs="+", type=Path, help="folders of all runs")
-    flags.add_argument("--reviews", required=True, type=Path, help="the test split")
-    flags.add_argument(
-        "--tokens",
-        required=True,
-        nargs="+",
-        type=mapping,
-        metavar="MODEL=FILE",
-        help="the tokenized test split of each model",
-    )
+    add_flags(flags, "--table", "--runs", "--reviews", "--tokens", "--threads")
     flags.add_argument("--sample", type=positive, default=500, help="reviews on the map, at most")
     flags.add_argument("--seed", type=seed, default=42, help="seed of sample and t-SNE")
-    flags.add_argument("--threads", type=positive, default=1, help="CPU threads of the encoders")
     flags.add_argument("--out", required=True, type=Path, help="folder of the tables")
     return flags
 

@@ -131,14 +131,18 @@ class MadeUp:
         pq.write_table(table.replace_schema_metadata({"max_length": "8"}), path)
         return path
 
+    def baseline_flags(self) -> str:
+        """The baselines as commands take them."""
+        return f"--baselines {' '.join(map(str, self.baselines))}" if self.baselines else ""
+
     def analyse(self, variants: Mapping[str, dict] | None = None) -> pd.DataFrame:
         """Make the tables, and return the findings."""
         runs = " ".join(map(str, self.runs))
-        everything = f"{runs} {' '.join(map(str, self.baselines))}"
+        baselines = self.baseline_flags()
         table = f"--table {self.tables}/runs.csv"
         call(collect, f"--runs {runs} --out {self.tables}")
-        call(measure, f"{table} --runs {everything} --out {self.tables}")
-        call(compare, f"--runs {everything} --out {self.tables}")
+        call(measure, f"{table} --runs {runs} {baselines} --out {self.tables}")
+        call(compare, f"--runs {runs} {baselines} --out {self.tables}")
         changes = " ".join(
             f"{name}={json.dumps(SETTINGS | changed, separators=(',', ':'))}"
             for name, changed in (variants or {"base": {}}).items()
@@ -157,14 +161,14 @@ class MadeUp:
         """Draw the figures and write the summary, and return its text."""
         runs = " ".join(map(str, self.runs))
         table = f"--table {self.tables}/runs.csv"
-        baselines = f"--baselines {' '.join(map(str, self.baselines))}" if self.baselines else ""
+        baselines = self.baseline_flags()
         call(forms, f"{table} {baselines} --out {self.tables}")
         call(errors, f"{table} --runs {runs} --reviews {self.reviews} --out {self.tables}")
         models = dict.fromkeys(folder.parts[-5].partition("=")[2] for folder in self.runs)
         tokens = " ".join(f"{model}={self.tokens(model)}" for model in models)
         call(
             lengths,
-            f"{table} --runs {runs} --reviews {self.reviews} --tokens {tokens} "
+            f"{table} --runs {runs} {baselines} --reviews {self.reviews} --tokens {tokens} "
             f"--out {self.tables}/lengths.csv",
         )
         figures = self.folder / "figures"

@@ -5,9 +5,13 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from browser import needs_chromium, opened
+from conftest import call
 from made_up import MadeUp, right_or_wrong
 from markdown_it import MarkdownIt
 
+import page
+import sortable
 from lib.markdown import escape, excerpt, facts
 
 HOSTILE = [
@@ -20,14 +24,14 @@ HOSTILE = [
 ]
 
 
-def parsed(page: str) -> list:
-    return MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).parse(page)
+def parsed(text: str) -> list:
+    return MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).parse(text)
 
 
-def tables(page: str) -> list[pd.DataFrame]:
+def tables(text: str) -> list[pd.DataFrame]:
     """The tables of a page, as a parser of GitHub's Markdown sees them."""
     found, rows = [], []
-    for token in parsed(page):
+    for token in parsed(text):
         if token.type == "table_open":
             rows = []
         elif token.type == "tr_open":
@@ -151,6 +155,22 @@ def test_hostile_texts_stay_texts(tmp_path):
     reviews = {text for table in errors for text in table["Review"]}
     assert "a | b || c" in reviews and "</td></tr></table>" in reviews
     assert "<script>alert(1)</script><img src=x onerror=alert(2)>" in reviews
+
+
+@needs_chromium
+def test_hostile_texts_do_not_run_in_pages(tmp_path):
+    study = MadeUp(tmp_path, 60, texts=HOSTILE)
+    study.add(right_or_wrong(60, 0.6, 1), "a", "cls", 64, "base", 42)
+    study.add(right_or_wrong(60, 0.6, 2), "b", "cls", 64, "base", 42)
+    study.analyse()
+    study.page(["</script><script>alert(3)</script>", "good"])
+    call(page, f"--page {tmp_path}/summary.md --out {tmp_path}/pages/summary.html")
+    errors = " ".join(f"{study.tables}/{name}_errors.csv" for name in ("confident", "shared"))
+    call(sortable, f"--tables {errors} --out {tmp_path}/pages/errors.html")
+    for name in ("summary", "errors"):
+        with opened(tmp_path / f"pages/{name}.html") as shown:
+            shown.get_by_text("<script>alert(1)</script>").first.wait_for()
+            shown.get_by_text("</td></tr></table>").first.wait_for()
 
 
 @pytest.mark.parametrize("text", HOSTILE)

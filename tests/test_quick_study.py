@@ -20,7 +20,7 @@ def study(python, tmp_path_factory) -> Workspace:
     """The quick study with masked-mean at batch 64 alone, and its report."""
     workspace = Workspace(tmp_path_factory.mktemp("quick"))
     config = yaml.safe_load(workspace.read("config/config.yaml"))
-    config["grid"][0] |= {"pooling": ["masked-mean"], "batch": [64]}
+    config["grid"] = [config["grid"][0] | {"pooling": ["masked-mean"], "batch": [64]}]
     (workspace.folder / "study.yaml").write_text(yaml.safe_dump(config))
     for arguments in (["--cores", "2"], ["--report", REPORT]):
         done = workspace.snakemake(python, "pages", *arguments, "--configfile=study.yaml")

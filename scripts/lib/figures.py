@@ -22,7 +22,7 @@ DASHES = ([4, 3], [1, 3], [8, 3], [8, 3, 1, 3], [12, 2], [2, 6], [12, 3, 3, 3], 
 MEASURES = {"accuracy": "Accuracy", "loss": "Loss (nats)"}
 MATRIX_TOKENS = 32
 PLACE_DIGITS = 6  # before a token, so that equal tokens differ and sort by their place
-GAIN = alt.Scale(zero=False, nice=True)
+NOT_FROM_ZERO = alt.Scale(zero=False, nice=True)
 
 
 def learning_curves(curves: pd.DataFrame) -> alt.TopLevelMixin:
@@ -45,7 +45,7 @@ def learning_curves(curves: pd.DataFrame) -> alt.TopLevelMixin:
         shown = curves[curves["measure"] == measure].dropna(subset="value")
         base = alt.Chart().encode(
             x=alt.X("epoch:O", title="Epoch", axis=alt.Axis(labelAngle=0)),
-            y=alt.Y("value:Q", title=label, scale=GAIN),
+            y=alt.Y("value:Q", title=label, scale=NOT_FROM_ZERO),
             color=_colour("setting", "Effective batch", settings),
             detail=["seed:N", "split:N"],
             tooltip=_tooltip("batch", "variant", "seed", "split", "epoch", "value"),
@@ -72,7 +72,7 @@ def accuracy(settings: pd.DataFrame) -> alt.TopLevelMixin:
     levels = encoders[["pooling", "variant"]].drop_duplicates()
     levels = levels.merge(settings.loc[baselines, ["model", "accuracy"]], how="cross")
     levels = levels.rename(columns={"model": "baseline"})
-    y = alt.Y("accuracy:Q", title="Test accuracy", scale=GAIN)
+    y = alt.Y("accuracy:Q", title="Test accuracy", scale=NOT_FROM_ZERO)
     base = (
         alt.Chart()
         .transform_filter("isValid(datum.batch)")
@@ -83,7 +83,7 @@ def accuracy(settings: pd.DataFrame) -> alt.TopLevelMixin:
             tooltip=_tooltip("model", "pooling", "batch", "variant", "seeds", "accuracy"),
         )
     )
-    bars = base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", scale=GAIN), y2="high:Q")
+    bars = base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", scale=NOT_FROM_ZERO), y2="high:Q")
     points = base.mark_point(filled=True, size=80, opacity=1).encode(
         y=y, shape=_shape("model", "Encoder", models)
     )
@@ -127,10 +127,11 @@ def cost(settings: pd.DataFrame) -> alt.TopLevelMixin:
     )
     title = "Test accuracy"
     bars = base.mark_rule(strokeWidth=1).encode(
-        y=alt.Y("low:Q", title=title, scale=GAIN), y2="high:Q"
+        y=alt.Y("low:Q", title=title, scale=NOT_FROM_ZERO), y2="high:Q"
     )
     points = base.mark_point(filled=True, size=90, opacity=1).encode(
-        y=alt.Y("accuracy:Q", title=title, scale=GAIN), shape=_shape("model", "Model", models)
+        y=alt.Y("accuracy:Q", title=title, scale=NOT_FROM_ZERO),
+        shape=_shape("model", "Model", models),
     )
     return (bars + points).properties(width=680, height=300)
 
@@ -156,7 +157,7 @@ def lengths(groups: pd.DataFrame) -> alt.TopLevelMixin:
             color=_colour("model", "Model", models),
             tooltip=_tooltip("model", "group", "n", "accuracy", "low", "high"),
         )
-        y = {"title": "Test accuracy", "scale": GAIN}
+        y = {"title": "Test accuracy", "scale": NOT_FROM_ZERO}
         bars = base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q", **y), y2="high:Q")
         points = base.mark_point(filled=True, size=60, opacity=1).encode(
             y=alt.Y("accuracy:Q", **y), shape=_shape("model", "Model", models)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from lib import tables
 from lib.markdown import escape
+from lib.statistics import BINS, RESAMPLES
 from lib.study import representatives
 from lib.text import plural
 
@@ -113,7 +114,7 @@ def certainty(page: Page) -> Iterator[str]:
     yield (
         "The 95% interval of one seed is Wilson's, which tells how exactly the test reviews "
         "measure this one run; that of several is the t-interval of their mean. Calibration error "
-        "(expected, 15 bins) and Brier score are those of the predicted class; 0 is best."
+        f"(expected, {BINS} bins) and Brier score are those of the predicted class; 0 is best."
     )
     yield page.file("settings", "All settings") + "; " + page.file("measures", "each run")
     yield page.figure("cost", "Test accuracy against seconds of training")
@@ -123,8 +124,8 @@ def comparisons(page: Page) -> Iterator[str]:
     """The clearest comparisons of each kind."""
     yield (
         "On the same test reviews: exact McNemar test, and bootstrap interval of the difference "
-        "(9,999 resamples of the reviews). Over seeds: paired t-test and its interval. p (Holm) is "
-        "corrected for all comparisons of the same kind. The clearest come first."
+        f"({RESAMPLES:,} resamples of the reviews). Over seeds: paired t-test and its interval. "
+        "p (Holm) is corrected for all comparisons of the same kind. The clearest come first."
     )
     single, several = page.tables["comparisons"], page.tables["comparisons_over_seeds"]
     failed = ~single["trained"].astype(bool)
@@ -235,8 +236,7 @@ def tsne(page: Page) -> Iterator[str]:
     for model, rows in boundary.groupby("model", sort=False):
         yield (
             f"**Boundary errors, {escape(model)}** ({plural(len(rows), 'review')}): labelled "
-            "wrongly, where a quarter to three quarters of the 15 nearest on the map have the "
-            "review's own label."
+            "wrongly, where the nearest on the map have both labels."
         )
         yield page.errors(rows, CONFIDENCES | {"own_label": "Own label near"})
     yield page.file("boundary_errors")
@@ -255,7 +255,7 @@ def attention(page: Page) -> Iterator[str]:
         f"Review {shown['id']} of the test split, labelled {escape(page.names[shown['label']])}; "
         f"{escape('; '.join(predictions))}. A row shows where one token looks: the mean over the "
         "heads of the last layer, without special tokens, brought to a sum of 1. Of longer "
-        "reviews, the 32 tokens are shown that are looked at most."
+        "reviews, the tokens are shown that are looked at most."
     )
     yield page.file("attention", "All weights")
 

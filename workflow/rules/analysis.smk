@@ -51,13 +51,14 @@ rule measure:
         mem_mb=4000,
         runtime=10,
     params:
-        runs=[*RUN_FOLDERS, *BASELINE_FOLDERS],
+        runs=RUN_FOLDERS,
+        baselines=flags({"baselines": BASELINE_FOLDERS}),
         out=output_folder,
     message:
         "measure {N_RUNS} runs and the baselines"
     shell:
         "python {input.script} --table {input.table} --runs {params.runs} "
-        "--out {params.out} > {log} 2>&1"
+        "{params.baselines} --out {params.out} > {log} 2>&1"
 
 
 rule compare:
@@ -77,13 +78,14 @@ rule compare:
         mem_mb=4000,
         runtime=60,
     params:
-        runs=[*RUN_FOLDERS, *BASELINE_FOLDERS],
+        runs=RUN_FOLDERS,
+        baselines=flags({"baselines": BASELINE_FOLDERS}),
         seed=ANALYSIS["seed"],
         out=output_folder,
     message:
         "compare runs in pairs"
     shell:
-        "python {input.script} --runs {params.runs} --seed {params.seed} "
+        "python {input.script} --runs {params.runs} {params.baselines} --seed {params.seed} "
         "--out {params.out} > {log} 2>&1"
 
 
@@ -213,13 +215,14 @@ rule lengths:
         mem_mb=4000,
         runtime=10,
     params:
-        runs=[*RUN_FOLDERS, *BASELINE_FOLDERS],
+        runs=RUN_FOLDERS,
+        baselines=flags({"baselines": BASELINE_FOLDERS}),
         tokens=flags({"tokens": TEST_TOKENS}),
     message:
         "measure accuracy by the length of the reviews"
     shell:
         "python {input.script} --table {input.table} --runs {params.runs} "
-        "--reviews {input.reviews} {params.tokens} --out {output} > {log} 2>&1"
+        "{params.baselines} --reviews {input.reviews} {params.tokens} --out {output} > {log} 2>&1"
 
 
 rule tsne:

@@ -21,6 +21,7 @@ PART_TABLES = {
     "tsne": ["tsne", "boundary_errors"],
     "attention": ["attention"],
 }
+DRAWN_TABLES = {"histories", "tsne", "attention"}  # made for a figure, not to be read
 FIGURE_TABLES = {
     "learning_curves": "histories",
     "accuracy": "settings",
@@ -70,9 +71,8 @@ def drawn_table(wildcards):
 
 def read_tables(wildcards):
     """The tables of a part that are made to be read, not drawn."""
-    drawn = ("histories", "tsne", "attention")
     names = PART_TABLES[wildcards.part]
-    return [f"{TABLES}/{name}.csv" for name in names if name not in drawn]
+    return [f"{TABLES}/{name}.csv" for name in names if name not in DRAWN_TABLES]
 
 
 def figure_theme(wildcards):
@@ -111,6 +111,7 @@ BASELINE_FILES = expand(
     "{folder}/{file}", folder=BASELINE_FOLDERS, file=["predictions.parquet", "test.json"]
 )
 PARTS = list(filter(is_on, PART_TABLES))
+READ_PARTS = [part for part in PARTS if not DRAWN_TABLES.issuperset(PART_TABLES[part])]
 SHOWN_TABLES = [name for part in PARTS for name in PART_TABLES[part]]
 SHOWN_FIGURES = [name for name, table in FIGURE_TABLES.items() if table in SHOWN_TABLES]
 TEST_REVIEWS = f"{REVIEWS}/splits/test.parquet".format(dataset=DATASET)
