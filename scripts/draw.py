@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from lib.cli import Parser, replacing, run
+from lib.cli import Parser, UserError, replacing, run
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -37,6 +37,8 @@ def main(options: argparse.Namespace) -> None:
     from lib.figures import FIGURES, styled
     from lib.study import read_table
 
+    if options.figure not in FIGURES:
+        raise UserError(f"unknown figure '{options.figure}'; known are {', '.join(FIGURES)}")
     chart = styled(FIGURES[options.figure](read_table(options.table))).to_json(indent=None)
     svg = vl_convert.vegalite_to_svg(chart)
     html = PAGE.format(

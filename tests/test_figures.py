@@ -11,7 +11,9 @@ from conftest import call
 from made_up import MadeUp, right_or_wrong
 
 import draw
+from lib.cli import UserError
 from lib.figures import FIGURES
+from lib.study import read_table
 
 TOKENS = ["if", "datum.label", "'); alert(1)", "</script><script>alert(2)</script>", "\\", '"', "|"]
 
@@ -81,7 +83,12 @@ def test_texts_are_legible_and_not_clipped(drawn, name):
     shown = {text["text"] for text in found["texts"]}
     titles = {
         "learning_curves": {"Epoch", "Accuracy", "Loss (nats)", "Effective batch", "validation"},
-        "accuracy": {"Effective batch (reviews)", "Test accuracy", "TF-IDF, full text", "sqrt-lr"},
+        "accuracy": {
+            "Effective batch (reviews)",
+            "Test accuracy",
+            "TF-IDF, full text",
+            "cls, sqrt-lr",
+        },
         "cost": {"Training (seconds per run, logarithmic)", "Test accuracy", "bert"},
         "lengths": {"Words in the review", "truncated", "whole", "Test accuracy"},
         "reliability": {"Confidence", "Accuracy", "modernbert", "TF-IDF, full text"},
@@ -111,6 +118,46 @@ def test_figures_are_the_same_again_and_white_behind(drawn, name, tmp_path):
     ]
     assert svgs[0] == svgs[1]
     assert 'fill="white"' in svgs[0] and "<script" not in svgs[0]
+
+
+def test_panels_of_a_grid_with_gaps_show_what_their_titles_say(tmp_path):
+    study = MadeUp(tmp_path, 60)
+    for i, (model, pooling, variant) in enumerate(
+        [("a", "cls", "base"), ("b", "cls", "base"), ("b", "max", "steep"), ("a", "mean", "base")]
+    ):
+        study.add(right_or_wrong(60, 0.7, i), model, pooling, 64, variant, 1)
+    study.analyse({"base": {}, "steep": {}})
+    settings = read_table(study.tables / "settings.csv")
+    found = FIGURES["accuracy"](settings).to_dict()
+    shown = {
+        panel["title"]: {(row["pooling"], row["variant"]) for row in rows(found, panel)}
+        for panel in found["concat"]
+    }
+    assert shown == {
+        "cls, base": {("cls", "base")},
+        "max, steep": {("max", "steep")},
+        "mean, base": {("mean", "base")},
+    }
+    fields = [layer["encoding"]["y"]["field"] for layer in found["concat"][0]["layer"]]
+    assert fields == ["low", "accuracy", "accuracy"]
+    curves = FIGURES["learning_curves"](read_table(study.tables / "histories.csv")).to_dict()
+    for panel in curves["concat"]:
+        assert {f"{row['model']}, {row['pooling']}" for row in rows(curves, panel)} == {
+            panel["title"]
+        }
+
+
+def rows(chart: dict, panel: dict) -> list[dict]:
+    """The data of a panel, which Altair keeps in one place for all."""
+    data = panel.get("data") or panel["layer"][0]["data"]
+    return data["values"] if "values" in data else chart["datasets"][data["name"]]
+
+
+def test_an_unknown_figure_is_refused(drawn, tmp_path):
+    files = f"--table {drawn.tables}/runs.csv --svg {tmp_path}/x.svg --html {tmp_path}/x.html"
+    with pytest.raises(UserError, match="unknown figure 'pie'; known are learning_curves, accu"):
+        call(draw, f"pie {files}")
+    assert not list(tmp_path.iterdir())
 
 
 def test_marks_differ_in_shape_and_dash_besides_colour(drawn):

@@ -4,6 +4,7 @@ Colours are those of Okabe and Ito, which the colour-blind tell apart; shapes an
 same in black and white. The background is white on light and dark pages.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +27,8 @@ NOT_FROM_ZERO = alt.Scale(zero=False, nice=True)
 
 
 def learning_curves(curves: pd.DataFrame) -> alt.TopLevelMixin:
-    """Small multiples of histories.csv: a row per measure and pooling, a column per model."""
+    """Small multiples of histories.csv: a panel per measure, pooling and model."""
+    curves = curves.replace([np.inf, -np.inf], np.nan).dropna(subset="value")
     curves = curves.assign(
         setting=curves["batch"].astype(str),
         split=curves["split"].map({"train": "training", "valid": "validation"}),
@@ -37,15 +39,17 @@ def learning_curves(curves: pd.DataFrame) -> alt.TopLevelMixin:
     split = alt.StrokeDash(
         "split:N",
         title="Split",
-        sort=["validation", "training"],
+        scale=alt.Scale(domain=["validation", "training"], range=[[1, 0], [4, 3]]),
         legend=alt.Legend(symbolType="stroke", symbolStrokeColor="black", symbolSize=400),
     )
-    rows = []
-    for measure, label in MEASURES.items():
-        shown = curves[curves["measure"] == measure].dropna(subset="value")
-        base = alt.Chart().encode(
+    panels = []
+    combinations = curves[["model", "pooling"]].drop_duplicates().itertuples(index=False)
+    for (model, pooling), (measure, label) in itertools.product(combinations, MEASURES.items()):
+        measured = curves[curves["measure"] == measure]
+        shown = measured[(measured["model"] == model) & (measured["pooling"] == pooling)]
+        base = alt.Chart(_data(shown)).encode(
             x=alt.X("epoch:O", title="Epoch", axis=alt.Axis(labelAngle=0)),
-            y=alt.Y("value:Q", title=label, scale=NOT_FROM_ZERO),
+            y=alt.Y("value:Q", title=label, scale=_spanning(measured["value"])),
             color=_colour("setting", "Effective batch", settings),
             detail=["seed:N", "split:N"],
             tooltip=_tooltip("batch", "variant", "seed", "split", "epoch", "value"),
@@ -55,58 +59,59 @@ def learning_curves(curves: pd.DataFrame) -> alt.TopLevelMixin:
             shape=_shape("setting", "Effective batch", settings)
         )
         best = base.mark_point(size=130, strokeWidth=1.5).encode(color=alt.value("black"))
-        panels = alt.layer(
-            lines, points, best.transform_filter("datum.best"), data=_data(shown)
-        ).properties(width=260, height=120)
-        rows.append(_facet(panels, curves, row="pooling", column="model"))
-    return alt.vconcat(*rows)
+        layers = lines + points + best.transform_filter("datum.best")
+        panels.append(layers.properties(width=320, height=110, title=f"{model}, {pooling}"))
+    return _side_by_side(panels, 2)
 
 
 def accuracy(settings: pd.DataFrame) -> alt.TopLevelMixin:
-    """Test accuracy by batch and pooling, with 95% intervals, from settings.csv."""
+    """Test accuracy by batch with 95% intervals, a panel per pooling and variant.
+
+    From settings.csv.
+    """
     settings = _within_bounds(settings)
-    baselines = are_baselines(settings)
-    encoders = settings[~baselines]
+    baselines = settings[are_baselines(settings)]
+    encoders = settings[~are_baselines(settings)]
     encoders = encoders.assign(note=_daggers(encoders))
     models = encoders["model"].unique().tolist()
-    levels = encoders[["pooling", "variant"]].drop_duplicates()
-    levels = levels.merge(settings.loc[baselines, ["model", "accuracy"]], how="cross")
-    levels = levels.rename(columns={"model": "baseline"})
-    y = alt.Y("accuracy:Q", title="Test accuracy", scale=NOT_FROM_ZERO)
-    base = (
-        alt.Chart()
-        .transform_filter("isValid(datum.batch)")
-        .encode(
-            x=alt.X("batch:O", title="Effective batch (reviews)", axis=alt.Axis(labelAngle=0)),
-            xOffset=alt.XOffset("model:N", sort=models, scale=alt.Scale(paddingOuter=0.8)),
+    y = {"title": "Test accuracy", "scale": _spanning(settings[["low", "high"]].stack())}
+    height = alt.Y("accuracy:Q", **y)
+    dash = alt.StrokeDash(
+        "model:N",
+        title="Baseline",
+        scale=_scale(baselines["model"].tolist(), DASHES),
+        legend=alt.Legend(symbolStrokeColor="#444444", symbolSize=400),
+    )
+    panels = []
+    for (variant, pooling), shown in encoders.groupby(["variant", "pooling"], sort=False):
+        base = alt.Chart(_data(shown)).encode(
+            x=alt.X(
+                "batch:O",
+                title="Effective batch (reviews)",
+                axis=alt.Axis(labelAngle=0),
+                scale=alt.Scale(domain=sorted(encoders["batch"].unique())),
+            ),
+            xOffset=alt.XOffset(
+                "model:N", scale=alt.Scale(domain=models, paddingOuter=0.8), sort=models
+            ),
             color=_colour("model", "Encoder", models),
             tooltip=_tooltip("model", "pooling", "batch", "variant", "seeds", "accuracy"),
         )
-    )
-    bars = base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", scale=NOT_FROM_ZERO), y2="high:Q")
-    points = base.mark_point(filled=True, size=80, opacity=1).encode(
-        y=y, shape=_shape("model", "Encoder", models)
-    )
-    notes = base.mark_text(dx=9, fontSize=14).encode(y=y, text="note:N", color=alt.value("black"))
-    layers = [bars, points, notes]
-    if len(levels):
-        dashes = _scale(levels["baseline"].unique().tolist(), DASHES)
-        legend = alt.Legend(symbolStrokeColor="#444444", symbolSize=400)
-        rules = alt.Chart().transform_filter("isValid(datum.baseline)")
-        layers.append(
-            rules.mark_rule(color="#444444", strokeWidth=1.5).encode(
-                y=y,
-                strokeDash=alt.StrokeDash(
-                    "baseline:N", title="Baseline", scale=dashes, legend=legend
-                ),
-            )
-        )
-    columns = encoders["pooling"].nunique()
-    panels = alt.layer(*layers, data=_data(pd.concat([encoders, levels]))).properties(
-        width=min(330, 720 // columns - 20), height=260
-    )
-    rows = {"row": "variant"} if encoders["variant"].nunique() > 1 else {}
-    return _facet(panels, encoders, column="pooling", **rows)
+        layers = [
+            base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", **y), y2="high:Q"),
+            base.mark_point(filled=True, size=80, opacity=1).encode(
+                y=height, shape=_shape("model", "Encoder", models)
+            ),
+            base.mark_text(dx=9, fontSize=14).encode(
+                y=height, text="note:N", color=alt.value("black")
+            ),
+        ]
+        if len(baselines):
+            rules = alt.Chart(_data(baselines)).mark_rule(color="#444444", strokeWidth=1.5)
+            layers.append(rules.encode(y=height, strokeDash=dash))
+        title = pooling if encoders["variant"].nunique() == 1 else f"{pooling}, {variant}"
+        panels.append(alt.layer(*layers).properties(width=200, height=200, title=title))
+    return _side_by_side(panels, 3)
 
 
 def cost(settings: pd.DataFrame) -> alt.TopLevelMixin:
@@ -304,18 +309,10 @@ def _data(table: pd.DataFrame) -> alt.Data:
     return alt.Data(values=finite.astype(object).where(finite.notna(), None).to_dict("records"))
 
 
-def _facet(panels: alt.LayerChart, table: pd.DataFrame, **fields: str) -> alt.FacetChart:
-    """A panel per value of the fields `row` and `column`, in the order of the table."""
-    headers = {"row": alt.Header(labelOrient="left"), "column": alt.Header()}
-    kinds = {"row": alt.Row, "column": alt.Column}
-    return panels.facet(
-        **{
-            kind: kinds[kind](
-                f"{field}:N", title=None, header=headers[kind], sort=table[field].unique().tolist()
-            )
-            for kind, field in fields.items()
-        }
-    )
+def _spanning(values: pd.Series) -> alt.Scale:
+    """A scale over all values, which panels share; over 0 to 1 where there are none."""
+    ends = [float(values.min()), float(values.max())] if values.notna().any() else [0, 1]
+    return alt.Scale(domain=ends, nice=True, zero=False)
 
 
 def _places(places: pd.Series, tokens: pd.Series) -> list[str]:
