@@ -7,7 +7,7 @@ where the labels meet.
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lib.cli import Parser, log, positive, run, seed
 from lib.flags import add_flags
@@ -120,9 +120,8 @@ def boundary_errors(table: "pd.DataFrame", texts: "pd.Series") -> "pd.DataFrame"
     """Errors with neighbours of both labels, the most mixed first."""
     wrong = table["label"] != table["prediction"]
     found = table[wrong & table["own_label"].between(*MIXED)]
-    order: Any = (found["own_label"] - 0.5).abs().to_numpy().argsort(kind="stable")
-    found = found.iloc[order].drop(columns=["x", "y"])
-    return found.assign(text=found["id"].map(texts))
+    found = found.sort_values("own_label", key=lambda own: (own - 0.5).abs(), kind="stable")
+    return found.drop(columns=["x", "y"]).assign(text=found["id"].map(texts))
 
 
 if __name__ == "__main__":

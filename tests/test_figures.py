@@ -169,3 +169,12 @@ def test_marks_differ_in_shape_and_dash_besides_colour(drawn):
         points = re.findall(r'<path transform="[^"]*" d="([^"]+)" fill="(#[^"]+)"', marks)
         shape_of_colour = {colour: shape for shape, colour in points}
         assert len(set(shape_of_colour.values())) == len(shape_of_colour) >= 2
+
+
+@pytest.mark.parametrize("name", ["tsne", "reliability"])
+def test_a_table_without_rows_is_a_picture_that_says_so(tmp_path, name):
+    columns = "model,id,label,label_name,prediction,confidence,x,y,accuracy,low,high,n"
+    (tmp_path / "empty.csv").write_text(f"{columns},representative\n")
+    files = f"--svg {tmp_path}/x.svg --html {tmp_path}/x.html"
+    call(draw, f"{name} --table {tmp_path}/empty.csv {files}")
+    assert "nothing to show" in (tmp_path / "x.svg").read_text()

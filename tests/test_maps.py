@@ -123,3 +123,8 @@ def test_a_baseline_learns_words_and_is_tuned_on_validation():
     assert settings["valid_accuracy"] == 1 and settings["c"] in baseline.C
     with pytest.raises(UserError, match="TF-IDF finds no words in the training texts"):
         baseline.tune(["?", "!"], np.array([0, 1]), ["?", "!"], np.array([0, 1]))
+
+
+def test_without_maps_there_are_no_boundary_errors():
+    empty = pd.DataFrame(columns=tsne.COLUMNS)
+    assert tsne.boundary_errors(empty, pd.Series(["a review"])).empty

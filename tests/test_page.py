@@ -260,3 +260,24 @@ def test_a_seed_that_diverged_leaves_no_mean(tmp_path):
     study.analyse()
     assert tables(study.page())[0]["Test loss"].tolist() == ["n/a ± n/a"]
     assert pd.read_csv(study.tables / "settings.csv")["brier"].isna().all()
+
+
+def test_seeds_that_are_all_the_same_have_no_interval(tmp_path):
+    study = MadeUp(tmp_path, 60)
+    for seed in (1, 2):
+        study.add(np.arange(60) < 40, "a", "cls", 64, "base", seed)
+        study.add(np.arange(60) < 50, "b", "cls", 64, "base", seed)
+    study.analyse()
+    text = study.page()
+    assert "nan" not in text
+    settings = next(table for table in tables(text) if "Brier score" in table)
+    assert settings["95% interval"].tolist() == ["n/a", "n/a"]
+
+
+def test_intervals_over_few_seeds_end_at_zero_and_one(tmp_path):
+    study = MadeUp(tmp_path, 60)
+    study.add(np.arange(60) < 40, "a", "cls", 64, "base", 1)
+    study.add(np.arange(60) < 58, "a", "cls", 64, "base", 2)
+    study.analyse()
+    settings = next(table for table in tables(study.page()) if "Brier score" in table)
+    assert settings["95% interval"].tolist() == ["0.0000 to 1.0000"]

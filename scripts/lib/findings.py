@@ -5,6 +5,7 @@ the paired t-test over seeds where two settings share two seeds or more, else th
 McNemar test of the one seed. Runs that did not train take no part in comparisons.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -135,10 +136,9 @@ def which_encoder(study: Study) -> Iterator[Answer]:
     if len(names) == 1:
         yield Answer(f"Not asked: the study has one encoder, {names[0]}.", "not asked")
     table = study.evidence("model")
-    for i, first in enumerate(names):
-        for second in names[i + 1 :]:
-            rows = table[(table["first"] == first) & (table["second"] == second)]
-            yield judge(f"{first} and {second}", rows)
+    for first, second in itertools.combinations(names, 2):
+        rows = table[(table["first"] == first) & (table["second"] == second)]
+        yield judge(f"{first} and {second}", rows)
 
 
 def beats_baseline(study: Study) -> Iterator[Answer]:
@@ -295,20 +295,20 @@ def what_it_costs(study: Study) -> Iterator[Answer]:
         yield Answer(
             f"{name}: a median of {duration(rows['train_seconds'].median())} of training per run; "
             f"{setting(best)}, highest in validation, took {duration(best['train_seconds'])} for a "
-            f"test accuracy of {best['accuracy']:.4f}, 95% interval {best['low']:.4f} to "
-            f"{best['high']:.4f} ({plural(int(best['seeds']), 'seed')}).",
+            f"test accuracy of {best['accuracy']:.4f}, 95% interval "
+            f"{interval(best['low'], best['high'], '{:.4f}'.format)} "
+            f"({plural(int(best['seeds']), 'seed')}).",
             "observed",
         )
-    for i, first in enumerate(names):
-        for second in names[i + 1 :]:
-            ratio = (seconds[second] / seconds[first]).dropna()
-            if len(ratio):
-                yield Answer(
-                    f"{second} takes {ratio.median():.2f} times the seconds of {first}: the median "
-                    f"of {plural(len(ratio), 'equal setting')}, from {ratio.min():.2f} to "
-                    f"{ratio.max():.2f}.",
-                    "observed",
-                )
+    for first, second in itertools.combinations(names, 2):
+        ratio = (seconds[second] / seconds[first]).dropna()
+        if len(ratio):
+            yield Answer(
+                f"{second} takes {ratio.median():.2f} times the seconds of {first}: the median "
+                f"of {plural(len(ratio), 'equal setting')}, from {ratio.min():.2f} to "
+                f"{ratio.max():.2f}.",
+                "observed",
+            )
     baselines = study.settings[are_baselines(study.settings)]
     if len(baselines):
         costs = [

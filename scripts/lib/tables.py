@@ -66,7 +66,7 @@ def results_table(runs: pd.DataFrame, baselines: pd.DataFrame) -> str:
     cells["Seeds"] = [str(len(group)) for group in groups]
     for column in COLUMNS:
         values = [group[column.name] for group in groups]
-        means = np.array([value.mean() for value in values], float)
+        means = np.array([value.mean(skipna=False) for value in values], float)
         shown = [over_seeds(value, column.show) for value in values]
         cells[column.title] = embolden(shown, means, ~failed & ~classical, column)
     epochs = [group["best_epoch"].dropna().astype(int) for group in groups]
@@ -149,10 +149,8 @@ def settings_table(settings: pd.DataFrame) -> str:
     cells = setting_cells(settings, settings["trained"] < settings["seeds"])
     cells["Seeds"] = settings["seeds"].astype(str).where(settings["batch"].notna(), NONE).tolist()
     cells["Test accuracy"] = share(settings["accuracy"])
-    cells["95% interval"] = [
-        f"{low:.4f} to {high:.4f}"
-        for low, high in zip(settings["low"], settings["high"], strict=True)
-    ]
+    ends = zip(settings["low"].clip(lower=0), settings["high"].clip(upper=1), strict=True)
+    cells["95% interval"] = [interval(low, high, "{:.4f}".format) for low, high in ends]
     cells["Macro F1"] = share(settings["macro_f1"])
     cells["Calibration error"] = share(settings["calibration_error"])
     cells["Brier score"] = share(settings["brier"])
@@ -180,10 +178,8 @@ def comparisons_table(rows: pd.DataFrame) -> str:
     else:
         cells["Seed"] = rows["seed"].astype(str).tolist()
     cells["Second minus first (points)"] = [points(value) for value in rows["difference"]]
-    cells["95% interval"] = [
-        f"{points(low)} to {points(high)}"
-        for low, high in zip(rows["low"], rows["high"], strict=True)
-    ]
+    ends = zip(rows["low"], rows["high"], strict=True)
+    cells["95% interval"] = [interval(low, high, points) for low, high in ends]
     cells["p"] = [escape(p_value(p)) for p in rows["p"]]
     cells["p (Holm)"] = [escape(p_value(p)) for p in rows["p_holm"]]
     if "agreement" in rows:
