@@ -14,12 +14,12 @@ summary: $(READY)  ## run the quick study and write results/summary.md
 	snakemake --cores $(CORES) results/summary.md
 
 report: $(READY)  ## run the quick study and write results/report.html, all of it in one file
-	snakemake --cores $(CORES) pages
-	snakemake --quiet all --report results/.report.html pages
+	snakemake --cores $(CORES) report_files
+	snakemake --quiet all --report results/.report.html report_files
 	mv results/.report.html results/report.html
 
 test: lint  ## lint and fast tests
-	pytest --numprocesses logical --dist loadfile
+	pytest --numprocesses $$(($$($(PYTHON) -c 'import os; print(os.cpu_count())') + 1)) --dist loadfile  # some tests wait
 
 test-slow: $(READY)  ## tests that train for minutes
 	pytest -m slow
@@ -27,6 +27,7 @@ test-slow: $(READY)  ## tests that train for minutes
 lint: $(READY)
 	ruff check .
 	ruff format --check .
+	mypy
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 

@@ -1,8 +1,5 @@
 """Which encoder, which sentence representation, which effective batch size?"""
 
-import os
-import sys
-
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -14,11 +11,10 @@ report: "workflow/report/workflow.rst"
 # A config file on the command line replaces the quick study instead of being merged into it.
 if not workflow.overwrite_configfiles:
 
-    configfile: "config/config.yaml"
+    configfile: workflow.current_basedir.join("config/config.yaml").get_path_or_uri(secret_free=True)
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/parts.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/analysis.smk"
@@ -30,27 +26,24 @@ rule all:
     input:
         rules.summary.output,
         RUN_FILES,
+        CHECKPOINTS,
     message:
-        "the study '{STUDY}' is complete: results/summary.md"
+        f"the study '{STUDY}' is complete: results/summary.md"
 
 
-rule pages:
+rule report_files:
     input:
         rules.summary.output,
-        rules.page.output,
+        rules.summary_html.output,
         expand(rules.draw.output, figure=SHOWN_FIGURES),
-        expand(rules.sortable.output, part=READ_PARTS),
+        expand(rules.tables_html.output, part=READ_PARTS),
     message:
         "everything that the report shows is there"
 
 
 rule tokens:
     input:
-        expand(
-            rules.pretokenize.output,
-            dataset=DATASET,
-            model=dict.fromkeys(run.model for run in RUNS),
-        ),
+        expand(rules.pretokenize.output, dataset=DATASET, model=MODELS),
     message:
         "the reviews are tokenized for every model of the grid"
 
@@ -58,5 +51,10 @@ rule tokens:
 rule runs:
     input:
         RUN_FILES,
+        CHECKPOINTS,
     message:
-        "all {N_RUNS} runs are trained and tested"
+        f"all {N_RUNS} runs are trained and tested"
+
+
+onstart:
+    planning.mark_study(STUDY)

@@ -4,9 +4,8 @@ import argparse
 from pathlib import Path
 
 from lib import gpus
-from lib.cli import Parser, log, read_json, run, write_json
-from lib.config import TEST_KEYS, add_training_flags, training_settings
-from lib.runs import KEYS
+from lib.cli import Parser, run
+from lib.config import add_flags, keys_that, pop_settings
 
 
 def arguments() -> Parser:
@@ -14,34 +13,17 @@ def arguments() -> Parser:
     flags = Parser(description=__doc__)
     flags.add_argument("--tokens", required=True, type=Path, help="the tokenized test split")
     flags.add_argument("--run", required=True, type=Path, help="folder that train.py wrote")
-    add_training_flags(flags, TEST_KEYS)
+    add_flags(flags, "training", keys_that("tested"))
     return flags
 
 
 def main(options: argparse.Namespace) -> None:
     """Predict every test review once, and measure."""
-    settings = training_settings(options)
+    settings = pop_settings(options, "training")
     gpus.claim(settings["device"])
+    from lib.training.evaluation import evaluate
 
-    from lib.backends import connect
-    from lib.batches import load_tokens
-    from lib.device import explain_lack_of_memory
-    from lib.metrics import predict
-    from lib.model import load_checkpoint
-    from lib.predictions import write_predictions
-
-    trained = read_json(options.run / "train.json")
-    backend = connect(settings, trained["seed"])
-    with explain_lack_of_memory("lower eval_batch"):
-        tokens = load_tokens(options.tokens, backend.device, trained["pooling"])
-        model = load_checkpoint(options.run / "checkpoint").to(backend.device)
-        predictions = predict(model, tokens, settings["eval_batch"], backend)
-
-    kept = {key: trained[key] for key in (*KEYS, "best_epoch", "valid_accuracy")}
-    measured = kept | predictions.measures()
-    write_predictions(options.run / "predictions.parquet", tokens.ids, predictions)
-    write_json(options.run / "test.json", measured)
-    log.info("test accuracy %.4f, loss %.4f", measured["accuracy"], measured["loss"])
+    evaluate(**vars(options), settings=settings)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 import argparse
 from pathlib import Path
 
-from lib.cli import Parser, log, run, seed, write_json
+from lib.cli import Parser, run, seed
+
+SPLITS = ("TRAIN", "VALID", "TEST")
 
 
 def arguments() -> Parser:
@@ -15,14 +17,14 @@ def arguments() -> Parser:
         nargs=3,
         type=float,
         default=[8, 1, 1],
-        metavar=("TRAIN", "VALID", "TEST"),
+        metavar=SPLITS,
         help="shares of the splits",
     )
     flags.add_argument(
         "--sizes",
         nargs=3,
         type=int,
-        metavar=("TRAIN", "VALID", "TEST"),
+        metavar=SPLITS,
         help="numbers of reviews, instead of ratios",
     )
     flags.add_argument("--seed", type=seed, default=42, help="seed of the division")
@@ -32,21 +34,10 @@ def arguments() -> Parser:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Write `train.parquet`, `valid.parquet`, `test.parquet` and a JSON file of their sizes."""
-    import pyarrow.parquet as pq
+    """Write the splits and a JSON file of their sizes."""
+    from lib.data.splitting import split
 
-    from lib import reviews
-
-    table = pq.read_table(options.reviews, columns=["id", "text", "label"], memory_map=True)
-    labels = table["label"].to_numpy()
-    sizes = options.sizes or reviews.sizes_from_ratios(table.num_rows, options.ratios)
-    samples = reviews.stratified(labels, sizes, options.seed)
-    counts = {}
-    for name, rows in zip(("train", "valid", "test"), samples, strict=True):
-        reviews.write_table(options.out / f"{name}.parquet", table.take(rows))
-        counts[name] = {"reviews": len(rows), "classes": reviews.class_counts(labels[rows])}
-        log.info("%s: %d reviews, per class %s", name, len(rows), counts[name]["classes"])
-    write_json(options.counts, {"seed": options.seed, **counts})
+    split(**vars(options))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def sample(source_csv) -> pa.Table:
 def splits(sample, tmp_path_factory) -> Path:
     """A folder of train (100), valid (40) and test (40) splits."""
     import split
-    from lib.reviews import write_table
+    from lib.files import write_parquet
 
     folder = tmp_path_factory.mktemp("splits")
     table = pa.table(
@@ -46,7 +46,7 @@ def splits(sample, tmp_path_factory) -> Path:
             "label": sample["label"].cast(pa.int8()),
         }
     )
-    write_table(folder / "reviews.parquet", table)
+    write_parquet(folder / "reviews.parquet", table)
     call(
         split,
         f"--reviews {folder}/reviews.parquet --sizes 100 40 40 --seed 3 "
@@ -58,7 +58,7 @@ def splits(sample, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def encoders(sample, tmp_path_factory) -> dict[str, Path]:
     """Folders of a BERT and a ModernBERT, without weights."""
-    from lib.encoders import build_from_scratch
+    from lib.data.encoder_sources import build_from_scratch
 
     texts = sample["text"].to_pylist()
     folders = {}
@@ -82,6 +82,32 @@ def tokens(splits, encoders, tmp_path_factory) -> dict[str, Path]:
             f"--out {folders[name]}",
         )
     return folders
+
+
+@pytest.fixture(scope="session")
+def repositories(encoders, sample, tmp_path_factory) -> Path:
+    """A folder of repositories, for a hub on loopback."""
+    from hub import build_repositories
+
+    folder = tmp_path_factory.mktemp("repositories")
+    build_repositories(folder, encoders, sample)
+    return folder
+
+
+@pytest.fixture
+def hub(repositories):
+    from hub import Hub
+
+    with Hub(repositories) as hub:
+        yield hub
+
+
+@pytest.fixture
+def weights(repositories) -> bytes:
+    """The weights of the BERT on the hub."""
+    from hub import BERT
+
+    return (repositories / "models" / BERT / "model.safetensors").read_bytes()
 
 
 def call(command, line: str) -> None:

@@ -2,11 +2,28 @@
 
 import hashlib
 import json
+import os
+import subprocess
 import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from conftest import ROOT
+from safetensors.torch import load_file, save_file
+from transformers import (
+    BertConfig,
+    BertForPreTraining,
+    BertModel,
+    ModernBertConfig,
+    ModernBertForMaskedLM,
+)
+
+from lib.data.encoders import load_tokenizer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -180,3 +197,88 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+BERT, MODERNBERT, IMDB = "google-bert/tiny", "answerdotai/tiny", "stanfordnlp/imdb"
+ENCODER = f"encoder.py hub --id {BERT} --revision {COMMIT}"
+DATASET = f"download.py hub --id {IMDB} --revision {COMMIT} --splits train test"
+CARD = """---
+configs:
+- config_name: plain_text
+  data_files:
+  - {split: train, path: plain_text/train-*}
+  - {split: test, path: plain_text/test-*}
+  - {split: unsupervised, path: plain_text/unsupervised-*}
+  default: true
+dataset_info:
+  config_name: plain_text
+  features:
+  - {name: text, dtype: string}
+  - {name: label, dtype: {class_label: {names: {'0': neg, '1': pos}}}}
+---
+"""
+
+
+def build_repositories(folder: Path, encoders: dict[str, Path], sample: pa.Table) -> None:
+    """Write repositories as the real ones are laid out, with files that nobody should ask for."""
+    bert, modernbert = folder / "models" / BERT, folder / "models" / MODERNBERT
+    torch.manual_seed(1)
+    BertForPreTraining(BertConfig.from_pretrained(encoders["bert"])).save_pretrained(bert)
+    ModernBertForMaskedLM(ModernBertConfig.from_pretrained(encoders["modernbert"])).save_pretrained(
+        modernbert
+    )
+    old_names = {  # bert-base-uncased was converted from TensorFlow
+        key.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        ): tensor
+        for key, tensor in load_file(bert / "model.safetensors").items()
+    }
+    save_file(old_names, bert / "model.safetensors", {"format": "pt"})
+    for name, repository in (("bert", bert), ("modernbert", modernbert)):
+        load_tokenizer(encoders[name]).save_pretrained(repository)
+        (repository / "pytorch_model.bin").write_bytes(b"a pickle")
+        (repository / "onnx").mkdir()
+        (repository / "onnx" / "model.onnx").write_bytes(b"a graph")
+    pickled = folder / "models" / "old" / "pickled"
+    pickled.mkdir(parents=True)
+    (pickled / "config.json").write_bytes((bert / "config.json").read_bytes())
+    (pickled / "pytorch_model.bin").write_bytes(b"a pickle")
+    sharded = folder / "models" / "large" / "sharded"
+    BertModel(BertConfig.from_pretrained(encoders["bert"])).save_pretrained(
+        sharded, max_shard_size="50KB"
+    )
+    load_tokenizer(encoders["bert"]).save_pretrained(sharded)
+    frame = sample.to_pandas()[["text", "label"]]
+    for name, write in {
+        "csv": lambda path: frame.to_csv(path / "train [1].csv", sep=";", index=False),
+        "lines": lambda path: frame.to_json(path / "train.jsonl", orient="records", lines=True),
+        "broken": lambda path: (path / "train.parquet").write_bytes(b"PAR1 no Parquet PAR1"),
+        "script": lambda path: (path / "script.py").write_text("raise SystemExit"),
+    }.items():
+        (folder / "datasets" / "other" / name).mkdir(parents=True)
+        write(folder / "datasets" / "other" / name)
+    (folder / "datasets" / "other" / "csv" / "README.md").write_text(
+        "---\nconfigs:\n- {config_name: semicolons, data_files: '*.csv', sep: ';'}\n---\n"
+    )
+    data = folder / "datasets" / IMDB
+    (data / "plain_text").mkdir(parents=True)
+    (data / "README.md").write_text(CARD)
+    for split, part in {
+        "train": pa.concat_tables([sample.slice(0, 120), sample.slice(200, 120)]),
+        "test": pa.concat_tables([sample.slice(110, 90), sample.slice(310, 90)]),
+        "unsupervised": sample.slice(0, 50),
+    }.items():
+        columns = part.select(["text", "label"])
+        pq.write_table(columns, data / "plain_text" / f"{split}-00000-of-00001.parquet")
+
+
+def command(python, hub, tmp_path, line: str, **environment: str) -> subprocess.CompletedProcess:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    script, *flags = line.split()
+    return subprocess.run(
+        [python, f"scripts/{script}", *flags, "--out", str(tmp_path / "out")],
+        cwd=ROOT,
+        env=kept | hub.environment(tmp_path / "home") | environment,
+        capture_output=True,
+        text=True,
+    )

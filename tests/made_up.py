@@ -8,29 +8,29 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from conftest import call
 
 import collect
 import compare
 import draw
 import errors
-import find
-import forms
+import findings
 import lengths
 import measure
-import summarize
-from lib.cli import write_json
+import overviews
+import summary
+from lib.analysis import statistics
+from lib.catalog import FIGURES
+from lib.config import options_of
+from lib.files import write_json
+from lib.metrics import measure as measure_predictions
 from lib.predictions import Predictions, write_predictions
+from lib.tables import read_table
 
 KEYS = ("model", "pooling", "batch", "variant", "seed")
-SETTINGS = {"backend": "torch", "processes": 1, "lr_scaling": "none", "lr_scaling_base": 64}
-FIGURES = {
-    "learning_curves": "histories",
-    "accuracy": "settings",
-    "cost": "settings",
-    "reliability": "reliability",
-    "lengths": "lengths",
-}
+SETTINGS = {key: option["default"] for key, option in options_of("training").items()}
+DRAWN = [figure for figure in FIGURES if figure.name not in ("tsne", "attention")]
 
 
 def right_or_wrong(n: int, accuracy: float, seed: int) -> np.ndarray:
@@ -46,12 +46,19 @@ class MadeUp:
         n: test reviews.
         classes: number of classes.
         texts: of the test reviews, repeated as needed.
+        variants: what each variant changes of the defaults of training.
     """
 
     def __init__(
-        self, folder: Path, n: int = 400, classes: int = 2, texts: Sequence[str] = ()
+        self,
+        folder: Path,
+        n: int = 400,
+        classes: int = 2,
+        texts: Sequence[str] = (),
+        variants: Mapping[str, dict] | None = None,
     ) -> None:
         self.folder = folder
+        self.variants = variants or {}
         self.tables = folder / "tables"
         self.ids = np.arange(n) * 3
         self.labels = np.arange(n) % classes
@@ -80,7 +87,8 @@ class MadeUp:
         run = {"dataset": "d", **dict(zip(KEYS, keys, strict=True))}
         measured = self.predict(folder, right, **quirks)
         accuracy = measured["accuracy"]
-        trained = {
+        settings = SETTINGS | self.variants.get(run["variant"], {})
+        training = {
             "best_epoch": 1,
             "train_accuracy": accuracy,
             "valid_accuracy": accuracy,
@@ -92,8 +100,13 @@ class MadeUp:
             "device": "cpu",
             "precision": "fp32",
             "threads": 1,
+            "learning_rate": settings["learning_rate"],
+            "max_length": 8,
+            "settings": settings,
+            "encoder": {"source": "hub", "id": f"org/Some-{run['model']}", "sha256": {}},
+            "workflow": "0",
         }
-        (folder / "train.json").write_text(json.dumps(run | trained))
+        (folder / "train.json").write_text(json.dumps(run | training))
         write_json(folder / "test.json", run | measured)
         epochs = {"epoch": [1, 2], "train_loss": [0.7, 0.6], "train_accuracy": [0.5, accuracy]}
         epochs |= {"valid_loss": [0.7, 0.7], "valid_accuracy": [accuracy, 0.5]}
@@ -121,11 +134,12 @@ class MadeUp:
             probabilities = np.full_like(probabilities, np.nan)
         predictions = Predictions.of(np.log(probabilities), self.labels)
         write_predictions(folder / "predictions.parquet", self.ids, predictions)
-        return predictions.measures()
+        return measure_predictions(predictions)
 
     def tokens(self, model: str) -> Path:
         """A tokenized test split of which every other review is truncated."""
-        path = self.folder / f"tokens-{model}.parquet"
+        path = self.folder / f"tokens/model={model}/test.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
         lengths = pa.array([8 + 8 * (i % 2) for i in range(len(self.ids))], pa.int32())
         table = pa.table({"id": self.ids, "n_tokens": lengths})
         pq.write_table(table.replace_schema_metadata({"max_length": "8"}), path)
@@ -135,46 +149,45 @@ class MadeUp:
         """The baselines as commands take them."""
         return f"--baselines {' '.join(map(str, self.baselines))}" if self.baselines else ""
 
-    def analyse(self, variants: Mapping[str, dict] | None = None) -> pd.DataFrame:
+    def analyse(self) -> pd.DataFrame:
         """Make the tables, and return the findings."""
         runs = " ".join(map(str, self.runs))
         baselines = self.baseline_flags()
-        table = f"--table {self.tables}/runs.csv"
-        call(collect, f"--runs {runs} --out {self.tables}")
-        call(measure, f"{table} --runs {runs} {baselines} --out {self.tables}")
-        call(compare, f"--runs {runs} {baselines} --out {self.tables}")
-        changes = " ".join(
-            f"{name}={json.dumps(SETTINGS | changed, separators=(',', ':'))}"
-            for name, changed in (variants or {"base": {}}).items()
-        )
-        files = {
-            "measures": "measures",
-            "settings": "settings",
-            "comparisons": "comparisons",
-            "over-seeds": "comparisons_over_seeds",
-        }
-        given = " ".join(f"--{flag} {self.tables}/{name}.csv" for flag, name in files.items())
-        call(find, f"{given} --variants {changes} --out {self.tables}/findings.csv")
-        return pd.read_csv(self.tables / "findings.csv")
+        out = f"--out {self.tables}"
+        call(collect, f"--runs {runs} {out}")
+        call(measure, f"{self.table('runs')} --runs {runs} {baselines} {out}")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(statistics, "RESAMPLES", 199)  # test_statistics.py looks at intervals
+            call(compare, f"--runs {runs} {baselines} {out}")
+        given = {"runs": "runs", "over-seeds": "comparisons_over_seeds"}
+        given |= {name: name for name in ("measures", "conditions", "comparisons")}
+        tables = " ".join(self.table(name, flag) for flag, name in given.items())
+        call(findings, f"{tables} {out}")
+        return self.read("findings")
+
+    def table(self, name: str, flag: str = "table") -> str:
+        """A table as commands take it."""
+        return f"--{flag} {self.tables}/{name}.parquet"
+
+    def read(self, name: str) -> pd.DataFrame:
+        """A table of the study."""
+        return read_table(self.tables / f"{name}.parquet")
 
     def page(self, labels: Sequence[str] = ()) -> str:
         """Draw the figures and write the summary, and return its text."""
         runs = " ".join(map(str, self.runs))
-        table = f"--table {self.tables}/runs.csv"
+        table, out = self.table("runs"), f"--out {self.tables}"
         baselines = self.baseline_flags()
-        call(forms, f"{table} {baselines} --out {self.tables}")
-        call(errors, f"{table} --runs {runs} --reviews {self.reviews} --out {self.tables}")
+        call(overviews, f"{table} {baselines} {out}")
+        call(errors, f"{table} --runs {runs} --reviews {self.reviews} {out}")
         models = dict.fromkeys(folder.parts[-5].partition("=")[2] for folder in self.runs)
-        tokens = " ".join(f"{model}={self.tokens(model)}" for model in models)
+        tokens = " ".join(str(self.tokens(model)) for model in models)
         call(
             lengths,
-            f"{table} --runs {runs} {baselines} --reviews {self.reviews} --tokens {tokens} "
-            f"--out {self.tables}/lengths.csv",
+            f"{table} --runs {runs} {baselines} --reviews {self.reviews} --tokens {tokens} {out}",
         )
-        figures = self.folder / "figures"
-        for name, source in FIGURES.items():
-            files = f"--svg {figures}/{name}.svg --html {figures}/{name}.html"
-            call(draw, f"{name} --table {self.tables}/{source}.csv {files}")
+        for figure in DRAWN:
+            self.draw(figure.name, figure.table)
         counts = np.bincount(self.labels).tolist()
         reviews = {"source": "s", "revision": "", "sha256": {}, "rows": 9, "dropped": {}}
         reviews |= {"reviews": 9, "classes": counts, "labels": list(labels)}
@@ -182,15 +195,17 @@ class MadeUp:
         split = {"reviews": len(self.ids), "classes": counts}
         splits = {"seed": 1, "train": split, "valid": split, "test": split}
         (self.folder / "splits.json").write_text(json.dumps(splits))
-        others = " ".join(str(path) for path in sorted(self.tables.glob("*.csv")))
-        trained = " ".join(f"{folder}/train.json" for folder in self.runs)
-        named = " ".join(f"{model}=hub" for model in models)
-        shown = " ".join(f"{figures}/{name}.svg" for name in FIGURES)
+        tables = " ".join(str(path) for path in sorted(self.tables.glob("*.parquet")))
+        shown = " ".join(f"{self.folder}/figures/{figure.name}.svg" for figure in DRAWN)
         call(
-            summarize,
-            f"--study made-up --tables {self.tables}/runs.csv {others} --figures {shown} "
-            f"{baselines} --trained {trained} --reviews {self.folder}/reviews.json "
-            f"--splits {self.folder}/splits.json --max-length 8 --models {named} "
-            f"--training none --variants base= --out {self.folder}/summary.md",
+            summary,
+            f"--study made-up --tables {tables} --figures {shown} --runs {runs} {baselines} "
+            f"--reviews {self.folder}/reviews.json --splits {self.folder}/splits.json "
+            f"--out {self.folder}/summary.md",
         )
         return (self.folder / "summary.md").read_text()
+
+    def draw(self, figure: str, table: str) -> None:
+        """Draw a figure from a table."""
+        files = f"{self.folder}/figures/{figure}"
+        call(draw, f"{figure} {self.table(table)} --svg {files}.svg --html {files}.html")

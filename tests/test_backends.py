@@ -7,16 +7,18 @@ import subprocess
 import pandas as pd
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from conftest import ROOT, call
 from safetensors.torch import load_file
 from test_training import BACKEND, build, fit, load
 from torch.distributed import DistBackendError
+from train_losses import train_losses
 
 import train
-from lib.backends import Accelerate, Torch, blame_the_other_process
-from lib.cli import UserError
-from lib.device import is_out_of_memory, should_compile
-from lib.model import load_encoder
+from lib.console import UserError
+from lib.training.backends import Accelerate, Torch, blame_the_other_process
+from lib.training.device import is_out_of_memory, should_compile
+from lib.training.model import load_encoder
 
 ODD_BATCH = 33  # of 100 examples: the last update of an epoch has one, so a process has none
 
@@ -24,16 +26,21 @@ ODD_BATCH = 33  # of 100 examples: the last update of an epoch has one, so a pro
 def losses(python, encoders, tokens, tmp_path, backend: str, processes: int) -> dict:
     """What tests/train_losses.py finds for an encoder in 52 updates."""
     out = tmp_path / f"{backend}-{processes}.json"
-    launcher = f"-m torch.distributed.run --standalone --nproc-per-node={processes} --"
-    line = (
-        f"{launcher if processes > 1 else ''} tests/train_losses.py {backend} "
-        f"{encoders} {tokens} {ODD_BATCH} 13 10 {out}"
-    )
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}/scripts:{ROOT}/tests"}
-    done = subprocess.run(
-        [python, *line.split()], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    line = f"{backend} {encoders} {tokens} {ODD_BATCH} 13 10 {out}"
+    if processes == 1:
+        train_losses(*line.split())
+        AcceleratorState._reset_state(reset_partial_state=True)
+    else:
+        launcher = f"-m torch.distributed.run --standalone --nproc-per-node={processes} --"
+        environment = os.environ | {"PYTHONPATH": f"{ROOT}/scripts:{ROOT}/tests"}
+        done = subprocess.run(
+            [python, *f"{launcher} tests/train_losses.py {line}".split()],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
     return json.loads(out.read_text())
 
 
@@ -72,11 +79,17 @@ def run_train(python, line: str) -> subprocess.CompletedProcess:
     )
 
 
-def test_the_command_trains_in_two_processes(python, encoders, tokens, tmp_path):
+def test_the_command_trains_in_two_processes(python, encoders, tokens, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
     flags = "--batch 64 --epochs 2 --dropout 0 --micro-batch 10 --backend accelerate --processes"
     for processes in (1, 2):
         out = tmp_path / str(processes)
-        done = run_train(python, train_command(encoders, tokens, out, f"{flags} {processes}"))
+        line = train_command(encoders, tokens, out, f"{flags} {processes}")
+        if processes == 1:
+            call(train, line)
+            AcceleratorState._reset_state(reset_partial_state=True)
+            continue
+        done = run_train(python, line)
         assert done.returncode == 0, done.stderr
         assert done.stderr.count("epoch 2: ") == 1  # one process reports
     one, two = (pd.read_csv(tmp_path / n / "history.csv") for n in ("1", "2"))
@@ -102,8 +115,8 @@ def test_a_mistake_in_several_processes_is_no_traceback(python, encoders, tokens
 def test_one_failing_process_ends_the_others_without_a_traceback(python, tmp_path):
     script = tmp_path / "fail.py"
     script.write_text(
-        "import sys, torch; from lib.backends import Accelerate; from lib.cli import *\n"
-        "from lib.launch import is_worker, launch\n"
+        "import sys, torch; from lib.training.backends import Accelerate; from lib.cli import *\n"
+        "from lib.training.launch import is_worker, launch\n"
         "def main(options):\n"
         "    if not is_worker(): return launch(2)\n"
         "    with Accelerate(torch.device('cpu'), 'fp32') as backend:\n"

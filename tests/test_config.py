@@ -7,18 +7,24 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from lib import model
-from lib.cli import UserError
+import download
+import encoder
 from lib.config import (
-    add_training_flags,
+    add_flags,
     check,
-    load_schema,
+    options_of,
+    poolings,
+    pop_settings,
     read_floats,
     runs,
+    schema,
+    sources,
     training,
-    training_settings,
 )
-from lib.runs import POOLINGS
+from lib.console import UserError
+from lib.data.encoder_sources import SOURCES as ENCODER_SOURCES
+from lib.data.sources import SOURCES
+from lib.training import model
 
 SHIPPED = [*sorted((ROOT / "config").glob("*.yaml")), ROOT / "tests" / "config.yaml"]
 BASE = yaml.safe_load((ROOT / "tests" / "config.yaml").read_text())
@@ -31,47 +37,48 @@ def test_shipped_configs_are_valid(path):
     assert len(runs(config)) == len(set(runs(config))) > 0
 
 
-def properties(schema: dict, prefix: str = ""):
-    """Every key of the schema, with what stands at it."""
-    for key, value in schema.get("properties", {}).items():
+def properties(section: dict, prefix: str = ""):
+    """Every key of a section of the schema, with what stands at it."""
+    for key, value in section.get("properties", {}).items():
         yield f"{prefix}{key}", value
         yield from properties(value, f"{prefix}{key}.")
     for part in ("items", "additionalProperties"):
-        if isinstance(schema.get(part), dict):
-            yield from properties(schema[part], prefix)
+        if isinstance(section.get(part), dict):
+            yield from properties(section[part], prefix)
 
 
 def test_every_key_is_described():
-    schema = load_schema()
-    sections = [schema, *(item for item in schema["$defs"].values() if "type" in item)]
+    definitions = schema()["$defs"]
     undescribed = []
-    for section in sections:
+    for section in (schema(), *definitions.values()):
         for key, value in properties(section):
-            reference = value.get("$ref", "").removeprefix("#/").split("/")
-            target = schema
-            for part in filter(None, reference):
-                target = target[part]
-            described = "description" in value or "description" in target or "const" in value
-            if not described:
+            target = definitions.get(value.get("$ref", "").rpartition("/")[2], {})
+            if not {"description", "const"} & (value.keys() | target.keys()):
                 undescribed.append(key)
     assert not undescribed
 
 
+def test_every_training_setting_says_what_depends_on_it():
+    settings = schema()["properties"]["training"]["properties"]
+    assert [key for key, option in settings.items() if "default" not in option] == []
+    for mark in ("learned", "tested"):
+        assert [key for key, option in settings.items() if type(option.get(mark)) is not bool] == []
+
+
 def test_every_key_stands_in_the_readme():
     readme = (ROOT / "config" / "README.md").read_text()
-    schema = load_schema()
-    keys = {key for key, _ in properties(schema)} | set(schema["$defs"]["training"])
-    for section in schema["$defs"].values():
-        keys |= {key for key, _ in properties(section)}
+    keys = {
+        key for section in (schema(), *schema()["$defs"].values()) for key, _ in properties(section)
+    }
     assert [key for key in sorted(keys) if f"`{key.rpartition('.')[2]}`" not in readme] == []
 
 
 def test_readme_states_the_defaults_of_training():
     readme = (ROOT / "config" / "README.md").read_text().partition("\n## Training\n")[2]
-    for key, reference in load_schema()["properties"]["training"]["properties"].items():
+    for key, option in options_of("training").items():
         line = next(line for line in readme.splitlines() if line.startswith(f"| `{key}`"))
         stated = yaml.safe_load(line.split("|")[2].strip(" `"))
-        assert read_floats(stated) == reference["default"]
+        assert read_floats(stated) == option["default"]
 
 
 def test_blocks_are_products_and_the_grid_their_union():
@@ -93,8 +100,9 @@ def test_blocks_are_products_and_the_grid_their_union():
 
 
 def test_poolings_are_the_same_everywhere():
-    block = load_schema()["properties"]["grid"]["items"]["properties"]
-    assert tuple(block["pooling"]["items"]["enum"]) == POOLINGS == (*model.POOLINGS, model.POOLER)
+    assert poolings() == [*model.POOLINGS, model.POOLER]
+    readme = (ROOT / "config" / "README.md").read_text().partition("| pooling |")[2]
+    assert [name for name in poolings() if f"\n| `{name}` |" not in readme] == []
 
 
 def test_variants_override_training():
@@ -107,14 +115,37 @@ def test_variants_override_training():
 
 def test_flags_say_what_the_config_says():
     parser = argparse.ArgumentParser()
-    add_training_flags(parser)
+    add_flags(parser, "training")
     line = "--compile true --deterministic false --micro-batch auto --learning-rate 5e-5"
-    settings = training_settings(parser.parse_args(line.split()))
+    options = parser.parse_args(line.split())
+    settings = pop_settings(options, "training")
     assert settings["compile"] is True and settings["deterministic"] is False
     assert (settings["micro_batch"], settings["learning_rate"]) == ("auto", 5e-5)
-    defaults = training_settings(parser.parse_args([]))
-    section = load_schema()["properties"]["training"]["properties"]
-    assert defaults == {key: reference["default"] for key, reference in section.items()}
+    assert vars(options) == {}
+    defaults = pop_settings(parser.parse_args([]), "training")
+    assert defaults == {key: option["default"] for key, option in options_of("training").items()}
+
+
+@pytest.mark.parametrize(
+    ("section", "command"),
+    [
+        ("dataset_package", download),
+        ("dataset_files", download),
+        ("dataset_hub", download),
+        ("model_hub", encoder),
+        ("model_folder", encoder),
+        ("model_scratch", encoder),
+    ],
+)
+def test_every_source_of_the_schema_has_its_flags(section, command):
+    source = section.partition("_")[2]
+    parser = command.arguments()._subparsers._group_actions[0].choices[source]
+    flags = {action.dest for action in parser._actions}
+    assert options_of(section).keys() - {"name"} <= flags
+    named = schema()["properties"]["models" if command is encoder else "dataset"]
+    kinds = named.get("additionalProperties", named)["properties"]["source"]["enum"]
+    modules = {download: SOURCES, encoder: ENCODER_SOURCES}
+    assert set(kinds) == set(modules[command]) == set(sources(section.partition("_")[0]))
 
 
 def test_the_full_study_asks_what_published_studies_asked():
@@ -122,7 +153,7 @@ def test_the_full_study_asks_what_published_studies_asked():
     check(config)
     asked = {run[1:] for run in runs(config)}
     both, large = ("bert", "modernbert"), (256, 1024)
-    assert {("bert", pooling, 64, "base", 42) for pooling in POOLINGS} <= asked
+    assert {("bert", pooling, 64, "base", 42) for pooling in poolings()} <= asked
     assert {(name, "max", 64, "base", 42) for name in both} <= asked
     seeds = {(42, 64), (43, 64), (44, 64), (42, 1024), (43, 256)}
     assert {(name, "masked-mean", n, "base", seed) for name in both for seed, n in seeds} <= asked
@@ -200,7 +231,7 @@ REFUSALS = {
     "files that are not there": (
         "dataset",
         {"name": "mine", "source": "files", "paths": ["nowhere.csv"]},
-        "'dataset.paths' names 'nowhere.csv', which is not a file",
+        r"'dataset.paths\[0\]' is 'nowhere.csv', which is not a file",
     ),
     "a source that is none": ("dataset.source", "web", "is 'web'; allowed: package, files, hub"),
     "labels that YAML reads as no and yes": (
@@ -226,6 +257,13 @@ REFUSALS = {
         "'training.compile' is 'fast'; allowed: auto, true, false",
     ),
     "a truth value that is a number": ("training.deterministic", 1, "is 1; allowed: a value of"),
+    "an unknown key of a variant": (
+        "variants.base",
+        {"epoch": 3},
+        "'variants.base' has unknown keys: epoch; allowed: backend, compile",
+    ),
+    "a value of a variant": ("variants.base.epochs", 0, "'variants.base.epochs' is 0; allowed: at"),
+    "a variant that is no section": ("variants.base", 3, "'variants.base' is 3; allowed: a value"),
     "a text where a section belongs": ("training", "fast", "'training' is 'fast'"),
 }
 

@@ -11,9 +11,12 @@ from conftest import CSV, call
 
 import download
 import split
-from lib.cli import UserError
-from lib.digests import sha256
-from lib.reviews import assemble, clean, digests, fold, sizes_from_ratios, stratified
+from lib.console import UserError
+from lib.data.folding import digests, fold
+from lib.data.reviews import assemble, clean
+from lib.data.sampling import stratified
+from lib.data.splitting import sizes_from_ratios
+from lib.files import sha256
 
 FRAME = pd.DataFrame(
     {

@@ -11,9 +11,9 @@ from conftest import call
 from made_up import MadeUp, right_or_wrong
 
 import draw
-from lib.cli import UserError
-from lib.figures import FIGURES
-from lib.study import read_table
+from lib.catalog import FIGURE
+from lib.page import figures
+from lib.tables import write_table
 
 TOKENS = ["if", "datum.label", "'); alert(1)", "</script><script>alert(2)</script>", "\\", '"', "|"]
 
@@ -21,7 +21,8 @@ TOKENS = ["if", "datum.label", "'); alert(1)", "</script><script>alert(2)</scrip
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory) -> MadeUp:
     """Figures of two models, four poolings, three batches and two variants, some with two seeds."""
-    study = MadeUp(tmp_path_factory.mktemp("drawn"), 200)
+    variants = {"sqrt-lr": {"lr_scaling": "sqrt"}}
+    study = MadeUp(tmp_path_factory.mktemp("drawn"), 200, variants=variants)
     poolings = ("cls", "mean", "masked-mean", "max")
     number = itertools.count()
     for model, pooling, batch in itertools.product(
@@ -32,7 +33,7 @@ def drawn(tmp_path_factory) -> MadeUp:
             study.add(right, model, pooling, batch, variant, seed)
     for text in ("full", "seen-by-bert", "seen-by-modernbert"):
         study.add_baseline(right_or_wrong(200, 0.8, next(number)), text)
-    study.analyse({"base": {}, "sqrt-lr": {"lr_scaling": "sqrt"}})
+    study.analyse()
     study.page()
     rng = np.random.default_rng(0)
     rows = [
@@ -41,7 +42,7 @@ def drawn(tmp_path_factory) -> MadeUp:
         for model in ("bert", "modernbert")
         for i, (x, y) in enumerate(rng.normal(size=(80, 2)))
     ]
-    pd.DataFrame(rows).to_csv(study.tables / "tsne.csv", index=False)
+    write_table(study.tables, "tsne", rows)
     tokens = [*TOKENS, *(f"token{i}" for i in range(40))]
     weights = rng.dirichlet(np.ones(len(tokens)), size=(2, len(tokens)))
     rows = [
@@ -50,10 +51,9 @@ def drawn(tmp_path_factory) -> MadeUp:
         for k, model in enumerate(("bert", "modernbert"))
         for i, j in itertools.product(range(len(tokens)), repeat=2)
     ]
-    pd.DataFrame(rows).to_csv(study.tables / "attention.csv", index=False)
+    write_table(study.tables, "attention", rows)
     for name in ("tsne", "attention"):
-        files = f"--svg {study.folder}/figures/{name}.svg --html {study.folder}/figures/{name}.html"
-        call(draw, f"{name} --table {study.tables}/{name}.csv {files}")
+        study.draw(name, name)
     return study
 
 
@@ -73,7 +73,7 @@ READ_TEXTS = """() => {
 
 
 @needs_chromium
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", FIGURE)
 def test_texts_are_legible_and_not_clipped(drawn, name):
     with opened(drawn.folder / f"figures/{name}.svg") as page:
         found = page.evaluate(READ_TEXTS)
@@ -99,7 +99,7 @@ def test_texts_are_legible_and_not_clipped(drawn, name):
 
 
 @needs_chromium
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", FIGURE)
 def test_interactive_pages_need_no_network(drawn, name):
     with opened(drawn.folder / f"figures/{name}.html") as page:
         page.wait_for_selector("svg.marks")
@@ -107,11 +107,10 @@ def test_interactive_pages_need_no_network(drawn, name):
     assert box["width"] > 300 and box["height"] > 200
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", FIGURE)
 def test_figures_are_the_same_again_and_white_behind(drawn, name, tmp_path):
-    source = {"learning_curves": "histories", "accuracy": "settings", "cost": "settings"}
-    table = drawn.tables / f"{source.get(name, name)}.csv"
-    call(draw, f"{name} --table {table} --svg {tmp_path}/x.svg --html {tmp_path}/x.html")
+    table = drawn.table(FIGURE[name].table)
+    call(draw, f"{name} {table} --svg {tmp_path}/x.svg --html {tmp_path}/x.html")
     svgs = [
         re.sub(r"(gradient|clip)_?\d+", "", path.read_text())  # numbered within a process
         for path in (tmp_path / "x.svg", drawn.folder / f"figures/{name}.svg")
@@ -126,9 +125,8 @@ def test_panels_of_a_grid_with_gaps_show_what_their_titles_say(tmp_path):
         [("a", "cls", "base"), ("b", "cls", "base"), ("b", "max", "steep"), ("a", "mean", "base")]
     ):
         study.add(right_or_wrong(60, 0.7, i), model, pooling, 64, variant, 1)
-    study.analyse({"base": {}, "steep": {}})
-    settings = read_table(study.tables / "settings.csv")
-    found = FIGURES["accuracy"](settings).to_dict()
+    study.analyse()
+    found = figures.accuracy(study.read("conditions")).to_dict()
     shown = {
         panel["title"]: {(row["pooling"], row["variant"]) for row in rows(found, panel)}
         for panel in found["concat"]
@@ -140,7 +138,7 @@ def test_panels_of_a_grid_with_gaps_show_what_their_titles_say(tmp_path):
     }
     fields = [layer["encoding"]["y"]["field"] for layer in found["concat"][0]["layer"]]
     assert fields == ["low", "accuracy", "accuracy"]
-    curves = FIGURES["learning_curves"](read_table(study.tables / "histories.csv")).to_dict()
+    curves = figures.learning_curves(study.read("histories")).to_dict()
     for panel in curves["concat"]:
         assert {f"{row['model']}, {row['pooling']}" for row in rows(curves, panel)} == {
             panel["title"]
@@ -153,11 +151,10 @@ def rows(chart: dict, panel: dict) -> list[dict]:
     return data["values"] if "values" in data else chart["datasets"][data["name"]]
 
 
-def test_an_unknown_figure_is_refused(drawn, tmp_path):
-    files = f"--table {drawn.tables}/runs.csv --svg {tmp_path}/x.svg --html {tmp_path}/x.html"
-    with pytest.raises(UserError, match="unknown figure 'pie'; known are learning_curves, accu"):
-        call(draw, f"pie {files}")
-    assert not list(tmp_path.iterdir())
+def test_an_unknown_figure_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        draw.arguments().parse_args(["pie"])
+    assert "invalid choice: 'pie' (choose from" in capsys.readouterr().err
 
 
 def test_marks_differ_in_shape_and_dash_besides_colour(drawn):
@@ -174,7 +171,8 @@ def test_marks_differ_in_shape_and_dash_besides_colour(drawn):
 @pytest.mark.parametrize("name", ["tsne", "reliability"])
 def test_a_table_without_rows_is_a_picture_that_says_so(tmp_path, name):
     columns = "model,id,label,label_name,prediction,confidence,x,y,accuracy,low,high,n"
-    (tmp_path / "empty.csv").write_text(f"{columns},representative\n")
+    empty = pd.DataFrame(columns=columns.split(",")).assign(representative=pd.Series(dtype=bool))
+    write_table(tmp_path, "empty", empty)
     files = f"--svg {tmp_path}/x.svg --html {tmp_path}/x.html"
-    call(draw, f"{name} --table {tmp_path}/empty.csv {files}")
+    call(draw, f"{name} --table {tmp_path}/empty.parquet {files}")
     assert "nothing to show" in (tmp_path / "x.svg").read_text()

@@ -1,11 +1,10 @@
 """Findings of made-up studies: what is truly there is found, and nothing else is claimed."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from made_up import MadeUp, right_or_wrong
 
-from lib.text import points
+from lib.formats import points
 
 N = 2000
 
@@ -99,13 +98,13 @@ def test_poolings_batches_and_padding(tmp_path):
 
 
 def test_backends_and_scaled_learning_rates_are_told_by_what_variants_change(tmp_path):
-    study = MadeUp(tmp_path, N)
+    variants = {"spread": {"backend": "accelerate"}, "steep": {"lr_scaling": "sqrt"}}
+    study = MadeUp(tmp_path, N, variants=variants)
     right = right_or_wrong(N, 0.8, 1)
     study.add(right, "a", "cls", 1024, "base", 42)
     study.add(right, "a", "cls", 1024, "spread", 42)
     study.add(right | right_or_wrong(N, 0.4, 2), "a", "cls", 1024, "steep", 42)
-    variants = {"base": {}, "spread": {"backend": "accelerate"}, "steep": {"lr_scaling": "sqrt"}}
-    findings = study.analyse(variants)
+    findings = study.analyse()
     ((verdict, answer),) = answers(findings, "Do torch and Accelerate")
     assert verdict == "no difference shown"
     assert "spread and base alike" in answer and "at least 100.0% of the reviews alike" in answer
@@ -114,14 +113,14 @@ def test_backends_and_scaled_learning_rates_are_told_by_what_variants_change(tmp
 
 
 def test_scaling_is_asked_of_large_batches_and_against_none(tmp_path):
-    study = MadeUp(tmp_path, N)
+    scales = {"steep": {"lr_scaling": "sqrt"}, "steeper": {"lr_scaling": "linear"}}
+    study = MadeUp(tmp_path, N, variants=scales)
     right = right_or_wrong(N, 0.7, 1)
     study.add(right, "a", "cls", 8, "base", 42)
     study.add(right | right_or_wrong(N, 0.4, 2), "a", "cls", 8, "steep", 42)
     study.add(right, "a", "cls", 256, "steep", 42)
     study.add(right | right_or_wrong(N, 0.4, 3), "a", "cls", 256, "steeper", 42)
-    scales = {"steep": {"lr_scaling": "sqrt"}, "steeper": {"lr_scaling": "linear"}}
-    ((verdict, _),) = answers(study.analyse({"base": {}} | scales), "Does scaling")
+    ((verdict, _),) = answers(study.analyse(), "Does scaling")
     assert verdict == "not asked"
 
 
@@ -134,9 +133,9 @@ def test_pairs_do_not_depend_on_the_order_of_the_grid(tmp_path):
     findings = study.analyse()
     ((_, answer),) = answers(findings, "Which encoder")
     assert "in 2 comparisons" in answer
-    table = pd.read_csv(study.tables / "comparisons.csv")
+    table = study.read("comparisons")
     assert set(zip(table["first"], table["second"], strict=True)) == {("a", "b"), ("64", "256")}
-    assert len(pd.read_csv(study.tables / "comparisons_over_seeds.csv")) == 1
+    assert len(study.read("comparisons_over_seeds")) == 1
 
 
 def test_seeds_that_did_not_train_leave_the_others_to_speak(tmp_path):

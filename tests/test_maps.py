@@ -5,12 +5,11 @@ import pandas as pd
 import pytest
 import torch
 
-import attention
-import baseline
-import tsne
-from lib.cli import UserError
-from lib.encoders import load_tokenizer
-from lib.model import Classifier, load_checkpoint, load_encoder, save_checkpoint
+from lib.analysis import attention, baseline, maps
+from lib.console import UserError
+from lib.data.encoders import load_tokenizer
+from lib.training import inference
+from lib.training.model import Classifier, load_checkpoint, load_encoder, save_checkpoint
 
 
 @pytest.fixture(scope="module", params=["bert", "modernbert"])
@@ -25,7 +24,7 @@ def checkpoint(encoders, tmp_path_factory, request):
 
 def test_attention_is_the_mean_over_heads_without_special_tokens(checkpoint):
     text = "A fine film, and a song\nthat I will not forget."
-    table = attention.attention(checkpoint, text)
+    table = attention.pairs_of_tokens(inference.attention(checkpoint, text))
     tokenizer = load_tokenizer(checkpoint)
     inputs = tokenizer(text, truncation=True, max_length=24, return_tensors="pt")
     special = torch.tensor(tokenizer.get_special_tokens_mask(inputs["input_ids"][0], None, True))
@@ -56,7 +55,7 @@ def test_eager_attention_gives_the_same_vectors(checkpoint):
 
 def test_a_text_without_tokens_is_refused(checkpoint):
     with pytest.raises(UserError, match=r"the review has no tokens; set analysis\.review"):
-        attention.attention(checkpoint, "")
+        inference.attention(checkpoint, "")
 
 
 def predictions(label, *answers):
@@ -83,19 +82,19 @@ def test_the_shortest_review_that_models_disagree_on_is_shown():
 @pytest.mark.parametrize("count", [2, 3, 12, 60])
 def test_maps_of_few_reviews_are_finite_and_the_same_again(count):
     vectors = np.random.default_rng(count).normal(size=(count, 8)).astype(np.float32)
-    places = tsne.embed(vectors, 42)
+    places = maps.embed(vectors, 42)
     assert places.shape == (count, 2) and np.isfinite(places).all()
-    assert (places == tsne.embed(vectors, 42)).all()
+    assert (places == maps.embed(vectors, 42)).all()
 
 
 def test_boundaries_are_where_labels_meet():
     places = np.array([[x, 0] for x in range(40)], float)
     labels = np.array([0] * 20 + [1] * 20)
-    own = tsne.own_label(places, labels)
+    own = maps.own_label(places, labels)
     assert own[0] == 1 and 0.25 < own[19] < 0.75
     table = pd.DataFrame({"id": range(40), "label": labels, "prediction": 0, "own_label": own})
     table = table.assign(x=0, y=0, model="m")
-    errors = tsne.boundary_errors(table, pd.Series([f"review {i}" for i in range(40)]))
+    errors = maps.boundary_errors(table, pd.Series([f"review {i}" for i in range(40)]))
     assert set(errors["id"]) <= set(range(20, 40)) and errors["id"].iloc[0] == 20
     assert errors["text"].iloc[0] == "review 20"
 
@@ -104,8 +103,9 @@ def test_vectors_follow_the_ids(checkpoint, tokens):
     model = load_checkpoint(checkpoint)
     split = tokens["bert" if model.takes_types else "modernbert"] / "test.parquet"
     ids = np.sort(pd.read_parquet(split, columns=["id"])["id"].to_numpy())
-    everything = tsne.represent(model, split, ids)
-    assert tsne.represent(model, split, ids[[3, 7]]) == pytest.approx(everything[[3, 7]], abs=1e-5)
+    everything = inference.sentence_vectors(checkpoint, split, ids).vectors
+    some = inference.sentence_vectors(checkpoint, split, ids[[3, 7]]).vectors
+    assert some == pytest.approx(everything[[3, 7]], abs=1e-5)
 
 
 def test_a_baseline_learns_words_and_is_tuned_on_validation():
@@ -126,5 +126,5 @@ def test_a_baseline_learns_words_and_is_tuned_on_validation():
 
 
 def test_without_maps_there_are_no_boundary_errors():
-    empty = pd.DataFrame(columns=tsne.COLUMNS)
-    assert tsne.boundary_errors(empty, pd.Series(["a review"])).empty
+    empty = pd.DataFrame(columns=maps.COLUMNS)
+    assert maps.boundary_errors(empty, pd.Series(["a review"])).empty

@@ -6,9 +6,9 @@ from safetensors.torch import load_file, save_file
 from test_training import fit, load
 from transformers import AutoModel, BertConfig, ModernBertConfig
 
-from lib.cli import UserError
-from lib.encoders import load_tokenizer
-from lib.model import POOLINGS, Classifier, load_checkpoint, load_encoder, save_checkpoint
+from lib.console import UserError
+from lib.data.encoders import load_tokenizer
+from lib.training.model import POOLINGS, Classifier, load_checkpoint, load_encoder, save_checkpoint
 
 STATES = torch.tensor(
     [

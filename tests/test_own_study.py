@@ -7,7 +7,7 @@ import yaml
 from transformers import BertConfig, BertModel
 from workspace import SUMMARY, Workspace
 
-from lib.encoders import load_tokenizer
+from lib.data.encoders import load_tokenizer
 
 
 def test_three_classes_of_ones_own_and_a_folder_encoder(python, encoders, tmp_path):
@@ -29,6 +29,7 @@ def test_three_classes_of_ones_own_and_a_folder_encoder(python, encoders, tmp_pa
         "max_length": 16,
         "models": {"own": {"source": "folder", "path": str(tmp_path / "encoder")}},
         "training": {"learning_rate": "5e-3", "epochs": 6, "micro_batch": 16},
+        "analysis": dict.fromkeys(("baseline", "statistics", "errors", "tsne", "attention"), False),
         "grid": [{"model": ["own"], "pooling": ["max"], "batch": [16], "seed": [1]}],
     }
     workspace = Workspace(tmp_path / "project")

@@ -10,9 +10,9 @@ from conftest import call
 from made_up import MadeUp, right_or_wrong
 from markdown_it import MarkdownIt
 
-import page
-import sortable
-from lib.markdown import escape, excerpt, facts
+import summary_html
+import tables_html
+from lib.page.markdown import escape, excerpt, facts
 
 HOSTILE = [
     "a | b || c",
@@ -120,17 +120,17 @@ def test_the_page_holds_no_raw_html(usual):
 def test_statistics_of_the_tables_agree_with_five_lines_of_pandas(usual):
     folder = usual.runs[0]
     table = pd.read_parquet(folder / "predictions.parquet", partitioning=None)
-    measures = pd.read_csv(usual.tables / "measures.csv")
+    measures = usual.read("measures")
     assert measures["accuracy"][0] == (table["label"] == table["prediction"]).mean()
 
 
-def test_seeds_are_counted_in_the_settings(usual):
-    settings = pd.read_csv(usual.tables / "settings.csv")
+def test_seeds_are_counted_in_the_conditions(usual):
+    settings = usual.read("conditions")
     several = settings[settings["seeds"] > 1]
     assert set(several["interval"]) == {"t over seeds"} and several["deviation"].notna().all()
     single = settings[settings["seeds"] == 1]
     assert set(single["interval"]) == {"Wilson"} and single["deviation"].isna().all()
-    over_seeds = pd.read_csv(usual.tables / "comparisons_over_seeds.csv")
+    over_seeds = usual.read("comparisons_over_seeds")
     assert set(over_seeds["seeds"]) == {2}
     models = over_seeds[over_seeds["factor"] == "model"]
     assert len(models) == 3  # of the fourth setting, one run is missing
@@ -164,9 +164,9 @@ def test_hostile_texts_do_not_run_in_pages(tmp_path):
     study.add(right_or_wrong(60, 0.6, 2), "b", "cls", 64, "base", 42)
     study.analyse()
     study.page(["</script><script>alert(3)</script>", "good"])
-    call(page, f"--page {tmp_path}/summary.md --out {tmp_path}/pages/summary.html")
-    errors = " ".join(f"{study.tables}/{name}_errors.csv" for name in ("confident", "shared"))
-    call(sortable, f"--tables {errors} --out {tmp_path}/pages/errors.html")
+    call(summary_html, f"--page {tmp_path}/summary.md --out {tmp_path}/pages/summary.html")
+    errors = " ".join(f"{study.tables}/{name}_errors.parquet" for name in ("confident", "shared"))
+    call(tables_html, f"--tables {errors} --out {tmp_path}/pages/errors.html")
     for name in ("summary", "errors"):
         with opened(tmp_path / f"pages/{name}.html") as shown:
             shown.get_by_text("<script>alert(1)</script>").first.wait_for()
@@ -229,7 +229,7 @@ def test_a_run_that_diverged_is_on_the_page_without_numbers(tmp_path):
     study.analyse()
     main = tables(study.page())[0].set_index("Model")
     assert main.loc["b †", "Test loss"] == "n/a"
-    measures = pd.read_csv(study.tables / "measures.csv").set_index("model")
+    measures = study.read("measures").set_index("model")
     assert measures.loc["b", ["brier", "calibration_error"]].isna().all()
 
 
@@ -259,7 +259,7 @@ def test_a_seed_that_diverged_leaves_no_mean(tmp_path):
         study.add(right_or_wrong(60, 0.7, seed), "a", "cls", 64, "base", seed, **quirks)
     study.analyse()
     assert tables(study.page())[0]["Test loss"].tolist() == ["n/a ± n/a"]
-    assert pd.read_csv(study.tables / "settings.csv")["brier"].isna().all()
+    assert study.read("conditions")["brier"].isna().all()
 
 
 def test_seeds_that_are_all_the_same_have_no_interval(tmp_path):

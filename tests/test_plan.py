@@ -32,14 +32,14 @@ def test_the_plan_of_the_full_study_needs_no_network(project, python):
     started = time.perf_counter()
     jobs = project.jobs(python, "-n", "--configfile=config/imdb.yaml", SUMMARY)
     assert time.perf_counter() - started < 10
-    assert jobs["train"] == jobs["test"] == 69 and jobs["encoder"] == 2
+    assert jobs["train"] == jobs["evaluate"] == 69 and jobs["encoder"] == 2
     assert jobs["published"] == 1
 
 
 def test_parts_of_the_analysis_are_turned_off(project, python):
     parts = {
         "baseline": {"baseline"},
-        "statistics": {"measure", "compare", "find"},
+        "statistics": {"measure", "compare", "findings"},
         "errors": {"errors", "lengths"},
         "tsne": {"tsne"},
         "attention": {"attention"},

@@ -11,8 +11,8 @@ from conftest import ROOT, call
 import evaluate
 import predict
 import train
-from lib.cli import UserError
-from lib.inference import TextClassifier
+from lib.console import UserError
+from lib.training.inference import TextClassifier
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,13 @@ import pytest
 from scipy import stats
 from sklearn.metrics import brier_score_loss
 
-from lib.statistics import (
+from lib.analysis import statistics
+from lib.analysis.statistics import (
+    Paired,
     brier,
     calibration_error,
-    compare,
     compare_over_seeds,
+    compare_pair,
     holm,
     mean_over_seeds,
     proportion,
@@ -42,7 +44,7 @@ def test_mcnemar_is_a_binomial_test_of_the_discordant_pairs():
     first, second = label.copy(), label.copy()
     first[:12] = 1  # the first is wrong here, of which the second shares 3
     second[9:14] = 1
-    found = compare(label, first, second, seed=1)
+    found = compare_pair(label, first, second, seed=1)
     assert (found.only_first, found.only_second, found.n) == (2, 9, 40)
     assert found.p == pytest.approx(stats.binomtest(2, 11).pvalue)
     assert found.p == pytest.approx(2 * (1 + 11 + 55) / 2**11)
@@ -52,7 +54,7 @@ def test_mcnemar_is_a_binomial_test_of_the_discordant_pairs():
 
 
 def test_agreement_counts_equal_predictions_even_if_both_are_wrong():
-    found = compare(np.array([0, 0, 0, 0]), np.array([1, 2, 0, 0]), np.array([1, 1, 0, 0]), 1)
+    found = compare_pair(np.array([0, 0, 0, 0]), np.array([1, 2, 0, 0]), np.array([1, 1, 0, 0]), 1)
     assert (found.agreement, found.difference, found.p) == (0.75, 0, 1)
     assert (found.low, found.high) == (0, 0)
 
@@ -62,13 +64,13 @@ def test_bootstrap_agrees_with_the_normal_approximation_and_is_seeded():
     label = rng.integers(0, 2, 4000)
     first = np.where(rng.random(4000) < 0.85, label, 1 - label)
     second = np.where(rng.random(4000) < 0.88, label, 1 - label)
-    found = compare(label, first, second, seed=5)
+    found = compare_pair(label, first, second, seed=5)
     gains = (second == label).astype(float) - (first == label)
     half = 1.96 * gains.std() / np.sqrt(4000)
     normal = (gains.mean() - half, gains.mean() + half)
     assert (found.low, found.high) == pytest.approx(normal, abs=1e-3)
-    assert found == compare(label, first, second, seed=5)
-    assert found != compare(label, first, second, seed=6)
+    assert found == compare_pair(label, first, second, seed=5)
+    assert found != compare_pair(label, first, second, seed=6)
 
 
 def test_paired_t_test_over_seeds():
@@ -121,14 +123,23 @@ def pair(n: int, accuracies: tuple[float, float], rng: np.random.Generator):
     return label, *draw
 
 
-def test_a_true_difference_is_found():
-    found = [compare(*pair(2000, (0.85, 0.90), np.random.default_rng(i)), i) for i in range(40)]
+def compared(
+    count: int, n: int, accuracies: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> list[Paired]:
+    """Many pairs of classifiers, each compared with fewer resamples than usual."""
+    monkeypatch.setattr(statistics, "RESAMPLES", 999)
+    pairs = (pair(n, accuracies, np.random.default_rng(i)) for i in range(count))
+    return [compare_pair(*each, i) for i, each in enumerate(pairs)]
+
+
+def test_a_true_difference_is_found(monkeypatch):
+    found = compared(40, 2000, (0.85, 0.90), monkeypatch)
     assert np.mean([each.p < 0.05 for each in found]) > 0.95
     assert np.mean([each.low <= 0.05 <= each.high for each in found]) > 0.8
 
 
-def test_where_there_is_no_difference_one_in_twenty_is_found():
-    found = [compare(*pair(1000, (0.85, 0.85), np.random.default_rng(i)), i) for i in range(300)]
+def test_where_there_is_no_difference_one_in_twenty_is_found(monkeypatch):
+    found = compared(300, 1000, (0.85, 0.85), monkeypatch)
     assert 0.02 < np.mean([each.p < 0.05 for each in found]) < 0.07
     assert 0.03 < np.mean([each.low > 0 or each.high < 0 for each in found]) < 0.075
     rng = np.random.default_rng(3)

@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
-from lib.study import trained
-from lib.tables import majority_share, notes, results_table
-from lib.text import duration
+from lib.analysis.results import learned
+from lib.formats import duration
+from lib.page.tables import notes, results_table
 
 
 def runs(*rows):
@@ -73,12 +73,12 @@ def test_the_lowest_loss_and_duration_are_best():
 def test_runs_at_the_majority_class_are_marked_and_never_best():
     table = runs(("a", 1, 0.502), ("b", 1, 0.7), ("c", 1, 0.512))
     table.loc[0, "train_seconds"] = 1.0
-    assert trained(table["association_p"]).tolist() == [False, True, False]
+    assert learned(table["association_p"]).tolist() == [False, True, False]
     rows = cells(main_table(table))
     assert set(rows) == {"a †", "b", "c †"}
     assert rows["a †"][8] == "1.0 s"
     assert rows["b"][8] == "**1m 10s**"
-    (note,) = [note for note in notes(table, 0.502) if "Not trained" in note]
+    (note,) = [note for note in notes(table, 0.502) if "Did not learn" in note]
     assert "2 of 3 runs" in note and "model=a pooling=cls batch=64 variant=base seed=1" in note
 
 
@@ -106,7 +106,3 @@ def test_variants_are_shown_where_there_are_several():
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
-
-
-def test_majority_share():
-    assert majority_share([30, 60, 10]) == 0.6

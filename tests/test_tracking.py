@@ -11,7 +11,7 @@ from conftest import ROOT
 KEY = "a" * 40
 TRACK = """
 import logging
-from lib.tracking import Tracker
+from lib.training.tracking import Tracker
 
 logging.basicConfig(format="%(message)s")
 logging.getLogger("wandb").propagate = False

@@ -10,12 +10,12 @@ from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from lib.backends import Accelerate, Torch
-from lib.batches import Tokens, epoch_order, load_tokens
-from lib.flops import peak_flops, training_flops
-from lib.metrics import predict
-from lib.model import ATTENTION, Classifier, load_encoder
-from lib.training import Epoch, accumulate, scaled_learning_rate, train
+from lib.training.backends import Accelerate, Torch
+from lib.training.batches import Tokens, epoch_order, load_tokens
+from lib.training.flops import peak_flops, training_flops
+from lib.training.loop import Epoch, Recipe, accumulate, scaled_learning_rate, train
+from lib.training.model import ATTENTION, Classifier, load_encoder
+from lib.training.prediction import predict
 
 CPU = torch.device("cpu")
 BACKEND = Torch(CPU, "fp32")
@@ -56,18 +56,17 @@ def gradient(model: Classifier) -> torch.Tensor:
 
 
 def fit(model, train_tokens, valid_tokens, **changes):
-    reports = []
+    losses = []
+    backend = changes.pop("backend", BACKEND)
+    batch, seed = changes.pop("batch", BATCH), changes.pop("seed", 5)
     result = train(
         model,
-        train_tokens,
-        valid_tokens,
-        changes.pop("batch", BATCH),
-        changes.pop("seed", 5),
-        SETTINGS | changes,
-        changes.pop("backend", BACKEND),
-        lambda update, values: reports.append((update, values)),
+        (train_tokens, valid_tokens),
+        Recipe(batch, seed, SETTINGS | changes),
+        backend,
+        lambda epoch, updates: losses.extend(updates.losses),
     )
-    return result, [values["loss"] for _, values in reports if "loss" in values]
+    return result, losses
 
 
 @pytest.mark.parametrize("architecture", ["bert", "modernbert"])
@@ -201,13 +200,10 @@ def test_linear_schedule_warms_up_and_ends_at_zero(encoders, tokens):
     rates = []
     train(
         build(encoders, "bert"),
-        data,
-        valid,
-        10,
-        1,
-        SETTINGS | {"scheduler": "linear", "warmup": 0.4},
+        (data, valid),
+        Recipe(10, 1, SETTINGS | {"scheduler": "linear", "warmup": 0.4}),
         BACKEND,
-        lambda update, values: rates.append(values["learning_rate"]),
+        lambda epoch, updates: rates.extend(updates.rates),
     )
     assert rates[:5] == pytest.approx([0, 2.5e-4, 5e-4, 7.5e-4, 1e-3])
     assert rates[9] == pytest.approx(1e-3 / 6)

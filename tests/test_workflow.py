@@ -11,22 +11,30 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from conftest import call
 from safetensors.torch import load_file
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score
 from workspace import RUN, SUMMARY, Workspace
 
-import baseline
-from lib.encoders import load_tokenizer
-from lib.reviews import fold
+import attention
+import evaluate
+import train
+import tsne
+from lib import catalog
+from lib.analysis.baseline import seen_texts
+from lib.config import check, training
+from lib.data.encoders import load_tokenizer
+from lib.data.folding import fold
+from lib.files import sha256
 from lib.runs import KEYS
 
 RUNS = [
     ("bert", "masked-mean", 64, "base", 1),
     ("modernbert", "mean", 64, "decayed", 1),
 ]
-ONCE = ("measure", "compare", "find", "forms", "errors", "lengths", "tsne", "attention")
-FROM_RUNS = {"collect": 1, **dict.fromkeys(ONCE, 1), "draw": 7, "summary": 1}
+ONCE = {table.command for table in catalog.TABLES} - {"published"}
+FROM_RUNS = {**dict.fromkeys(ONCE, 1), "draw": len(catalog.FIGURES), "summary": 1}
 FOLDERS = [RUN.format(*run) for run in RUNS]
 BASE = FOLDERS[0]
 
@@ -43,7 +51,7 @@ def study(python, tmp_path_factory) -> Workspace:
         "encoder": 2,
         "pretokenize": 2,
         "train": 2,
-        "test": 2,
+        "evaluate": 2,
         "baseline": 3,
         **FROM_RUNS,
     }
@@ -53,11 +61,6 @@ def study(python, tmp_path_factory) -> Workspace:
 def nothing_to_do(study, python, *arguments):
     done = study.snakemake(python, "-n", *arguments)
     return "Nothing to be done" in done.stdout + done.stderr
-
-
-def touch(study, python):
-    """Mark the summary as up to date, where what it is made from is the same again."""
-    study.jobs(python, "--touch", SUMMARY, "--cores", "1", "--configfile", "study.yaml")
 
 
 def test_datasets(study):
@@ -102,6 +105,7 @@ def test_runs(study, folder):
         *("train_seconds", "examples_per_second", "peak_memory_bytes", "device", "precision"),
         *("threads", "micro_batch", "learning_rate", "versions"),
     }
+    explains_itself(study, trained)
     assert trained["updates"] == 2 * 3  # ceil(160 / 64) in each of two epochs
     assert trained["micro_batch"] == 24
     history = pd.read_csv(study.folder / folder / "history.csv")
@@ -136,6 +140,24 @@ def test_runs(study, folder):
     assert labels == {"0": "negative", "1": "positive"}
 
 
+def explains_itself(study, trained) -> None:
+    """A run tells how it was trained, on what, and from which encoder."""
+    config = yaml.safe_load(study.read("study.yaml"))
+    check(config)
+    assert trained["settings"] == training(config, trained["variant"])
+    assert trained["encoder"]["source"] == "scratch"
+    assert trained["encoder"]["hidden_size"] == 32
+    model = f"dataset=imdb-25k/model={trained['model']}"
+    for name, digest in trained["encoder"]["sha256"].items():
+        assert sha256(study.folder / f"results/encoders/{model}/{name}") == digest
+    assert set(trained["encoder"]["sha256"]) == {
+        *("config.json", "tokenizer.json", "tokenizer_config.json")
+    }
+    tokens = study.folder / f"results/tokens/{model}/train.parquet"
+    assert trained["tokens_sha256"] == sha256(tokens)
+    assert trained["workflow"] == yaml.safe_load(study.read("CITATION.cff"))["version"]
+
+
 def test_a_variant_trains_in_several_processes_and_keeps_its_checkpoints(study):
     base, variant = (json.loads(study.read(f"{folder}/train.json")) for folder in FOLDERS)
     assert (base["backend"], base["processes"]) == ("torch", 1)
@@ -151,11 +173,13 @@ def test_tables_and_summary(study):
     table = pd.read_csv(study.folder / "results/tables/runs.csv")
     assert [tuple(run) for run in table[list(KEYS[1:])].itertuples(index=False)] == RUNS
     assert table.notna().all().all()
+    assert table["settings.optimizer"].tolist() == ["adam", "adamw"]
+    assert table["settings.scheduler"].tolist() == ["constant", "linear"]
     assert {"accuracy", "valid_accuracy", "train_seconds", "peak_memory_bytes"} <= set(table)
     for row, folder in zip(table.to_dict("records"), FOLDERS, strict=True):
         measured = json.loads(study.read(f"{folder}/train.json"))
         measured |= json.loads(study.read(f"{folder}/test.json"))
-        numbers = {key for key, value in measured.items() if isinstance(value, int | float)}
+        numbers = {key for key, value in measured.items() if type(value) in (int, float)}
         assert numbers <= row.keys()
         assert all(row[key] == pytest.approx(measured[key]) for key in numbers)
     page = study.read(SUMMARY)
@@ -198,61 +222,65 @@ def test_baselines_read_what_the_encoders_see(study):
     }
     assert {test["n"] for test in tests.values()} == {40}
     encoder = study.folder / "results/encoders/dataset=imdb-25k/model=bert"
-    seen = baseline.seen_texts(["One two. " * 90, "Short."], encoder, 32)
+    seen = seen_texts(["One two. " * 90, "Short."], encoder, 32)
     assert seen[1] == "Short." and len(seen[0]) < 200 and ("One two. " * 90).startswith(seen[0])
     tokens = load_tokenizer(encoder)(["One two. " * 90], truncation=True, max_length=32)
     assert load_tokenizer(encoder)(seen[:1])["input_ids"] == tokens["input_ids"]
 
 
-def test_maps_and_attention_are_the_same_again(study, python):
-    files = [study.folder / f"results/tables/{name}.csv" for name in ("tsne", "attention")]
-    before = [file.read_bytes() for file in files]
-    done = ("--cores", "1", "--configfile", "study.yaml", "--forcerun", "tsne", "attention", "--")
-    assert study.jobs(python, *done, *(f"results/tables/{f.name}" for f in files)) == {
-        "tsne": 1,
-        "attention": 1,
-    }
-    assert [file.read_bytes() for file in files] == before
-    places = pd.read_csv(files[0])
+@pytest.mark.parametrize("command", [tsne, attention])
+def test_maps_and_attention_are_the_same_again(study, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(study.folder)
+    again = study.flags(command.__name__).replace("--out results/tables", f"--out {tmp_path}")
+    call(command, again)
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (study.folder / "results/tables" / path.name).read_bytes()
+
+
+def test_maps_show_the_same_reviews_and_attention_sums_to_one(study):
+    places = pd.read_csv(study.folder / "results/tables/tsne.csv")
     assert places.groupby("model")["id"].apply(tuple).nunique() == 1
-    rows = pd.read_csv(files[1]).groupby(["model", "query"])["weight"].sum()
+    weights = pd.read_csv(study.folder / "results/tables/attention.csv")
+    rows = weights.groupby(["model", "query"])["weight"].sum()
     assert rows.to_numpy() == pytest.approx(1, abs=1e-5)
-    touch(study, python)
 
 
-def readme_block(study, language: str, number: int = 1) -> str:
-    return study.read("README.md").split(f"```{language}\n")[number].partition("```")[0]
+def block(study, language: str, number: int = 1) -> str:
+    """Code of docs/results.md."""
+    return study.read("docs/results.md").split(f"```{language}\n")[number].partition("```")[0]
 
 
-def test_python_labels_texts_as_the_readme_says(study, monkeypatch, capsys):
+def test_python_labels_texts_as_the_documents_say(study, monkeypatch, capsys):
     monkeypatch.chdir(study.folder / BASE)
-    code = readme_block(study, "python", 2)
+    code = block(study, "python", 2)
     assert len(list(filter(None, code.splitlines()))) == 3
     exec(code, {})
     assert capsys.readouterr().out.count("Label(label=") == 2
 
 
-def test_a_pipe_is_labelled_as_the_readme_says(study, python):
-    command = re.search(r'echo "A film .*', study.read("README.md"))[0].replace("seed=42", "seed=1")
-    command = command.replace("python ", f"{python} ")
-    done = subprocess.run(["bash", "-c", command], cwd=study.folder, capture_output=True, text=True)
+def test_a_pipe_is_labelled_as_the_documents_say(study, python):
+    command = re.search(r'^ +(echo "A film .*)', study.read("docs/results.md"), re.MULTILINE)
+    line = command[1].replace("seed=42", "seed=1").replace("python ", f"{python} ")
+    done = subprocess.run(["bash", "-c", line], cwd=study.folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["label"] in ("negative", "positive")
 
 
-def test_pandas_reads_all_predictions_as_the_readme_says(study, monkeypatch, capsys):
+def test_pandas_reads_all_predictions_as_the_documents_say(study, monkeypatch, capsys):
     monkeypatch.chdir(study.folder)
     names = {}
-    exec(readme_block(study, "python"), names)
-    sizes = names["predictions"].groupby(["model", "batch"], observed=True).size()
-    assert sizes.to_dict() == {("bert", 64): 40, ("modernbert", 64): 40}
+    exec(block(study, "python"), names)
+    columns = ["model", "pooling", "batch", "variant"]
+    sizes = names["predictions"].groupby(columns, observed=True).size()
+    assert sizes.to_dict() == {run[:4]: 40 for run in RUNS}
     assert "modernbert" in capsys.readouterr().out
 
 
-def test_duckdb_reads_all_predictions_as_the_readme_says(study, monkeypatch):
+def test_duckdb_reads_all_predictions_as_the_documents_say(study, monkeypatch):
     monkeypatch.chdir(study.folder)
-    found = duckdb.sql(readme_block(study, "sql")).df().set_index(["model", "pooling", "batch"])
-    table = pd.read_csv("results/tables/runs.csv").set_index(["model", "pooling", "batch"])
+    keys = ["model", "pooling", "batch", "variant"]
+    found = duckdb.sql(block(study, "sql")).df().set_index(keys)
+    table = pd.read_csv("results/tables/runs.csv").set_index(keys)
     assert found["accuracy"].to_dict() == pytest.approx(table["accuracy"].to_dict())
 
 
@@ -291,18 +319,17 @@ def test_the_order_of_keys_and_written_defaults_rerun_nothing(study, python):
 def test_one_run_asked_for_by_its_path_trains_one_run(study, python):
     target = RUN.format("bert", "max", 16, "base", 9) + "/test.json"
     jobs = study.jobs(python, target, "--cores", "1", "--configfile", "study.yaml")
-    assert jobs == {"train": 1, "test": 1}
+    assert jobs == {"train": 1, "evaluate": 1}
     assert json.loads(study.read(target))["n"] == 40
 
 
-def test_training_again_gives_identical_bytes_on_any_number_of_cores(study, python):
-    files = [f"{BASE}/predictions.parquet", f"{BASE}/checkpoint/model.safetensors"]
-    before = [(study.folder / file).read_bytes() for file in files]
-    jobs = study.jobs(
-        python, "--cores", "1", "--configfile", "study.yaml", "--forcerun", "train", "--", files[0]
-    )
-    assert jobs == {"train": 1, "test": 1}
-    assert [(study.folder / file).read_bytes() for file in files] == before
+def test_training_and_test_in_another_process_give_identical_bytes(study, tmp_path, monkeypatch):
+    monkeypatch.chdir(study.folder)
+    for command in (train, evaluate):
+        flags = study.flags(command.__name__, of=BASE)
+        call(command, flags.replace(f"--run {BASE}", f"--run {tmp_path}"))
+    for file in ("predictions.parquet", "checkpoint/model.safetensors", "test.json"):
+        assert (tmp_path / file).read_bytes() == (study.folder / BASE / file).read_bytes()
 
 
 def test_a_changed_learning_rate_retrains_and_does_not_tokenize_again(study, python):
@@ -311,18 +338,7 @@ def test_a_changed_learning_rate_retrains_and_does_not_tokenize_again(study, pyt
 
     config = study.write_config("changed.yaml", change)
     jobs = study.jobs(python, SUMMARY, "-n", "--configfile", config)
-    assert jobs == {"train": 2, "test": 2, **FROM_RUNS}
-    before = (study.folder / "results/tokens/dataset=imdb-25k/model=bert/train.parquet").stat()
-    accuracy = json.loads(study.read(f"{BASE}/train.json"))["learning_rate"]
-    target = f"{BASE}/test.json"
-    jobs = study.jobs(python, target, "--cores", "2", "--configfile", config)
-    assert jobs == {"train": 1, "test": 1}
-    after = (study.folder / "results/tokens/dataset=imdb-25k/model=bert/train.parquet").stat()
-    assert before.st_mtime_ns == after.st_mtime_ns
-    trained = json.loads(study.read(f"{BASE}/train.json"))
-    assert (accuracy, trained["learning_rate"]) == (1e-3, 2e-3)
-    study.jobs(python, target, "--cores", "2", "--configfile", "study.yaml")
-    touch(study, python)
+    assert jobs == {"train": 2, "evaluate": 2, **FROM_RUNS}
 
 
 @pytest.mark.parametrize(
@@ -336,53 +352,30 @@ def test_a_changed_learning_rate_retrains_and_does_not_tokenize_again(study, pyt
 def test_a_changed_setting_reruns_what_depends_on_it(study, python, key, value, first):
     config = study.write_config("changed.yaml", lambda config: config.update({key: value}))
     jobs = study.jobs(python, SUMMARY, "-n", "--configfile", config)
-    order = ["download", "split", "encoder", "pretokenize", "train", "test", "collect"]
+    order = ["download", "split", "encoder", "pretokenize", "train", "evaluate", "collect"]
     rerun = [rule for rule in order if rule in jobs]
     assert rerun[0] == first
     if key == "variants":
         assert jobs["train"] == 1
 
 
-def test_a_deleted_test_reruns_one_test_and_the_summary(study, python):
-    (study.folder / BASE / "test.json").unlink()
-    jobs = study.jobs(python, SUMMARY, "--cores", "2", "--configfile", "study.yaml")
-    assert jobs == {"test": 1, **FROM_RUNS}
-    assert nothing_to_do(study, python, SUMMARY, "--configfile", "study.yaml")
-
-
-def test_a_test_that_comes_back_leaves_nothing_to_do(study, python):
+def test_a_deleted_test_is_made_again_with_all_that_is_made_from_it(study, python):
     path = study.folder / BASE / "test.json"
     aside = path.rename(study.folder / "test.json")
-    assert not nothing_to_do(study, python, SUMMARY, "--configfile", "study.yaml")
+    jobs = study.jobs(python, "-n", "--configfile", "study.yaml")
+    assert jobs == {"evaluate": 1, **FROM_RUNS}
     aside.rename(path)
-    assert nothing_to_do(study, python, SUMMARY, "--configfile", "study.yaml")
+    assert nothing_to_do(study, python, "--configfile", "study.yaml")
 
 
-@pytest.mark.parametrize(
-    "command",
-    ("collect", "measure", "compare", "find", "forms", "errors", "lengths", "draw", "summarize"),
-)
-def test_pages_are_made_without_torch(study, python, command):
-    run = next(line for line in study.commands if f"scripts/{command}.py" in line)
-    arguments = shlex.split(run.partition(" > ")[0])[1:]
+def test_pages_are_made_without_torch(study, python):
+    commands = ("collect", "measure", "compare", "findings", "overviews", "errors", "lengths")
+    lines = [study.command(name) for name in (*commands, "draw", "summary")]
     code = (
         "import runpy, sys; sys.path.insert(0, 'scripts')\n"
-        f"sys.argv = {arguments!r}; runpy.run_path(sys.argv[0], run_name='__main__')\n"
-        "assert 'torch' not in sys.modules"
+        f"for line in {[shlex.split(line) for line in lines]!r}:\n"
+        "    sys.argv = line; runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "    assert 'torch' not in sys.modules, line"
     )
     done = subprocess.run([python, "-c", code], cwd=study.folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-def test_a_changed_script_reruns_what_it_makes(study, python):
-    for name, rules in {
-        "scripts/draw.py": {"draw", "summary"},
-        "scripts/lib/findings.py": {"find", "summary"},
-        "scripts/lib/training.py": {"train", "test", *FROM_RUNS},
-    }.items():
-        path = study.folder / name
-        source = path.read_text()
-        path.write_text(source + "# changed\n")
-        assert set(study.jobs(python, SUMMARY, "-n", "--configfile", "study.yaml")) == rules
-        path.write_text(source)
-    assert nothing_to_do(study, python, SUMMARY, "--configfile", "study.yaml")

@@ -42,6 +42,15 @@ class Workspace:
         counts = re.findall(r"^(\w+) +(\d+)$", statistics.split("\n\n")[0], re.MULTILINE)
         return {rule: int(n) for rule, n in counts if rule not in ("total", "all")}
 
+    def command(self, script: str, of: str = "") -> str:
+        """The first command that ran of a script, of those that hold a text, without its log."""
+        found = (line for line in self.commands if f"scripts/{script}.py " in line and of in line)
+        return re.sub(r" --log \S+", "", next(found)).removeprefix("python ")
+
+    def flags(self, script: str, of: str = "") -> str:
+        """The flags of that command."""
+        return self.command(script, of).partition(" ")[2]
+
     def read(self, path: str) -> str:
         return (self.folder / path).read_text()
 

@@ -7,9 +7,11 @@ import argparse
 import itertools
 import json
 import math
+import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,56 +19,85 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 from jsonschema.exceptions import best_match
 
-from lib.cli import UserError
+from lib.cli import mapping
+from lib.console import UserError
 from lib.runs import Run
 
-SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
+ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 
-# Families of transformers (config.model_type) whose base model ends in a pooler.
-WITH_POOLER = (
-    *("albert", "bert", "big_bird", "camembert", "canine", "data2vec-text", "ernie", "fnet"),
-    *("ibert", "layoutlm", "longformer", "luke", "megatron-bert", "mobilebert", "mpnet", "mra"),
-    *("rembert", "roberta", "roberta-prelayernorm", "squeezebert", "xlm-roberta"),
-    *("xlm-roberta-xl", "xmod"),
-)
-# Words in the names of hub repositories that tell of an encoder without one.
+# Words in the names of hub repositories that tell of an encoder without a pooler.
 WITHOUT_POOLER = ("modernbert", "ettin", "distilbert", "electra", "deberta", "xlnet", "convbert")
 
-# Keys of `training` on which a test depends as well.
-TEST_KEYS = ("eval_batch", "device", "precision", "deterministic", "threads")
 
-# Keys of `training` that decide what is learned, but for rounding.
-LEARNING_KEYS = {
-    *("optimizer", "learning_rate", "weight_decay", "scheduler", "warmup", "lr_scaling"),
-    *("lr_scaling_base", "epochs", "dropout"),
-}
-
-
-def load_schema() -> dict[str, Any]:
-    """The schema of the configuration, as a dictionary."""
+@cache
+def schema() -> dict[str, Any]:
+    """The schema of the configuration; not to be changed."""
     return yaml.safe_load(SCHEMA.read_text("utf-8"))
 
 
+def section(name: str) -> dict[str, Any]:
+    """A section of the schema, such as `training` or `dataset_hub`, with what it refers to."""
+    found = schema()["properties"].get(name) or schema()["$defs"][name]
+    return found | {"$defs": schema()["$defs"]}
+
+
+def options_of(name: str) -> dict[str, dict[str, Any]]:
+    """The keys of a section that are free to choose, each with its part of the schema."""
+    defs = schema()["$defs"]
+    resolved = {
+        key: defs.get(option.get("$ref", "").rpartition("/")[2], {}) | option
+        for key, option in section(name)["properties"].items()
+    }
+    return {key: option for key, option in resolved.items() if "const" not in option}
+
+
+def sources(kind: str) -> dict[str, str]:
+    """The sources of datasets or models, and what each is.
+
+    Args:
+        kind: `dataset` or `model`.
+    """
+    prefix = f"{kind}_"
+    definitions = schema()["$defs"].items()
+    return {
+        name.removeprefix(prefix): definition["description"]
+        for name, definition in definitions
+        if name.startswith(prefix)
+    }
+
+
+def poolings() -> list[str]:
+    """The names of the poolings."""
+    return schema()["properties"]["grid"]["items"]["properties"]["pooling"]["items"]["enum"]
+
+
+def keys_that(mark: str) -> list[str]:
+    """The keys of `training` that the schema marks, as `learned` or `tested`."""
+    return [key for key, option in options_of("training").items() if option[mark]]
+
+
 def check(config: dict[str, Any]) -> None:
-    """Check a configuration and fill in its defaults, in place.
+    """Check a configuration, fill in its defaults and find its files, in place.
 
     Raises:
         UserError: a key is unknown, missing or holds what it may not; the message names it.
     """
-    for section in ("training", "variants"):
-        if isinstance(config.get(section), dict):
-            config[section] = read_floats(config[section])
-    _validate(config, load_schema())
-    _check_training(config)
+    for name in ("training", "variants"):
+        if isinstance(config.get(name), dict):
+            config[name] = read_floats(config[name])
+    _validate(config, schema())
+    for variant in config["variants"]:
+        _check_training(training(config, variant), f"variants.{variant}")
     _check_models(config)
     _check_dataset(config)
     _check_grid(config)
     _check_analysis(config)
 
 
-def runs(config: dict[str, Any]) -> list[Run]:
+def runs(config: Mapping[str, Any]) -> list[Run]:
     """The runs of the grid: the union of its blocks, in order and without repeats."""
-    study = {}
+    study: dict[Run, None] = {}
     for block in config["grid"]:
         keys = (block[key] for key in ("model", "pooling", "batch", "variant", "seed"))
         for combination in itertools.product(*keys):
@@ -74,33 +105,52 @@ def runs(config: dict[str, Any]) -> list[Run]:
     return list(study)
 
 
-def training(config: dict[str, Any], variant: str) -> dict[str, Any]:
+def training(config: Mapping[str, Any], variant: str) -> dict[str, Any]:
     """The training settings of a variant: `training` with the variant's overrides."""
     return config["training"] | config["variants"][variant]
 
 
-def add_training_flags(
-    parser: argparse.ArgumentParser, keys: Collection[str] | None = None
+def add_flags(
+    parser: argparse._ActionsContainer,
+    name: str,
+    keys: Collection[str] | None = None,
+    without: Collection[str] = (),
 ) -> None:
-    """Add one flag per key of `training`, with the schema's type, default and description."""
-    schema = load_schema()
-    types = {"integer": int, "number": float}
-    for key, reference in schema["properties"]["training"]["properties"].items():
-        if keys is not None and key not in keys:
-            continue
-        option = schema["$defs"]["training"][key]
-        choices = [True, False] if option.get("type") == "boolean" else option.get("enum")
-        name = (
-            ",".join(map(word, choices)).join("{}") if choices else key.rpartition("_")[2].upper()
-        )
-        parser.add_argument(
-            f"--{key.replace('_', '-')}",
-            default=word(reference["default"]),
-            type=types.get(option.get("type"), _scalar),
-            choices=choices,
-            metavar=name,
-            help=option["description"].replace("%", "%%"),
-        )
+    """Add one flag per key of a section, with the schema's type, default and description.
+
+    Args:
+        parser: of a command line, or a group of it.
+        name: of the section.
+        keys: of the section, where not all are meant.
+        without: these.
+    """
+    required = section(name).get("required", ())
+    for key, option in options_of(name).items():
+        if (keys is None or key in keys) and key not in without:
+            parser.add_argument(
+                f"--{key.replace('_', '-')}",
+                default=word(option["default"]) if "default" in option else None,
+                required=key in required,
+                help=option["description"].replace("%", "%%"),
+                **_parsing(key, option),
+            )
+
+
+def _parsing(key: str, option: Mapping[str, Any]) -> dict[str, Any]:
+    """How argparse reads the flag of a key."""
+    kind = option.get("type")
+    choices = [True, False] if kind == "boolean" else option.get("enum")
+    if choices:
+        names = ",".join(map(word, choices))
+        return {"type": _scalar, "choices": choices, "metavar": f"{{{names}}}"}
+    if kind == "object":
+        digests = "pattern" in option["additionalProperties"]
+        return {"type": _digest if digests else mapping, "nargs": "+", "metavar": "KEY=VALUE"}
+    parsing: dict[str, Any] = {"metavar": key.rpartition("_")[2].upper()}
+    if kind == "array":
+        return parsing | {"nargs": "+"}
+    types: dict[Any, Callable[[str], Any]] = {"integer": int, "number": float, "string": str}
+    return parsing | {"type": types.get(kind, _scalar) if isinstance(kind, str) else _scalar}
 
 
 def _scalar(text: str) -> bool | int | str:
@@ -110,32 +160,63 @@ def _scalar(text: str) -> bool | int | str:
     return int(text) if text.isdecimal() else text
 
 
+def _digest(text: str) -> tuple[str, str]:
+    """A flag that names a file, which may hold `=` itself, and its digest."""
+    file, _, digest = text.rpartition("=")
+    return file, digest
+
+
 def word(value: Any) -> str:
     """A value as YAML and the command line write it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def training_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The training settings among parsed flags, checked, and the defaults of all others."""
-    schema = load_schema()
-    section = schema["properties"]["training"]
-    settings = {key: value for key, value in vars(options).items() if key in section["properties"]}
-    _validate(settings, section | {"$defs": schema["$defs"]})
-    _check_settings(settings, "training")
+def pop_settings(options: argparse.Namespace, name: str) -> dict[str, Any]:
+    """Take the settings of a section out of parsed flags; checked, and with all defaults.
+
+    Raises:
+        UserError: a setting holds what it may not, or settings contradict one another.
+    """
+    flags = vars(options)
+    found = {key: flags.pop(key) for key in options_of(name) if key in flags}
+    settings = {key: value for key, value in found.items() if value is not None}
+    for key, option in options_of(name).items():
+        if option.get("type") == "object" and key in settings:
+            settings[key] = dict(settings[key])
+    _validate(settings, section(name))
+    if name == "training":
+        _check_training(settings, name)
     return settings
 
 
-def has_pooler(model: dict[str, Any]) -> bool:
-    """Whether an encoder can offer the pooling `pooler`, as far as its configuration tells.
+def has_pooler(model: Mapping[str, Any]) -> bool:
+    """Whether an encoder can offer the pooling `pooler`, as far as can be told without a network.
 
-    A hub encoder is known by the words of its name alone until it has been downloaded.
+    A folder is known by the weights that it holds, a hub encoder by the words of its name alone
+    until it has been downloaded.
     """
     if model["source"] == "hub":
         name = model["id"].rpartition("/")[2].lower()
         return set(re.split(r"[-_.]", name)).isdisjoint(WITHOUT_POOLER)
     if model["source"] == "folder":
-        return _folder_config(model).get("model_type") in WITH_POOLER
-    return model["architecture"] in WITH_POOLER
+        return any("pooler." in name for name in _names_of_weights(Path(model["path"])))
+    return model["architecture"] == "bert"
+
+
+def _names_of_weights(folder: Path) -> Iterator[str]:
+    from safetensors import SafetensorError, safe_open
+
+    for path in folder.glob("*.safetensors"):
+        try:
+            with safe_open(path, framework="numpy") as weights:
+                yield from weights.keys()
+        except (OSError, SafetensorError):
+            continue  # the rule `encoder` says what is wrong with it
+
+
+def locate(path: str) -> str:
+    """A path of the configuration: relative to the working directory, else to the workflow."""
+    return path if os.path.exists(path) else os.path.relpath(ROOT / path)
 
 
 def read_floats(value: Any) -> Any:
@@ -147,10 +228,10 @@ def read_floats(value: Any) -> Any:
     return value
 
 
-def _validate(instance: dict[str, Any], schema: dict[str, Any]) -> None:
+def _validate(instance: dict[str, Any], schema: Mapping[str, Any], where: str = "") -> None:
     error = best_match(_DefaultsValidator(schema).iter_errors(instance))
     if error is not None:
-        raise UserError(_describe(error))
+        raise UserError(_describe(error, where))
 
 
 def _set_defaults(
@@ -177,17 +258,18 @@ _DefaultsValidator = validators.extend(
 )
 
 
-def _describe(error: ValidationError) -> str:
+def _describe(error: ValidationError, section: str) -> str:
     """One line for a schema error: the key, what it holds, what is allowed."""
-    key = _key(error.absolute_path)
+    path = [*filter(None, [section]), *error.absolute_path]
+    key = _key(path)
     where = f"config key '{key}'" if key else "config"
     if error.validator == "additionalProperties":
-        allowed = sorted(error.schema["properties"])
-        unknown = sorted(str(name) for name in error.instance if name not in allowed)
-        return f"{where} has unknown keys: {', '.join(unknown)}; allowed: {', '.join(allowed)}"
+        known = sorted(error.schema["properties"])
+        unknown = sorted(str(name) for name in error.instance if name not in known)
+        return f"{where} has unknown keys: {', '.join(unknown)}; allowed: {', '.join(known)}"
     if error.validator == "required":
         missing = next(name for name in error.validator_value if name not in error.instance)
-        return f"config key '{_key([*error.absolute_path, missing])}' is missing"
+        return f"config key '{_key([*path, missing])}' is missing"
     if error.validator == "enum":
         allowed = ", ".join(map(word, error.validator_value))
         return f"{where} is {error.instance!r}; allowed: {allowed}"
@@ -217,12 +299,8 @@ def _key(path: Any) -> str:
     return "".join(parts).lstrip(".")
 
 
-def _check_training(config: dict[str, Any]) -> None:
-    for variant in config["variants"]:
-        _check_settings(training(config, variant), f"variants.{variant}")
-
-
-def _check_settings(settings: dict[str, Any], where: str) -> None:
+def _check_training(settings: dict[str, Any], where: str) -> None:
+    _validate(settings, section("training"), where)
     if settings["optimizer"] == "adam" and settings["weight_decay"]:
         raise UserError(
             f"config key '{where}': weight_decay is {settings['weight_decay']} with optimizer "
@@ -270,7 +348,8 @@ def _head_width(model: dict[str, Any]) -> int:
     return model["hidden_size"] // model["num_attention_heads"]
 
 
-def _folder_config(model: dict[str, Any], where: str = "config key 'models") -> dict[str, Any]:
+def _folder_config(model: dict[str, Any], where: str) -> dict[str, Any]:
+    model["path"] = locate(model["path"])
     path = Path(model["path"]) / "config.json"
     try:
         config = json.loads(path.read_text("utf-8"))
@@ -288,12 +367,13 @@ def _folder_config(model: dict[str, Any], where: str = "config key 'models") -> 
 
 
 def _check_dataset(config: dict[str, Any]) -> None:
-    for path in config["dataset"].get("paths", []):
-        if not Path(path).is_file():
-            raise UserError(
-                f"config key 'dataset.paths' names '{path}', which is not a file; "
-                f"paths are relative to {Path.cwd()}"
-            )
+    dataset = config["dataset"]
+    digests = dataset.get("sha256", {})
+    for index, path in enumerate(dataset.get("paths", [])):
+        found = _located(path, f"dataset.paths[{index}]")
+        dataset["paths"][index] = found
+        if path in digests:
+            digests[found] = digests.pop(path)
 
 
 def _check_grid(config: dict[str, Any]) -> None:
@@ -310,14 +390,21 @@ def _check_grid(config: dict[str, Any]) -> None:
             if not has_pooler(config["models"][name]):
                 raise UserError(
                     f"{where}.pooling' holds 'pooler', but model '{name}' has no pooler; "
-                    "allowed: cls, mean, masked-mean, max"
+                    f"allowed: {', '.join(name for name in poolings() if name != 'pooler')}"
                 )
 
 
 def _check_analysis(config: dict[str, Any]) -> None:
     path = config["analysis"].get("published")
-    if path and not Path(path).is_file():
+    if path:
+        config["analysis"]["published"] = _located(path, "analysis.published")
+
+
+def _located(path: str, key: str) -> str:
+    found = locate(path)
+    if not os.path.isfile(found):
         raise UserError(
-            f"config key 'analysis.published' is '{path}', which is not a file; paths are relative "
-            f"to {Path.cwd()}"
+            f"config key '{key}' is '{path}', which is not a file; paths are relative to "
+            f"{Path.cwd()}, or to {ROOT}"
         )
+    return found

@@ -3,7 +3,6 @@
 Light to import, because the Snakefile counts GPUs as well.
 """
 
-import fcntl
 import os
 import platform
 import re
@@ -12,14 +11,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lib.cli import UserError, log
+from lib.console import UserError, log
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 DRIVER = Path("/proc/driver/nvidia")
 WAIT = 1  # seconds between two looks at GPUs that others hold
 
-_claims: list[int] = []  # open lock files; the kernel lets go of them when this process ends
+_claims: "list[FileLock]" = []  # the kernel lets go of them when this process ends
 
 
 def visible() -> list[str]:
@@ -31,7 +35,7 @@ def visible() -> list[str]:
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is None or not gpus:
         return gpus
-    found = {}
+    found: dict[str, None] = {}
     for name in (part.strip() for part in chosen.split(",")):
         fitting = [gpu for n, gpu in enumerate(gpus) if name == str(n) or gpu.startswith(name)]
         if not name or not (fitting or name.startswith("MIG-")):
@@ -85,26 +89,19 @@ def claim(device: str, processes: int = 1) -> None:
 
 def _try(gpus: list[str], wanted: int) -> list[str]:
     """Lock as many GPUs as are wanted, or none."""
-    claimed = {}
+    from filelock import FileLock, Timeout  # jobs have it, but perhaps not who plans them
+
+    locks: dict[str, FileLock] = {}
     for gpu in gpus:
-        lock = _lock(gpu)
-        if lock is not None:
-            claimed[gpu] = lock
-        if len(claimed) == wanted:
-            _claims.extend(claimed.values())
-            return list(claimed)
-    for lock in claimed.values():
-        os.close(lock)
+        name = re.sub(r"[^\w-]", "_", gpu)
+        path = Path(tempfile.gettempdir(), f"text-encoders-{os.getuid()}-{name}.lock")
+        lock = FileLock(path, mode=0o600, blocking=False)
+        with suppress(Timeout):
+            lock.acquire()
+            locks[gpu] = lock
+        if len(locks) == wanted:
+            _claims.extend(locks.values())
+            return list(locks)
+    for lock in locks.values():
+        lock.release()
     return []
-
-
-def _lock(gpu: str) -> int | None:
-    name = re.sub(r"[^\w-]", "_", gpu)
-    path = Path(tempfile.gettempdir(), f"text-encoders-{os.getuid()}-{name}.lock")
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(file)
-        return None
-    return file

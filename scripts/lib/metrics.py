@@ -1,39 +1,27 @@
-"""The predictions that a classifier makes on a split."""
+"""What is measured on the predictions of a test."""
 
-import numpy as np
-import torch
-from torch.nn.functional import cross_entropy
+from scipy.stats.contingency import chi2_contingency, crosstab
+from sklearn.metrics import f1_score
 
-from lib.backends import Torch
-from lib.batches import Tokens
-from lib.model import Classifier
 from lib.predictions import Predictions
 
 
-@torch.inference_mode()
-def predict(model: Classifier, tokens: Tokens, batch_size: int, backend: Torch) -> Predictions:
-    """Predict a whole split, each example once, in evaluation mode.
+def measure(predictions: Predictions) -> dict[str, float]:
+    """What test.json says of predictions: accuracy, mean loss in nats, macro F1, association."""
+    label, prediction = predictions.label, predictions.prediction
+    return {
+        "accuracy": predictions.accuracy(),
+        "loss": predictions.mean_loss(),
+        "macro_f1": float(f1_score(label, prediction, average="macro", zero_division=0)),
+        "association_p": association_p(predictions),
+        "n": len(label),
+    }
 
-    Args:
-        model: left in the mode it was in.
-        tokens: the split.
-        batch_size: examples per forward pass.
-        backend: how to compute; each of several processes computes every so many-th pass.
+
+def association_p(predictions: Predictions) -> float:
+    """P of the chi-squared test that predictions do not depend on labels.
+
+    1 where there is one prediction for all: a classifier that did not learn.
     """
-    training = model.training
-    model.eval()
-    classes = model.head.out_features
-    logits = torch.zeros(len(tokens), classes, device=tokens.labels.device)
-    passes = torch.arange(len(tokens)).split(batch_size)
-    for rows in passes[backend.rank :: backend.processes]:
-        with backend.autocast():
-            logits[rows[0] : rows[-1] + 1] = model(tokens.batch(rows)).float()
-    logits = backend.sum(logits)  # all others left an example's logits at zero
-    model.train(training)
-    confidence, prediction = logits.softmax(dim=-1).max(dim=-1)
-    return Predictions(
-        label=tokens.labels.cpu().numpy().astype(np.int8),
-        prediction=prediction.cpu().numpy().astype(np.int8),
-        confidence=confidence.cpu().numpy(),
-        loss=cross_entropy(logits, tokens.labels, reduction="none").cpu().numpy(),
-    )
+    counts = crosstab(predictions.label, predictions.prediction).count
+    return float(chi2_contingency(counts).pvalue) if min(counts.shape) > 1 else 1.0

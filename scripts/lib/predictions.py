@@ -1,4 +1,4 @@
-"""Predictions of a classifier on a split, what is measured on them, and their file."""
+"""Predictions of a classifier on a split, and their file."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from lib.reviews import write_table
+from lib.files import write_parquet
 
 
 class Predictions(NamedTuple):
@@ -45,36 +45,10 @@ class Predictions(NamedTuple):
         """Mean cross-entropy in nats."""
         return float(self.loss.mean(dtype=np.float64))
 
-    def macro_f1(self) -> float:
-        """F1 score, averaged over the classes with equal weight."""
-        from sklearn.metrics import f1_score  # a second to import, which training need not spend
-
-        return float(f1_score(self.label, self.prediction, average="macro", zero_division=0))
-
-    def association_p(self) -> float:
-        """P of the chi-squared test that predictions do not depend on labels.
-
-        1 where there is one prediction for all: a classifier that did not train.
-        """
-        from scipy.stats.contingency import chi2_contingency, crosstab
-
-        counts = crosstab(self.label, self.prediction).count
-        return float(chi2_contingency(counts).pvalue) if min(counts.shape) > 1 else 1.0
-
-    def measures(self) -> dict[str, float]:
-        """What test.json says of them."""
-        return {
-            "accuracy": self.accuracy(),
-            "loss": self.mean_loss(),
-            "macro_f1": self.macro_f1(),
-            "association_p": self.association_p(),
-            "n": len(self.label),
-        }
-
 
 def write_predictions(path: Path, ids: np.ndarray, predictions: Predictions) -> None:
     """Write predictions.parquet: one row per example, ordered by id."""
-    write_table(path, pa.table({"id": ids, **predictions._asdict()}).sort_by("id"))
+    write_parquet(path, pa.table({"id": ids, **predictions._asdict()}).sort_by("id"))
 
 
 def read_predictions(folder: Path) -> pd.DataFrame:

@@ -1,289 +1,273 @@
-"""From predictions to statistics, findings and errors; `analysis` of the config turns parts off."""
+"""From predictions to the tables of the study; `analysis` of the config turns parts off."""
 
 
 rule baseline:
     input:
-        splits=[
-            rules.split.output.train,
-            rules.split.output.valid,
-            rules.split.output.test,
-        ],
-        encoder=seen_through,
-        script=script("baseline.py"),
-        library=library("baseline.py"),
+        splits=[rules.split.output.train, rules.split.output.valid, rules.split.output.test],
+        encoder=encoder_of_text,
+        command=command("baseline"),
+        code=code("baseline"),
     output:
         predictions=f"{BASELINE}/predictions.parquet",
         measured=f"{BASELINE}/test.json",
     log:
-        "results/logs/dataset={dataset}/text={text}/baseline.log",
+        f"{LOGS}/dataset={{dataset}}/text={{text}}/baseline.log",
     conda:
         "../../envs/training.yaml"
-    threads: 1
     resources:
         mem_mb=8000,
-        runtime=60,
     params:
         splits=input_folder,
-        seen=seen_flags,
+        text=text_flags,
         out=output_folder,
     message:
-        "train and test the baseline, {wildcards.text} text"
+        "train and test the baseline, {wildcards.text} text; log: {log}"
     shell:
-        "python {input.script} --splits {params.splits} {params.seen} "
-        "--out {params.out} > {log} 2>&1"
+        "python {input.command:q} --log {log} --splits {params.splits} {params.text} --out {params.out}"
+
+
+rule collect:
+    input:
+        runs=RUN_FILES,
+        command=command("collect"),
+        code=code("collect"),
+    output:
+        tables_of("collect"),
+    log:
+        f"{LOGS}/collect.log",
+    conda:
+        "../../envs/results.yaml"
+    params:
+        runs=run_folders,
+        out=output_folder,
+    message:
+        f"collect {N_RUNS} runs; log: {{log}}"
+    shell:
+        "python {input.command:q} --log {log} --runs {params.runs} --out {params.out}"
+
+
+rule overviews:
+    input:
+        table=table("runs"),
+        baselines=BASELINE_FILES,
+        command=command("overviews"),
+        code=code("overviews"),
+    output:
+        tables_of("overviews"),
+    log:
+        f"{LOGS}/overviews.log",
+    conda:
+        "../../envs/results.yaml"
+    params:
+        baselines=baseline_flags,
+        out=output_folder,
+    message:
+        "write the tables in the forms of published ones; log: {log}"
+    shell:
+        "python {input.command:q} --log {log} --table {input.table} {params.baselines} --out {params.out}"
 
 
 rule measure:
     input:
-        table=RUNS_TABLE,
+        table=table("runs"),
         runs=RUN_FILES,
         baselines=BASELINE_FILES,
-        script=script("measure.py"),
-        library=library("measure.py"),
+        command=command("measure"),
+        code=code("measure"),
     output:
-        expand("{tables}/{name}.csv", tables=TABLES, name=MEASURED_TABLES),
+        tables_of("measure"),
     log:
-        "results/logs/measure.log",
+        f"{LOGS}/measure.log",
     conda:
         "../../envs/results.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=10,
     params:
-        runs=RUN_FOLDERS,
-        baselines=flags({"baselines": BASELINE_FOLDERS}),
+        runs=run_folders,
+        baselines=baseline_flags,
         out=output_folder,
     message:
-        "measure {N_RUNS} runs and the baselines"
+        f"measure {N_RUNS} runs and the baselines; log: {{log}}"
     shell:
-        "python {input.script} --table {input.table} --runs {params.runs} "
-        "{params.baselines} --out {params.out} > {log} 2>&1"
+        "python {input.command:q} --log {log} --table {input.table} --runs {params.runs} {params.baselines} "
+        "--out {params.out}"
 
 
 rule compare:
     input:
         runs=RUN_FILES,
         baselines=BASELINE_FILES,
-        script=script("compare.py"),
-        library=library("compare.py"),
+        command=command("compare"),
+        code=code("compare"),
     output:
-        expand("{tables}/{name}.csv", tables=TABLES, name=COMPARED_TABLES),
+        tables_of("compare"),
     log:
-        "results/logs/compare.log",
+        f"{LOGS}/compare.log",
     conda:
         "../../envs/results.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=60,
     params:
-        runs=RUN_FOLDERS,
-        baselines=flags({"baselines": BASELINE_FOLDERS}),
+        runs=run_folders,
+        baselines=baseline_flags,
         seed=ANALYSIS["seed"],
         out=output_folder,
     message:
-        "compare runs in pairs"
+        "compare runs in pairs; log: {log}"
     shell:
-        "python {input.script} --runs {params.runs} {params.baselines} --seed {params.seed} "
-        "--out {params.out} > {log} 2>&1"
+        "python {input.command:q} --log {log} --runs {params.runs} {params.baselines} --seed {params.seed} "
+        "--out {params.out}"
 
 
-rule find:
+rule findings:
     input:
-        measures=f"{TABLES}/measures.csv",
-        settings=f"{TABLES}/settings.csv",
-        comparisons=f"{TABLES}/comparisons.csv",
-        over_seeds=f"{TABLES}/comparisons_over_seeds.csv",
-        script=script("find.py"),
-        library=library("find.py"),
+        runs=table("runs"),
+        measures=table("measures"),
+        conditions=table("conditions"),
+        comparisons=table("comparisons"),
+        over_seeds=table("comparisons_over_seeds"),
+        schema=outside(configuration.SCHEMA),  # marks the settings that decide what is learned
+        command=command("findings"),
+        code=code("findings"),
     output:
-        f"{TABLES}/findings.csv",
+        tables_of("findings"),
     log:
-        "results/logs/find.log",
+        f"{LOGS}/findings.log",
     conda:
         "../../envs/results.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
     params:
-        variants=flags({"variants": variant_settings()}),
+        out=output_folder,
     message:
-        "answer the questions of the study"
+        "answer the questions of the study; log: {log}"
     shell:
-        "python {input.script} --measures {input.measures} --settings {input.settings} "
-        "--comparisons {input.comparisons} --over-seeds {input.over_seeds} {params.variants} "
-        "--out {output} > {log} 2>&1"
+        "python {input.command:q} --log {log} --runs {input.runs} --measures {input.measures} "
+        "--conditions {input.conditions} --comparisons {input.comparisons} "
+        "--over-seeds {input.over_seeds} --out {params.out}"
 
 
 rule published:
     input:
-        published=PUBLISHED,
-        settings=f"{TABLES}/settings.csv",
-        script=script("published.py"),
-        library=library("published.py"),
+        published=[outside(path) for path in [ANALYSIS.get("published")] if path],
+        table=table("runs"),
+        conditions=table("conditions"),
+        runs=RUN_FILES,
+        command=command("published"),
+        code=code("published"),
     output:
-        f"{TABLES}/published.csv",
+        tables_of("published"),
     log:
-        "results/logs/published.log",
+        f"{LOGS}/published.log",
     conda:
         "../../envs/results.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
     params:
-        how=published_flags,
-    message:
-        "set published figures beside the measured ones"
-    shell:
-        "python {input.script} --published {input.published} --settings {input.settings} "
-        "{params.how} --out {output} > {log} 2>&1"
-
-
-rule forms:
-    input:
-        table=RUNS_TABLE,
-        baselines=BASELINE_FILES,
-        script=script("forms.py"),
-        library=library("forms.py"),
-    output:
-        expand("{tables}/{name}.csv", tables=TABLES, name=FORM_TABLES),
-    log:
-        "results/logs/forms.log",
-    conda:
-        "../../envs/results.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
-    params:
-        baselines=flags({"baselines": BASELINE_FOLDERS}),
+        runs=run_folders,
         out=output_folder,
     message:
-        "write the tables in the forms of published ones"
+        "set published figures beside the measured ones; log: {log}"
     shell:
-        "python {input.script} --table {input.table} {params.baselines} "
-        "--out {params.out} > {log} 2>&1"
+        "python {input.command:q} --log {log} --published {input.published:q} --table {input.table} "
+        "--conditions {input.conditions} --runs {params.runs} --out {params.out}"
 
 
 rule errors:
     input:
-        table=RUNS_TABLE,
+        table=table("runs"),
         runs=RUN_FILES,
         reviews=TEST_REVIEWS,
-        script=script("errors.py"),
-        library=library("errors.py"),
+        command=command("errors"),
+        code=code("errors"),
     output:
-        expand("{tables}/{name}.csv", tables=TABLES, name=ERROR_TABLES),
+        tables_of("errors"),
     log:
-        "results/logs/errors.log",
+        f"{LOGS}/errors.log",
     conda:
         "../../envs/results.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=10,
     params:
-        runs=RUN_FOLDERS,
+        runs=run_folders,
         out=output_folder,
     message:
-        "list the errors on the test split"
+        "list the errors on the test split; log: {log}"
     shell:
-        "python {input.script} --table {input.table} --runs {params.runs} "
-        "--reviews {input.reviews} --out {params.out} > {log} 2>&1"
+        "python {input.command:q} --log {log} --table {input.table} --runs {params.runs} --reviews {input.reviews} "
+        "--out {params.out}"
 
 
 rule lengths:
     input:
-        table=RUNS_TABLE,
+        table=table("runs"),
         runs=RUN_FILES,
         baselines=BASELINE_FILES,
         reviews=TEST_REVIEWS,
-        tokens=list(TEST_TOKENS.values()),
-        script=script("lengths.py"),
-        library=library("lengths.py"),
+        tokens=TEST_TOKENS,
+        command=command("lengths"),
+        code=code("lengths"),
     output:
-        f"{TABLES}/lengths.csv",
+        tables_of("lengths"),
     log:
-        "results/logs/lengths.log",
+        f"{LOGS}/lengths.log",
     conda:
         "../../envs/results.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=10,
     params:
-        runs=RUN_FOLDERS,
-        baselines=flags({"baselines": BASELINE_FOLDERS}),
-        tokens=flags({"tokens": TEST_TOKENS}),
+        runs=run_folders,
+        baselines=baseline_flags,
+        out=output_folder,
     message:
-        "measure accuracy by the length of the reviews"
+        "measure accuracy by the length of the reviews; log: {log}"
     shell:
-        "python {input.script} --table {input.table} --runs {params.runs} "
-        "{params.baselines} --reviews {input.reviews} {params.tokens} --out {output} > {log} 2>&1"
+        "python {input.command:q} --log {log} --table {input.table} --runs {params.runs} {params.baselines} "
+        "--reviews {input.reviews} --tokens {input.tokens} --out {params.out}"
 
 
 rule tsne:
     input:
-        table=RUNS_TABLE,
+        table=table("runs"),
         checkpoints=CHECKPOINTS,
         runs=RUN_FILES,
         reviews=TEST_REVIEWS,
-        tokens=list(TEST_TOKENS.values()),
-        script=script("tsne.py"),
-        library=library("tsne.py"),
+        tokens=TEST_TOKENS,
+        command=command("tsne"),
+        code=code("tsne"),
     output:
-        f"{TABLES}/tsne.csv",
-        f"{TABLES}/boundary_errors.csv",
+        tables_of("tsne"),
     log:
-        "results/logs/tsne.log",
+        f"{LOGS}/tsne.log",
     conda:
         "../../envs/training.yaml"
     threads: config["training"]["threads"]
     resources:
         mem_mb=8000,
-        runtime=60,
     params:
-        runs=RUN_FOLDERS,
-        tokens=flags({"tokens": TEST_TOKENS}),
-        how=flags({"sample": ANALYSIS["sample"], "seed": ANALYSIS["seed"]}),
+        runs=run_folders,
+        how=planning.flags({"sample": ANALYSIS["sample"], "seed": ANALYSIS["seed"]}),
         threads=config["training"]["threads"],
         out=output_folder,
     message:
-        "map test reviews by t-SNE"
+        "map test reviews by t-SNE; log: {log}"
     shell:
-        "python {input.script} --table {input.table} --runs {params.runs} "
-        "--reviews {input.reviews} {params.tokens} {params.how} --threads {params.threads} "
-        "--out {params.out} > {log} 2>&1"
+        "python {input.command:q} --log {log} --table {input.table} --runs {params.runs} --reviews {input.reviews} "
+        "--tokens {input.tokens} {params.how} --threads {params.threads} --out {params.out}"
 
 
 rule attention:
     input:
-        table=RUNS_TABLE,
+        table=table("runs"),
         checkpoints=CHECKPOINTS,
         runs=RUN_FILES,
         reviews=TEST_REVIEWS,
-        script=script("attention.py"),
-        library=library("attention.py"),
+        command=command("attention"),
+        code=code("attention"),
     output:
-        f"{TABLES}/attention.csv",
+        tables_of("attention"),
     log:
-        "results/logs/attention.log",
+        f"{LOGS}/attention.log",
     conda:
         "../../envs/training.yaml"
     threads: config["training"]["threads"]
     resources:
         mem_mb=8000,
-        runtime=30,
     params:
-        runs=RUN_FOLDERS,
-        review=flags({"review": ANALYSIS.get("review", [])}),
+        runs=run_folders,
+        review=planning.flags({"review": ANALYSIS.get("review", [])}),
         threads=config["training"]["threads"],
+        out=output_folder,
     message:
-        "read the attention in a test review"
+        "read the attention in a test review; log: {log}"
     shell:
-        "python {input.script} --table {input.table} --runs {params.runs} "
-        "--reviews {input.reviews} {params.review} --threads {params.threads} "
-        "--out {output} > {log} 2>&1"
+        "python {input.command:q} --log {log} --table {input.table} --runs {params.runs} --reviews {input.reviews} "
+        "{params.review} --threads {params.threads} --out {params.out}"

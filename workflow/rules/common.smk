@@ -1,21 +1,20 @@
-"""The grid, its paths, and what the rules ask of the configuration."""
+"""The study that the configuration asks for: its runs, its files, and what the wildcards may be.
 
-import ast
-import csv
-import json
+The functions say what the rules take of it, in the order of the chain.
+"""
+
+import os
 import re
 import shlex
-import time
-from pathlib import Path
+import sys
 
-SCRIPTS = os.path.relpath(os.path.join(workflow.basedir, "scripts"))
+IS_MODULE = not workflow.modifier.is_main_snakefile()
+SCRIPTS = os.path.abspath(workflow.current_basedir.join("../../scripts"))
 sys.path.insert(0, SCRIPTS)
 
-from lib import cli, config as study, gpus, runs as grid
-
-# Jobs run in the environment that runs Snakemake, whether it is activated or not.
-search_path = [os.path.dirname(sys.executable), os.getenv("PATH", os.defpath)]
-os.environ.update(PATH=os.pathsep.join(search_path))
+from lib import baselines, catalog, gpus, planning
+from lib import config as configuration
+from lib.console import UserError
 
 REVIEWS = "results/datasets/{dataset}"
 ENCODER = "results/encoders/dataset={dataset}/model={model}"
@@ -24,110 +23,43 @@ RUN = (
     "results/runs/dataset={dataset}/model={model}/pooling={pooling}/batch={batch}/"
     "variant={variant}/seed={seed}"
 )
-RUN_LOGS = RUN.replace("runs", "logs", 1)
-RUN_OUTPUTS = ["history.csv", "train.json", "predictions.parquet", "test.json"]
-RUNS_TABLE = "results/tables/runs.csv"
-MISSING_NOTE = ".snakemake/missing-runs"
-BATCH = r"[1-9]\d*"
-SEED = r"0|[1-9]\d*"
+BASELINE = "results/baselines/dataset={dataset}/text={text}"
+TABLES = "results/tables"
+FIGURES = "results/figures"
+LOGS = "results/logs"
+RUN_LOGS = RUN.replace("results/runs", LOGS)
 
 
-def refuse(message):
-    """End in one line, before any job starts."""
-    sys.exit(f"error: {message}")
+def outside(path):
+    """A path that is no result: as it is, or absolute where a prefix is put before results."""
+    return os.path.abspath(path) if IS_MODULE else os.path.relpath(path)
 
 
-def run_folder(run):
-    """The folder of one run."""
-    return RUN.format(**run._asdict())
+def command(name):
+    """The script of a rule, which runs nothing again when it changes: it holds flags alone."""
+    return ancient(outside(os.path.join(SCRIPTS, f"{name}.py")))
 
 
-def check_target(target):
-    """Refuse a result that the configuration does not know, and say what it knows."""
-    parts = Path(target).parts
-    if parts[:1] != ("results",):
-        return
-    keys = dict(part.split("=", 1) for part in parts if "=" in part)
-    allowed = {
-        "dataset": [DATASET],
-        "model": list(config["models"]),
-        "pooling": grid.POOLINGS,
-        "variant": list(config["variants"]),
-    }
-    for key, names in allowed.items():
-        if keys.get(key, names[0]) not in names:
-            refuse(f"'{target}': unknown {key} '{keys[key]}'; allowed: {', '.join(names)}")
-    for key, pattern, least in (("batch", BATCH, 1), ("seed", SEED, 0)):
-        number = keys.get(key, "1")
-        if not re.fullmatch(pattern, number) or int(number) > cli.MAX_SEED:
-            refuse(f"'{target}': {key} is '{number}'; allowed: a whole number from {least} on")
-    model = config["models"].get(keys.get("model"))
-    if keys.get("pooling") == "pooler" and model and not study.has_pooler(model):
-        refuse(f"'{target}': model '{keys['model']}' has no pooler")
+def code(name):
+    """The modules that decide what a command makes, as inputs that run its rule again."""
+    return list(map(outside, planning.code(name)))
 
 
-def note_missing_runs():
-    """Note which files of the runs in the table are missing.
-
-    Snakemake makes a missing file again for a job that has to run, but does not run a job
-    because of it. The note is an input of `collect`: new as long as a file is missing, so that
-    `collect` runs, and older than anything otherwise.
-    """
-    missing = [file for file in tabulated_files() if not os.path.exists(file)]
-    os.makedirs(os.path.dirname(MISSING_NOTE), exist_ok=True)
-    Path(MISSING_NOTE).write_text("\n".join([str(time.time()), *missing]) + "\n", "utf-8")
-    if not missing:
-        os.utime(MISSING_NOTE, (0, 0))
+def table(name):
+    """A table of results, as rules read it."""
+    return f"{TABLES}/{name}.parquet"
 
 
-def tabulated_files():
-    """The files of those runs of the study that are in the table of runs, if there is one."""
-    if not os.path.exists(RUNS_TABLE):
-        return []
-    with open(RUNS_TABLE, newline="", encoding="utf-8", errors="replace") as table:
-        rows = list(csv.DictReader(table))
-    folders = [RUN.format_map(row) for row in rows if row.keys() >= set(grid.KEYS)]
-    return [
-        f"{folder}/{file}" for folder in folders if folder in RUN_FOLDERS for file in RUN_OUTPUTS
-    ]
+def tables_of(command):
+    """The files of the tables that a command writes: for rules and for people."""
+    return expand(
+        f"{TABLES}/{{name}}.{{kind}}", name=catalog.tables_of(command), kind=["parquet", "csv"]
+    )
 
 
-def flags(settings):
-    """Settings as command-line flags, in an order that does not depend on the config's."""
-    words = []
-    for key, value in sorted(settings.items()):
-        values = value if isinstance(value, list) else [value]
-        if isinstance(value, dict):
-            values = [f"{name}={item}" for name, item in sorted(value.items())]
-        if values:
-            words += [f"--{key.replace('_', '-')}", *map(study.word, values)]
-    return shlex.join(words)
-
-
-def script(name):
-    """The path of a command, as an input that makes its rule run again when it changes."""
-    return os.path.join(SCRIPTS, name)
-
-
-def library(name):
-    """The modules of scripts/lib that a command imports, directly or not, as inputs as well."""
-    found, queue = set(), [script(name)]
-    while queue:
-        for module in imported_modules(queue.pop()):
-            path = os.path.join(SCRIPTS, "lib", f"{module}.py")
-            if path not in found and os.path.exists(path):
-                found.add(path)
-                queue.append(path)
-    return sorted(found)
-
-
-def imported_modules(path):
-    """Names of the modules of `lib` in the import statements of one file."""
-    for node in ast.walk(ast.parse(Path(path).read_text("utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module == "lib":
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lib."):
-            yield node.module.removeprefix("lib.")
+def folders(files):
+    """The folders of files, each once."""
+    return list(dict.fromkeys(map(os.path.dirname, files)))
 
 
 def input_folder(wildcards, input):
@@ -140,16 +72,25 @@ def output_folder(wildcards, output):
     return os.path.dirname(output[0])
 
 
+def run_folders(wildcards, input):
+    """The folders of the runs among the inputs."""
+    return shlex.join(folders(input.runs))
+
+
+def baseline_flags(wildcards, input):
+    """The folders of the baselines among the inputs, if there are any."""
+    return planning.flags({"baselines": folders(input.baselines)})
+
+
 def dataset_files(wildcards):
     """The user's own data files, where the dataset has them."""
-    return config["dataset"].get("paths", [])
+    return list(map(outside, config["dataset"].get("paths", [])))
 
 
 def dataset_flags(wildcards):
     """How to fetch the dataset."""
-    settings = dict(config["dataset"])
-    del settings["name"]
-    return f"{settings.pop('source')} {flags(settings)}"
+    settings = {key: value for key, value in config["dataset"].items() if key != "name"}
+    return f"{settings.pop('source')} {planning.flags(settings)}"
 
 
 def encoder_files(wildcards):
@@ -158,92 +99,145 @@ def encoder_files(wildcards):
     if model["source"] == "scratch":
         return f"{REVIEWS}/splits/train.parquet"
     if model["source"] == "folder":
-        return sorted(str(path) for path in Path(model["path"]).iterdir() if path.is_file())
+        with os.scandir(model["path"]) as entries:
+            return sorted(outside(entry.path) for entry in entries if entry.is_file())
     return []
 
 
-def encoder_flags(wildcards):
+def encoder_flags(wildcards, input):
     """How to get the encoder."""
     settings = dict(config["models"][wildcards.model])
     source = settings.pop("source")
     if source == "scratch":
-        settings["reviews"] = f"{REVIEWS}/splits/train.parquet".format(**wildcards)
-    return f"{source} {flags(settings)}"
+        settings["reviews"] = input.files
+    return f"{source} {planning.flags(settings)}"
+
+
+def training(wildcards):
+    """The training settings of a run."""
+    return configuration.training(config, wildcards.variant)
 
 
 def training_flags(wildcards):
     """The settings of a training, those of its variant included."""
-    return flags(study.training(config, wildcards.variant))
+    return planning.flags(training(wildcards))
 
 
 def test_flags(wildcards):
     """The settings of a test."""
-    settings = study.training(config, wildcards.variant)
-    return flags({key: settings[key] for key in study.TEST_KEYS})
+    settings = training(wildcards)
+    return planning.flags({key: settings[key] for key in configuration.keys_that("tested")})
 
 
 def run_threads(wildcards):
     """CPU threads of all processes of a training, from the config: results depend on them."""
-    settings = study.training(config, wildcards.variant)
-    return settings["threads"] * settings["processes"]
+    return training(wildcards)["threads"] * training(wildcards)["processes"]
 
 
 def run_memory(wildcards):
     """Memory of a training, in MB."""
-    return 8000 * study.training(config, wildcards.variant)["processes"]
+    return 8000 * training(wildcards)["processes"]
 
 
 def run_gpus(wildcards):
     """GPUs of a training: one for each process, where it computes on GPUs."""
-    settings = study.training(config, wildcards.variant)
-    return settings["processes"] if uses_gpus(settings) else 0
+    settings = training(wildcards)
+    return settings["processes"] * planning.uses_gpus(settings, N_GPUS)
 
 
 def test_threads(wildcards):
     """CPU threads of a test, from the config."""
-    return study.training(config, wildcards.variant)["threads"]
+    return training(wildcards)["threads"]
 
 
 def test_gpus(wildcards):
     """GPUs of a test."""
-    return int(uses_gpus(study.training(config, wildcards.variant)))
+    return int(planning.uses_gpus(training(wildcards), N_GPUS))
 
 
-def uses_gpus(settings):
-    """Whether a run computes on a GPU; with the device `auto`, if this machine has any."""
-    return settings["device"] in ("cuda", "mps") or (settings["device"] == "auto" and N_GPUS > 0)
+def encoder_of_text(wildcards):
+    """The encoder whose tokenizer cuts the texts of a baseline."""
+    if wildcards.text == baselines.FULL_TEXT:
+        return []
+    model = wildcards.text.removeprefix(baselines.SEEN_TEXT)
+    return ENCODER.format(dataset=wildcards.dataset, model=model)
 
 
-def describe(settings):
-    """Settings as the summary shows them."""
-    pairs = sorted(settings.items())
-    return ", ".join(f"{key} {study.word(value)}" for key, value in pairs if key != "sha256")
+def text_flags(wildcards, input):
+    """What a baseline sees of each text."""
+    if not input.encoder:
+        return ""
+    return planning.flags({"encoder": input.encoder, "max_length": config["max_length"]})
 
 
-def describe_model(settings):
-    """An encoder as the summary shows it, with its source first."""
-    others = {key: value for key, value in settings.items() if key != "source"}
-    return f"{settings['source']}, {describe(others)}"
+def drawn_table(wildcards):
+    """The table that a figure shows."""
+    return table(catalog.FIGURE[wildcards.figure].table)
 
 
-def settings_flags(wildcards):
-    """What the summary says of the models, the training and the variants of the grid."""
-    models = {run.model: describe_model(config["models"][run.model]) for run in RUNS}
-    variants = {run.variant: describe(config["variants"][run.variant]) for run in RUNS}
-    return flags({"models": models, "training": describe(config["training"]), "variants": variants})
+def figure_theme(wildcards):
+    """The theme of a figure, as a category of the report."""
+    return catalog.FIGURE[wildcards.figure].theme
 
 
+def figure_caption(wildcards):
+    """What the report says under a figure."""
+    return catalog.FIGURE[wildcards.figure].caption
+
+
+def figure_labels(form):
+    """The labels of a figure in the report."""
+    return lambda wildcards: {"figure": catalog.FIGURE[wildcards.figure].title, "form": form}
+
+
+def tables_to_read(wildcards):
+    """The tables of a part that are made to be read."""
+    return list(map(table, catalog.tables_to_read(wildcards.part)))
+
+
+def is_on(part):
+    """Whether a part of the analysis is to be made."""
+    if part == "published":
+        return "published" in ANALYSIS and ANALYSIS["statistics"]
+    return part == "results" or ANALYSIS[part]
+
+
+planning.use_environment_of(sys.executable)
 try:
-    study.check(config)
-except cli.UserError as error:
-    refuse(error)
+    configuration.check(config)
+    if not IS_MODULE:
+        planning.check_study(config["study"])
+        for argument in sys.argv[1:]:
+            planning.check_target(argument, config)
+except UserError as error:
+    sys.exit(f"error: {error}")
+planning.configure_tracking(config, str(workflow.modifier.modify_path("results")))
 
 STUDY = config["study"]
 DATASET = config["dataset"]["name"]
-RUNS = study.runs(config)
+ANALYSIS = config["analysis"]
+RUNS = configuration.runs(config)
 N_RUNS = len(RUNS)
-RUN_FOLDERS = [run_folder(run) for run in RUNS]
-RUN_FILES = expand("{folder}/{file}", folder=RUN_FOLDERS, file=RUN_OUTPUTS)
+MODELS = list(dict.fromkeys(run.model for run in RUNS))
+RUN_FOLDERS = [RUN.format(**run._asdict()) for run in RUNS]
+RUN_FILES = expand(
+    "{folder}/{file}",
+    folder=RUN_FOLDERS,
+    file=["history.csv", "train.json", "predictions.parquet", "test.json"],
+)
+CHECKPOINTS = expand("{folder}/checkpoint", folder=RUN_FOLDERS)
+TEXTS = [baselines.FULL_TEXT, *(baselines.SEEN_TEXT + name for name in MODELS)] * ANALYSIS[
+    "baseline"
+]
+BASELINE_FILES = expand(
+    f"{BASELINE}/{{file}}", dataset=DATASET, text=TEXTS, file=["predictions.parquet", "test.json"]
+)
+TEST_REVIEWS = f"{REVIEWS}/splits/test.parquet".format(dataset=DATASET)
+TEST_TOKENS = expand(f"{TOKENS}/test.parquet", dataset=DATASET, model=MODELS)
+PARTS = list(filter(is_on, catalog.PARTS))
+READ_PARTS = list(filter(catalog.tables_to_read, PARTS))
+SHOWN_TABLES = list(map(table, catalog.tables_in(PARTS)))
+SHOWN_FIGURES = catalog.figures_in(PARTS)
 
 # As many jobs on GPUs at a time as there are GPUs here, unless --resources says otherwise or the
 # jobs run on nodes of a cluster.
@@ -252,33 +246,14 @@ on_nodes = workflow.resource_settings.nodes is not None
 if N_GPUS and not on_nodes and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", N_GPUS)
 
-for argument in sys.argv[1:]:
-    check_target(argument)
-if workflow.is_main_process:
-    note_missing_runs()
-
-# Tracking changes no result, so it goes by the environment, where it makes no rule run again.
-tracking = {
-    "WANDB_MODE": config["tracking"]["mode"],
-    "WANDB_PROJECT": config["tracking"]["project"],
-    "WANDB_RUN_GROUP": STUDY,
-    "WANDB_DIR": "results",
-}
-os.environ.update({**tracking, **os.environ})
-
 
 wildcard_constraints:
     dataset=re.escape(DATASET),
     model="|".join(map(re.escape, config["models"])),
-    pooling="|".join(grid.POOLINGS),
-    batch=BATCH,
+    pooling="|".join(configuration.poolings()),
+    batch=planning.BATCH,
     variant="|".join(map(re.escape, config["variants"])),
-    seed=SEED,
-
-
-localrules:
-    all,
-    tokens,
-    runs,
-    download,
-    encoder,
+    seed=planning.SEED,
+    text="|".join(map(re.escape, TEXTS)) or baselines.FULL_TEXT,
+    figure="|".join(catalog.FIGURE),
+    part="|".join(catalog.PARTS),

@@ -1,37 +1,11 @@
-"""From runs to tables, figures and the summary."""
-
-
-rule collect:
-    input:
-        runs=RUN_FILES,
-        missing=MISSING_NOTE,
-        script=script("collect.py"),
-        library=library("collect.py"),
-    output:
-        RUNS_TABLE,
-        f"{TABLES}/histories.csv",
-    log:
-        "results/logs/collect.log",
-    conda:
-        "../../envs/results.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
-    params:
-        runs=RUN_FOLDERS,
-        out=output_folder,
-    message:
-        "collect {N_RUNS} runs"
-    shell:
-        "python {input.script} --runs {params.runs} --out {params.out} > {log} 2>&1"
+"""From tables to what people read: figures, the summary, and pages of the report."""
 
 
 rule draw:
     input:
         table=drawn_table,
-        script=script("draw.py"),
-        library=library("draw.py"),
+        command=command("draw"),
+        code=code("draw"),
     output:
         svg=report(
             f"{FIGURES}/{{figure}}.svg",
@@ -48,62 +22,53 @@ rule draw:
             labels=figure_labels("interactive"),
         ),
     log:
-        "results/logs/draw_{figure}.log",
+        f"{LOGS}/draw_{{figure}}.log",
     conda:
         "../../envs/results.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
+    params:
+        caption=figure_caption,
     message:
-        "draw {wildcards.figure}"
+        "draw {wildcards.figure}; log: {log}"
     shell:
-        "python {input.script} {wildcards.figure} --table {input.table} "
-        "--svg {output.svg} --html {output.html} > {log} 2>&1"
+        "python {input.command:q} --log {log} {wildcards.figure} --table {input.table} --svg {output.svg} "
+        "--html {output.html}"
 
 
 rule summary:
     input:
-        tables=[f"{TABLES}/{name}.csv" for name in SHOWN_TABLES],
-        figures=[f"{FIGURES}/{name}.svg" for name in SHOWN_FIGURES],
-        interactive=[f"{FIGURES}/{name}.html" for name in SHOWN_FIGURES],
+        tables=SHOWN_TABLES,
+        figures=expand(rules.draw.output.svg, figure=SHOWN_FIGURES),
+        interactive=expand(rules.draw.output.html, figure=SHOWN_FIGURES),
+        runs=RUN_FILES,
         baselines=BASELINE_FILES,
-        trained=expand("{folder}/train.json", folder=RUN_FOLDERS),
         reviews=expand(rules.download.output.counts, dataset=DATASET),
         splits=expand(rules.split.output.counts, dataset=DATASET),
-        script=script("summarize.py"),
-        library=library("summarize.py"),
+        command=command("summary"),
+        code=code("summary"),
     output:
         "results/summary.md",
     log:
-        "results/logs/summary.log",
+        f"{LOGS}/summary.log",
     conda:
         "../../envs/results.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
     params:
         study=STUDY,
-        settings=settings_flags,
-        baselines=flags({"baselines": BASELINE_FOLDERS}),
-        max_length=config["max_length"],
+        runs=run_folders,
+        baselines=baseline_flags,
     message:
-        "write the summary"
+        "write the summary; log: {log}"
     shell:
-        "python {input.script} --study {params.study} --tables {input.tables} "
-        "--figures {input.figures} {params.baselines} "
-        "--trained {input.trained} --reviews {input.reviews} --splits {input.splits} "
-        "--max-length {params.max_length} {params.settings} "
-        "--out {output} > {log} 2>&1"
+        "python {input.command:q} --log {log} --study {params.study} --tables {input.tables} --figures {input.figures} "
+        "--runs {params.runs} {params.baselines} --reviews {input.reviews} --splits {input.splits} "
+        "--out {output}"
 
 
-rule page:
+rule summary_html:
     input:
         page=rules.summary.output,
-        figures=[f"{FIGURES}/{name}.svg" for name in SHOWN_FIGURES],
-        script=script("page.py"),
-        library=library("page.py"),
+        figures=expand(rules.draw.output.svg, figure=SHOWN_FIGURES),
+        command=command("summary_html"),
+        code=code("summary_html"),
     output:
         report(
             "results/pages/summary.html",
@@ -112,24 +77,20 @@ rule page:
             labels={"page": "Summary of the study"},
         ),
     log:
-        "results/logs/page.log",
+        f"{LOGS}/summary_html.log",
     conda:
         "../../envs/results.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
     message:
-        "turn the summary into a page of its own"
+        "turn the summary into a page of its own; log: {log}"
     shell:
-        "python {input.script} --page {input.page} --out {output} > {log} 2>&1"
+        "python {input.command:q} --log {log} --page {input.page} --out {output}"
 
 
-rule sortable:
+rule tables_html:
     input:
-        tables=read_tables,
-        script=script("sortable.py"),
-        library=library("sortable.py"),
+        tables=tables_to_read,
+        command=command("tables_html"),
+        code=code("tables_html"),
     output:
         report(
             "results/pages/{part}.html",
@@ -138,14 +99,10 @@ rule sortable:
             labels={"tables": "{part}"},
         ),
     log:
-        "results/logs/sortable_{part}.log",
+        f"{LOGS}/tables_html_{{part}}.log",
     conda:
         "../../envs/results.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
     message:
-        "turn the tables of {wildcards.part} into a page"
+        "turn the tables of {wildcards.part} into a page; log: {log}"
     shell:
-        "python {input.script} --tables {input.tables} --out {output} > {log} 2>&1"
+        "python {input.command:q} --log {log} --tables {input.tables} --out {output}"

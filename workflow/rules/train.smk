@@ -5,8 +5,8 @@ rule train:
     input:
         tokens=[rules.pretokenize.output.train, rules.pretokenize.output.valid],
         encoder=rules.encoder.output,
-        script=script("train.py"),
-        library=library("train.py"),
+        command=command("train"),
+        code=code("train"),
     output:
         checkpoint=directory(f"{RUN}/checkpoint"),
         history=f"{RUN}/history.csv",
@@ -23,44 +23,41 @@ rule train:
     params:
         tokens=input_folder,
         run=output_folder,
-        labels=flags({"labels": config["dataset"].get("labels", [])}),
+        labels=planning.flags({"labels": config["dataset"].get("labels", [])}),
         training=training_flags,
     message:
         "train {wildcards.model}, {wildcards.pooling}, batch {wildcards.batch}, "
-        "{wildcards.variant}, seed {wildcards.seed}"
+        "{wildcards.variant}, seed {wildcards.seed}; log: {log}"
     shell:
-        "python {input.script} --tokens {params.tokens} --encoder {input.encoder} "
-        "--run {params.run} --dataset {wildcards.dataset} --model {wildcards.model} "
-        "--pooling {wildcards.pooling} --batch {wildcards.batch} "
-        "--variant {wildcards.variant} --seed {wildcards.seed} "
-        "{params.labels} {params.training} > {log} 2>&1"
+        "python {input.command:q} --log {log} --tokens {params.tokens} --encoder {input.encoder} --run {params.run} "
+        "--dataset {wildcards.dataset} --model {wildcards.model} --pooling {wildcards.pooling} "
+        "--batch {wildcards.batch} --variant {wildcards.variant} --seed {wildcards.seed} "
+        "{params.labels} {params.training}"
 
 
-rule test:
+rule evaluate:
     input:
         tokens=rules.pretokenize.output.test,
         checkpoint=rules.train.output.checkpoint,
         measured=rules.train.output.measured,
-        script=script("evaluate.py"),
-        library=library("evaluate.py"),
+        command=command("evaluate"),
+        code=code("evaluate"),
     output:
         predictions=f"{RUN}/predictions.parquet",
         measured=f"{RUN}/test.json",
     log:
-        f"{RUN_LOGS}/test.log",
+        f"{RUN_LOGS}/evaluate.log",
     conda:
         "../../envs/training.yaml"
     threads: test_threads
     resources:
         mem_mb=8000,
-        runtime=60,
         gpu=test_gpus,
     params:
         run=output_folder,
         test=test_flags,
     message:
         "test {wildcards.model}, {wildcards.pooling}, batch {wildcards.batch}, "
-        "{wildcards.variant}, seed {wildcards.seed}"
+        "{wildcards.variant}, seed {wildcards.seed}; log: {log}"
     shell:
-        "python {input.script} --tokens {input.tokens} --run {params.run} "
-        "{params.test} > {log} 2>&1"
+        "python {input.command:q} --log {log} --tokens {input.tokens} --run {params.run} {params.test}"

@@ -1,0 +1,1 @@
+"""From the predictions of all runs to tables."""

@@ -1,0 +1,96 @@
+"""A classical baseline: TF-IDF with logistic regression, tuned on validation."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from lib.baselines import run_of
+from lib.console import UserError, log, one_line, progress
+from lib.data.encoders import load_tokenizer
+from lib.files import write_json
+from lib.metrics import measure
+from lib.predictions import Predictions, write_predictions
+
+C = (0.1, 1.0, 10.0, 100.0, 1000.0)
+WORDS = (1, 2)
+
+
+def train_baseline(splits: Path, encoder: Path | None, max_length: int | None, out: Path) -> None:
+    """Fit every setting, keep the best on the validation split, test it once.
+
+    Writes predictions.parquet and test.json, as the test of an encoder does.
+
+    Args:
+        splits: folder of the split reviews.
+        encoder: reads what this encoder's tokenizer keeps, not the full text.
+        max_length: tokens that it keeps of each review.
+        out: folder to write, such as baselines/dataset=imdb/text=full.
+    """
+    texts, labels = {}, {}
+    for name in ("train", "valid", "test"):
+        reviews = pq.read_table(splits / f"{name}.parquet", partitioning=None)
+        texts[name], labels[name] = reviews["text"].to_pylist(), reviews["label"].to_numpy()
+        if encoder and max_length:
+            texts[name] = seen_texts(texts[name], encoder, max_length)
+    started = time.perf_counter()
+    model, settings = tune(texts["train"], labels["train"], texts["valid"], labels["valid"])
+    seconds = time.perf_counter() - started
+    predictions = Predictions.of(model.predict_log_proba(texts["test"]), labels["test"])
+    keys = run_of(out)
+    measured = {"dataset": keys.dataset, "model": keys.model, **settings}
+    measured["train_accuracy"] = float(np.mean(model.predict(texts["train"]) == labels["train"]))
+    measured["train_seconds"] = seconds
+    write_predictions(out / "predictions.parquet", reviews["id"].to_numpy(), predictions)
+    write_json(out / "test.json", measured | measure(predictions))
+    log.info("test accuracy %.4f", predictions.accuracy())
+
+
+def seen_texts(texts: list[str], encoder: Path, max_length: int) -> list[str]:
+    """The part of each text that an encoder sees: up to the last token that truncation keeps."""
+    tokenizer = load_tokenizer(encoder)
+    tokenizer.backend_tokenizer.enable_truncation(max_length)
+    encodings = tokenizer.backend_tokenizer.encode_batch(texts)
+    ends = (max(end for _, end in encoding.offsets) for encoding in encodings)
+    return [text[:end] for text, end in zip(texts, ends, strict=True)]
+
+
+def tune(
+    train: list[str], labels: np.ndarray, valid: list[str], valid_labels: np.ndarray
+) -> tuple[Pipeline, dict[str, Any]]:
+    """Fit every setting on the training split and keep the best on the validation split.
+
+    Returns:
+        The fitted model; its `c`, the longest sequence of `words` that it counts, and its
+        `valid_accuracy` (ties: lower validation loss, then the earlier setting).
+
+    Raises:
+        UserError: no word stands in two training texts.
+    """
+    best: tuple[float, float] = (-1.0, 0.0)
+    for words in progress(WORDS, len(WORDS), "tune the baseline", "setting"):
+        vectorizer = TfidfVectorizer(ngram_range=(1, words), min_df=2, sublinear_tf=True)
+        try:
+            counts = vectorizer.fit_transform(train)
+        except ValueError as error:
+            raise UserError(
+                f"TF-IDF finds no words in the training texts ({one_line(error)}); "
+                "set analysis.baseline to false"
+            ) from error
+        valid_counts = vectorizer.transform(valid)
+        for c in C:
+            classifier = LogisticRegression(C=c, max_iter=1000).fit(counts, labels)
+            accuracy = classifier.score(valid_counts, valid_labels)
+            loss = log_loss(valid_labels, classifier.predict_proba(valid_counts))
+            log.info("up to %d words, C %g: validation accuracy %.4f", words, c, accuracy)
+            if (accuracy, -loss) > best:
+                best = (accuracy, -loss)
+                model = make_pipeline(vectorizer, classifier)
+                settings = {"c": c, "words": words, "valid_accuracy": float(accuracy)}
+    return model, settings

@@ -1,0 +1,61 @@
+"""All runs of a study in two tables: what they measured and how they were trained; their epochs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lib.analysis.results import key_columns, read_all, read_measured
+from lib.baselines import run_of
+from lib.console import log
+from lib.files import read_json
+from lib.runs import KEYS, Run
+from lib.tables import write_table
+
+SPLITS = ("train", "valid")
+MEASURES = ("accuracy", "loss")
+SETTING = "settings."  # begins the columns of training settings
+
+
+def collect(runs: Sequence[Path], out: Path) -> None:
+    """Write the tables runs and histories, in the order given.
+
+    Args:
+        runs: folders of the runs.
+        out: folder of the tables.
+    """
+    write_table(out, "runs", runs_table(read_all(runs, read_measured)))
+    write_table(out, "histories", pd.concat(read_history(folder) for folder in runs))
+    log.info("%d runs in %s", len(runs), out)
+
+
+def runs_table(measured: dict[Run, dict[str, Any]]) -> pd.DataFrame:
+    """A row per run: its keys, every number that was measured, and its training settings.
+
+    A setting is a number where it is one in all runs, else text, as in `settings.micro_batch`.
+    """
+    table = pd.DataFrame(measured.values())
+    numbers = table.select_dtypes("number").columns.difference(KEYS, sort=False)
+    settings = pd.DataFrame(one.get("settings", {}) for one in measured.values())
+    mixed = [name for name in settings if settings[name].dtype == object]
+    settings = settings.astype(dict.fromkeys(mixed, str)).add_prefix(SETTING)
+    return key_columns(measured).join([table[numbers], settings])
+
+
+def settings_of_variants(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """The training settings of each variant, from the table runs."""
+    columns = [name for name in runs.columns if name.startswith(SETTING)]
+    first = runs.drop_duplicates("variant").set_index("variant")[columns]
+    return first.rename(columns=lambda name: name.removeprefix(SETTING)).to_dict("index")
+
+
+def read_history(folder: Path) -> pd.DataFrame:
+    """One row per epoch, split and measure of a run, with its `value`, and whether it is `best`."""
+    history = pd.read_csv(folder / "history.csv")
+    columns = [f"{split}_{measure}" for split in SPLITS for measure in MEASURES]
+    long = history.melt(["epoch"], columns)
+    long[["split", "measure"]] = long.pop("variable").str.split("_", n=1, expand=True)
+    best = read_json(folder / "train.json")["best_epoch"]
+    long["best"] = (long["epoch"] == best) & (long["split"] == "valid")
+    return key_columns([run_of(folder)]).merge(long, how="cross")

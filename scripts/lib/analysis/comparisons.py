@@ -1,0 +1,121 @@
+"""Comparisons of runs in pairs on the same test reviews, and of conditions over their seeds.
+
+Two runs are a pair when they differ in one key alone: model, pooling, batch or variant. Every run
+is compared with the baselines besides. Holm's correction counts all pairs of one table that differ
+in the same key as one family.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lib.analysis.results import NUMBERS, learned, read_all, read_measured
+from lib.analysis.statistics import OverSeeds, Paired, compare_over_seeds, compare_pair, holm
+from lib.baselines import baselines_of, is_baseline
+from lib.console import log, progress
+from lib.predictions import read_predictions
+from lib.runs import KEYS, Run
+from lib.tables import write_table
+
+FACTORS = ("model", "pooling", "batch", "variant")
+
+
+def compare(runs: Sequence[Path], baselines: Sequence[Path], seed: int, out: Path) -> None:
+    """Write the tables comparisons and comparisons_over_seeds.
+
+    Args:
+        runs: folders of the runs.
+        baselines: folders of the baselines.
+        seed: of the bootstrap.
+        out: folder of the tables.
+    """
+    folders = [*runs, *baselines]
+    predictions = read_all(folders, read_predictions)
+    measured = read_all(folders, read_measured)
+    found = list(pairs(list(predictions)))
+    rows = []
+    for factor, first, second in progress(found, len(found), "compare runs", "pair"):
+        both = measured[first], measured[second]
+        rows.append(
+            describe(factor, first, second)
+            | {"both_learned": all(learned(each["association_p"]) for each in both)}
+            | compare_runs(predictions[first], predictions[second], seed)
+        )
+    columns = ["factor", *KEYS, "first", "second", "both_learned", *Paired._fields]
+    table = pd.DataFrame(rows, columns=columns).astype(NUMBERS | {"both_learned": bool})
+    table = correct(table)
+    write_table(out, "comparisons", table)
+    write_table(out, "comparisons_over_seeds", over_seeds(table))
+    log.info("%d pairs of runs compared", len(rows))
+
+
+def pairs(keys: list[Run]) -> Iterator[tuple[str, Run, Run]]:
+    """The pairs of runs that differ in one key, with its name, and those with the baselines.
+
+    Of the baselines, an encoder is compared with those on the full text and on what it sees.
+    """
+    encoders = [key for key in keys if not is_baseline(key)]
+    for pair in itertools.combinations(encoders, 2):
+        different = [key for key in KEYS if len({getattr(run, key) for run in pair}) == 2]
+        if len(different) == 1 and different[0] in FACTORS:
+            first, second = ordered(pair, different[0], encoders)
+            yield different[0], first, second
+    for baseline, encoder in itertools.product(filter(is_baseline, keys), encoders):
+        if baseline.model in baselines_of(encoder.model):
+            yield "baseline", baseline, encoder
+
+
+def ordered(pair: tuple[Run, Run], factor: str, runs: list[Run]) -> list[Run]:
+    """A pair in the order that all pairs have: of batches by size, else as the study has them."""
+    values = [getattr(run, factor) for run in runs]
+    place = int if factor == "batch" else values.index
+    return sorted(pair, key=lambda run: place(getattr(run, factor)))
+
+
+def describe(factor: str, first: Run, second: Run) -> dict[str, Any]:
+    """The keys that two runs share, and the two values of the one in which they differ."""
+    name = "model" if factor == "baseline" else factor
+    shared = second._asdict()
+    if factor != "baseline":
+        shared[factor] = None if factor == "batch" else ""
+    return {
+        "factor": factor,
+        **shared,
+        "first": str(getattr(first, name)),
+        "second": str(getattr(second, name)),
+    }
+
+
+def compare_runs(first: pd.DataFrame, second: pd.DataFrame, seed: int) -> dict[str, Any]:
+    """Compare the predictions of two runs on the reviews that both were tested on."""
+    shared = first.index.intersection(second.index)
+    first, second = first.loc[shared], second.loc[shared]
+    pair = compare_pair(
+        first["label"].to_numpy(),
+        first["prediction"].to_numpy(),
+        second["prediction"].to_numpy(),
+        seed,
+    )
+    return pair._asdict()
+
+
+def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """One row per pair of conditions with two shared seeds or more with which both learned."""
+    names = ["factor", "dataset", *FACTORS, "first", "second"]
+    rows = []
+    for values, group in table[table["both_learned"]].groupby(names, sort=False, dropna=False):
+        if len(group) > 1:
+            pair = compare_over_seeds(group["accuracy_first"], group["accuracy_second"])
+            counts = {"n": int(group["n"].iloc[0])}
+            rows.append(dict(zip(names, values, strict=True)) | counts | pair._asdict())
+    found = pd.DataFrame(rows, columns=[*names, "n", *OverSeeds._fields])
+    return correct(found.astype({"batch": "Int64"}))
+
+
+def correct(table: pd.DataFrame) -> pd.DataFrame:
+    """Add the p-values after Holm's correction, each factor being a family."""
+    adjusted = table.groupby("factor", sort=False)["p"].transform(holm)
+    return table.assign(p_holm=adjusted.astype(float))

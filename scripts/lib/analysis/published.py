@@ -1,0 +1,123 @@
+"""Published figures beside the measured runs of the same condition.
+
+A published row and a condition are the same where model, pooling, effective batch and every
+training setting agree for which the table of published figures has a column. What a source does
+not state agrees with any, and the row is marked as not stated in full.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lib.analysis.collection import SETTING
+from lib.analysis.results import read_measured
+from lib.config import word
+from lib.console import UserError, one_line
+from lib.runs import CONDITION, keys_in
+from lib.tables import read_table, write_table
+
+NAMES = ("source", "model", "pooling")
+NUMBERS = ("effective_batch", "test_accuracy")
+OPTIONAL = ("epochs", "test_loss", "train_seconds", "note")
+MEASURED = ("seeds", "accuracy", "low", "high", "interval", "loss", "train_seconds")
+
+
+def set_beside(
+    published: Path, table: Path, conditions: Path, runs: Sequence[Path], out: Path
+) -> None:
+    """Write the table published: a row per published row and measured condition.
+
+    Args:
+        published: CSV of published figures.
+        table: the table runs, which tells how they were trained.
+        conditions: the table conditions.
+        runs: folders of the runs, which tell where the encoders come from.
+        out: folder of the tables.
+    """
+    measured = with_settings(read_table(conditions), read_table(table))
+    names = {keys_in(folder)["model"]: spellings(folder) for folder in runs}
+    rows = []
+    for number, row in enumerate(read_published(published, measured).to_dict("records")):
+        own = [model for model, known in names.items() if row["model"].lower() in known]
+        same = measured["model"].isin(own)
+        for key in (*CONDITION[1:], *measured.filter(like=SETTING)):
+            if pd.notna(row.get(key)) and row[key] != "":
+                same &= measured[key] == row[key]
+        found = measured[same].to_dict("records") or [{}]
+        rows += [known(number, row) | beside(row["test_accuracy"], each) for each in found]
+    columns = list(known(0, {}) | beside(0, {}))
+    write_table(out, "published", pd.DataFrame(rows, columns=columns))
+
+
+def with_settings(conditions: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The conditions of encoders with their training settings; of the rate, the one in use."""
+    settings = [name for name in runs if name.startswith(SETTING)]
+    used = runs.assign(**{f"{SETTING}learning_rate": runs["learning_rate"]})
+    words = [name for name in settings if used[name].dtype.kind not in "if"]
+    used[words] = used[words].map(word)
+    return conditions.merge(used.drop_duplicates(CONDITION)[[*CONDITION, *settings]], on=CONDITION)
+
+
+def spellings(run: Path) -> set[str]:
+    """How sources may name a run's model: as the study does, by its id or the last part of it."""
+    model = keys_in(run)["model"].lower()
+    name = str(read_measured(run)["encoder"].get("id", model)).lower()
+    return {model, name, name.rpartition("/")[2]}
+
+
+def read_published(path: Path, measured: pd.DataFrame) -> pd.DataFrame:
+    """The published figures, checked, with keys and settings named as those measured.
+
+    Raises:
+        UserError: a column is missing, or holds what it may not.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
+    except (ValueError, UnicodeError) as error:
+        raise UserError(f"'{path}' can't be read as CSV: {one_line(error)}") from error
+    missing = [name for name in (*NAMES, *NUMBERS) if name not in table.columns]
+    if missing:
+        raise UserError(f"'{path}' lacks the columns {', '.join(missing)}")
+    table = table.map(str.strip)
+    settings = {name for name in table if f"{SETTING}{name}" in measured}
+    counted = [name for name in settings if measured[f"{SETTING}{name}"].dtype.kind in "if"]
+    for name in (*NUMBERS, *counted):
+        numbers = pd.to_numeric(table[name].replace("", None), errors="coerce")
+        if (numbers.isna() & (table[name] != "")).any():
+            raise UserError(f"'{path}': column {name} holds something that is not a number")
+        table[name] = numbers
+    if not table["test_accuracy"].between(0, 1).all():
+        raise UserError(f"'{path}': column test_accuracy holds something that is not from 0 to 1")
+    own = {f"{SETTING}{name}": table[name] for name in settings}
+    poolings = table["pooling"].str.lower()
+    return table.assign(
+        published_pooling=table["pooling"], pooling=poolings, batch=table["effective_batch"], **own
+    )
+
+
+def known(number: int, row: dict[str, Any]) -> dict[str, Any]:
+    """What is known of a published row, of which `row` is the number."""
+    stated = bool(row.get("pooling")) and pd.notna(row.get("batch"))
+    return {
+        "row": number,
+        "source": row.get("source"),
+        "published_model": row.get("model"),
+        "published_pooling": row.get("published_pooling"),
+        "published_batch": row.get("batch"),
+        "published_accuracy": row.get("test_accuracy"),
+        **{f"published_{name}": row.get(name) for name in OPTIONAL},
+        "stated": stated,
+    }
+
+
+def beside(accuracy: float, condition: dict[str, Any]) -> dict[str, Any]:
+    """What was measured in a condition, and where the published accuracy lies to it."""
+    measured = {name: condition.get(name) for name in (*CONDITION, *MEASURED)}
+    if not condition:
+        return measured | {"difference": None, "inside": None}
+    return measured | {
+        "difference": condition["accuracy"] - accuracy,
+        "inside": condition["low"] <= accuracy <= condition["high"],
+    }

@@ -1,0 +1,71 @@
+"""The finished runs of a study, as the analyses read them."""
+
+import math
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from lib.baselines import PREFIX, is_baseline, run_of
+from lib.files import read_json
+from lib.runs import KEYS, Run
+
+Content = TypeVar("Content")
+SIGNIFICANCE = 0.05
+NUMBERS = {"batch": "Int64", "seed": "Int64"}  # missing for baselines
+
+
+def read_measured(folder: Path) -> dict[str, Any]:
+    """What training and test of a run or a baseline tell; NaN where it was not finite."""
+    files = [folder / name for name in ("train.json", "test.json")]
+    measured = {key: x for path in files if path.exists() for key, x in read_json(path).items()}
+    return {key: math.nan if value is None else value for key, value in measured.items()}
+
+
+def read_all(folders: Iterable[Path], read: Callable[[Path], Content]) -> dict[Run, Content]:
+    """What a function reads from the folders of runs and baselines, by their keys."""
+    return {run_of(folder): read(folder) for folder in folders}
+
+
+def key_columns(keys: Iterable[Run]) -> pd.DataFrame:
+    """The keys of runs as columns of their types, a row per run."""
+    return pd.DataFrame(list(keys), columns=[*KEYS]).astype(NUMBERS)
+
+
+def read_baselines(folders: Iterable[Path]) -> pd.DataFrame:
+    """A row per baseline: its keys and what was measured of it."""
+    found = read_all(folders, read_measured)
+    others = pd.DataFrame(found.values()).drop(columns=[*KEYS], errors="ignore")
+    return key_columns(found).join(others)
+
+
+def are_baselines(table: pd.DataFrame) -> pd.Series:
+    """Which rows of a table are baselines."""
+    return table["model"].str.startswith(PREFIX)
+
+
+def read_texts(reviews: Path) -> pd.Series:
+    """The texts of a split, by id."""
+    return pd.read_parquet(reviews, partitioning=None).set_index("id")["text"]
+
+
+def learned(association_p: Any) -> Any:
+    """Whether a run learned: whether its predictions are shown to depend on the labels.
+
+    Args:
+        association_p: a number of test.json, or a column of them.
+    """
+    return association_p <= SIGNIFICANCE
+
+
+def stack(tables: dict[Run, pd.DataFrame], chosen: Collection[Run]) -> pd.DataFrame:
+    """The tables of runs and baselines below one another, after the keys of their runs.
+
+    The column `representative` marks baselines and the runs that stand for their models.
+    """
+    parts = []
+    for key, table in tables.items():
+        marked = key_columns([key]).assign(representative=is_baseline(key) or key in chosen)
+        parts.append(marked.merge(table, how="cross"))
+    return pd.concat(parts, ignore_index=True)

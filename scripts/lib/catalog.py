@@ -1,0 +1,303 @@
+"""Every table and figure of a study, declared once: rules, report, page and documents read it here.
+
+A table is written by the function behind its command, a figure is drawn by the function of its
+name in page/figures.py, and a section of page/sections.py shows each of them.
+"""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+
+class Table(NamedTuple):
+    """A table of results.
+
+    Attributes:
+        name: of its files, without their suffixes.
+        command: that writes it, and the rule that runs the command.
+        part: of the analysis that it belongs to, which the configuration turns off, and page of
+            the report that shows it.
+        row: what a row is.
+        content: what it tells.
+        drawn: whether it is made for a figure, not to be read.
+    """
+
+    name: str
+    command: str
+    part: str
+    row: str
+    content: str
+    drawn: bool = False
+
+
+class Figure(NamedTuple):
+    """A figure, drawn from one table.
+
+    Attributes:
+        name: of its files, without their suffixes.
+        table: that it shows.
+        theme: its heading in the report.
+        title: its name in the report.
+        alternative: text for those who do not see it.
+        caption: for the report.
+    """
+
+    name: str
+    table: str
+    theme: str
+    title: str
+    alternative: str
+    caption: str
+
+
+TABLES = (
+    Table(
+        name="runs",
+        command="collect",
+        part="results",
+        row="run",
+        content="its keys, every number that was measured, and its training settings",
+    ),
+    Table(
+        name="histories",
+        command="collect",
+        part="results",
+        row="run, epoch, split and measure",
+        content="the value",
+        drawn=True,
+    ),
+    Table(
+        name="accuracy_by_model",
+        command="overviews",
+        part="results",
+        row="model",
+        content="training, validation and test accuracy, as published tables have it",
+    ),
+    Table(
+        name="best_epoch_by_model",
+        command="overviews",
+        part="results",
+        row="model",
+        content="validation accuracy with its epoch, test loss and accuracy, likewise",
+    ),
+    Table(
+        name="accuracy_by_batch",
+        command="overviews",
+        part="results",
+        row="model and batch",
+        content="accuracies and duration, likewise",
+    ),
+    Table(
+        name="loss_by_batch",
+        command="overviews",
+        part="results",
+        row="model and batch",
+        content="test loss and accuracy, likewise",
+    ),
+    Table(
+        name="measures",
+        command="measure",
+        part="statistics",
+        row="run or baseline",
+        content="accuracy with Wilson interval, macro F1, calibration error, Brier score",
+    ),
+    Table(
+        name="conditions",
+        command="measure",
+        part="statistics",
+        row="condition: model, pooling, batch and variant",
+        content="means over its seeds; accuracy with deviation and t-interval (one seed: Wilson's)",
+    ),
+    Table(
+        name="reliability",
+        command="measure",
+        part="statistics",
+        row="run or baseline, and bin of confidence",
+        content="accuracy by confidence",
+    ),
+    Table(
+        name="classes",
+        command="measure",
+        part="statistics",
+        row="run or baseline, and class",
+        content="precision, recall, F1",
+    ),
+    Table(
+        name="confusion",
+        command="measure",
+        part="statistics",
+        row="run or baseline, and pair of classes",
+        content="how many reviews of a label got a prediction",
+    ),
+    Table(
+        name="comparisons",
+        command="compare",
+        part="statistics",
+        row="two runs that differ in one key, or a run and a baseline",
+        content="difference, bootstrap interval, exact McNemar test, p after Holm's correction, "
+        "agreement",
+    ),
+    Table(
+        name="comparisons_over_seeds",
+        command="compare",
+        part="statistics",
+        row="two conditions with shared seeds",
+        content="mean difference, t-interval, paired t-test, p after Holm's correction",
+    ),
+    Table(
+        name="findings",
+        command="findings",
+        part="statistics",
+        row="answer",
+        content="the sentence, its verdict, the numbers of the clearest comparison",
+    ),
+    Table(
+        name="published",
+        command="published",
+        part="published",
+        row="published figure and condition that fits",
+        content="both, the difference, whether the figure lies in the interval",
+    ),
+    Table(
+        name="confident_errors",
+        command="errors",
+        part="errors",
+        row="model and test review that it labels wrongly",
+        content="the most confident first",
+    ),
+    Table(
+        name="shared_errors",
+        command="errors",
+        part="errors",
+        row="test review that every model labels wrongly",
+        content="mean confidence, share of all runs that err",
+    ),
+    Table(
+        name="disagreements",
+        command="errors",
+        part="errors",
+        row="test review that one model gets right and another wrong",
+        content="confidence of both",
+    ),
+    Table(
+        name="lengths",
+        command="lengths",
+        part="errors",
+        row="run or baseline, and group of test reviews",
+        content="accuracy with Wilson interval by number of words, and of truncated reviews",
+    ),
+    Table(
+        name="tsne",
+        command="tsne",
+        part="tsne",
+        row="model and test review",
+        content="its place on the map",
+        drawn=True,
+    ),
+    Table(
+        name="boundary_errors",
+        command="tsne",
+        part="tsne",
+        row="model and test review that it labels wrongly",
+        content="those whose neighbours on the map have both labels",
+    ),
+    Table(
+        name="attention",
+        command="attention",
+        part="attention",
+        row="model and pair of tokens",
+        content="attention of the last layer in one test review",
+        drawn=True,
+    ),
+)
+
+FIGURES = (
+    Figure(
+        name="learning_curves",
+        table="histories",
+        theme="Training",
+        title="Loss and accuracy by epoch",
+        alternative="Loss and accuracy by epoch",
+        caption="Loss and accuracy by epoch. Solid: validation, dashed: training. A ring marks the "
+        "best epoch, whose checkpoint is tested.",
+    ),
+    Figure(
+        name="accuracy",
+        table="conditions",
+        theme="Accuracy",
+        title="Accuracy by batch and pooling",
+        alternative="Test accuracy by effective batch and pooling",
+        caption="Test accuracy with 95% intervals: of one seed Wilson's, of several the t-interval "
+        "of their mean. Dashed lines are the TF-IDF baselines; a dagger marks conditions with a "
+        "run that did not learn.",
+    ),
+    Figure(
+        name="cost",
+        table="conditions",
+        theme="Accuracy",
+        title="Accuracy against seconds",
+        alternative="Test accuracy against seconds of training",
+        caption="Test accuracy against the seconds of the training loop, with 95% intervals. The "
+        "seconds of a baseline include its tuning.",
+    ),
+    Figure(
+        name="reliability",
+        table="reliability",
+        theme="Calibration",
+        title="Accuracy by confidence",
+        alternative="Accuracy by confidence, a panel per model",
+        caption="Share of right predictions by confidence, with 95% Wilson intervals; a larger "
+        "point stands for more test reviews. On the dashed line confidence is right.",
+    ),
+    Figure(
+        name="lengths",
+        table="lengths",
+        theme="Errors",
+        title="Accuracy by length",
+        alternative="Test accuracy by length of the reviews",
+        caption="Test accuracy by length of the reviews, and of reviews that the encoder sees "
+        "whole against truncated ones, with 95% Wilson intervals.",
+    ),
+    Figure(
+        name="tsne",
+        table="tsne",
+        theme="Errors",
+        title="Map of the reviews",
+        alternative="Sentence vectors on a map, a panel per model",
+        caption="t-SNE of the pooled sentence vectors of a sample of test reviews, the same for "
+        "all models. Rings mark wrongly labelled reviews.",
+    ),
+    Figure(
+        name="attention",
+        table="attention",
+        theme="Errors",
+        title="Attention in a review",
+        alternative="Attention between the tokens of a review, a panel per model",
+        caption="Attention of the last layer for one test review: mean over heads, special tokens "
+        "left out, rows brought to a sum of 1. Of longer reviews, the tokens that are looked at "
+        "most.",
+    ),
+)
+
+PARTS = tuple(dict.fromkeys(table.part for table in TABLES))
+FIGURE = {figure.name: figure for figure in FIGURES}
+
+
+def tables_of(command: str) -> list[str]:
+    """The names of the tables that a command writes."""
+    return [table.name for table in TABLES if table.command == command]
+
+
+def tables_in(parts: Collection[str]) -> list[str]:
+    """The names of the tables of some parts of the analysis."""
+    return [table.name for table in TABLES if table.part in parts]
+
+
+def tables_to_read(part: str) -> list[str]:
+    """The names of the tables of a part that are made to be read."""
+    return [table.name for table in TABLES if table.part == part and not table.drawn]
+
+
+def figures_in(parts: Collection[str]) -> list[str]:
+    """The names of the figures that show the tables of some parts of the analysis."""
+    tables = tables_in(parts)
+    return [figure.name for figure in FIGURES if figure.table in tables]

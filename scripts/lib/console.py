@@ -1,0 +1,79 @@
+"""What a person sees of a command: its log, its progress, and mistakes in one line."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+Item = TypeVar("Item")
+log = logging.getLogger("study")
+announcements = log.getChild("announcements")  # the few lines that reach the terminal as well
+
+PROGRESS_SECONDS = 30
+
+_terminal: list[int] = []  # standard error as it was before it went to a log
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: the message says what is wrong, where, and what to do."""
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error with its line breaks folded to spaces."""
+    return " ".join(str(error).split())
+
+
+def start_logging() -> None:
+    """Show messages of level INFO with their time on standard error."""
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    log.setLevel(logging.INFO)
+
+
+def write_to(path: Path) -> None:
+    """Send all output of this process to a file; announcements reach the terminal as well.
+
+    The file is begun anew, unless standard output goes to it already, as in a process that
+    `launch` started.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    if not os.path.samestat(os.fstat(1), os.fstat(file)):
+        os.ftruncate(file, 0)
+    _terminal.append(os.dup(2))
+    handler = logging.StreamHandler(os.fdopen(_terminal[0], "w", buffering=1, closefd=False))
+    announcements.addHandler(handler)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    os.close(file)
+
+
+def give_back_terminal() -> None:
+    """Let standard error reach the terminal again, so that processes to be started can."""
+    if _terminal:
+        os.dup2(_terminal[0], 2)
+
+
+def silence() -> None:
+    """Show warnings and errors alone from now on, for all but the first of several processes."""
+    log.setLevel(logging.WARNING)
+
+
+def progress(items: Iterable[Item], total: int, description: str, unit: str) -> Iterator[Item]:
+    """Iterate over `total` items with a bar on a terminal, or a line every 30 seconds in a log."""
+    if not log.isEnabledFor(logging.INFO):
+        yield from items
+        return
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        yield from tqdm(items, total=total, desc=description, unit=unit, leave=False)
+        return
+    reported = time.monotonic()
+    for done, item in enumerate(items):
+        if time.monotonic() - reported > PROGRESS_SECONDS:
+            reported = time.monotonic()
+            log.info("%s: %d of %d %ss", description, done, total, unit)
+        yield item

@@ -1,0 +1,1 @@
+"""From sources of reviews and encoders to token files."""

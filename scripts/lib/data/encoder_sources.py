@@ -1,0 +1,158 @@
+"""Where encoders come from: the hub, a local folder, or random weights and a new tokenizer."""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow.parquet as pq
+from safetensors import SafetensorError, safe_open
+from transformers import BertConfig, ModernBertConfig
+
+from lib.console import UserError, log, one_line
+from lib.data import hub
+from lib.data.digests import verify
+from lib.data.encoders import ENCODER_FILES, SOURCE, TOKENIZER_FILES, encoder_digests
+from lib.data.reviews import texts
+from lib.data.tokenizer_training import Texts, train_byte_bpe, train_wordpiece
+from lib.files import replacing, write_json
+
+
+def bring(source: str, out: Path, **settings: Any) -> None:
+    """Write the folder of an encoder, whole or not at all, and where it comes from.
+
+    Args:
+        source: a name from the table of sources.
+        out: the folder.
+        settings: what the source asks for besides.
+    """
+    with replacing(out) as folder:
+        origin = SOURCES[source](folder, **settings)
+        description = {"source": source, **origin, "sha256": encoder_digests(folder)}
+        write_json(folder / SOURCE, description)
+    log.info("encoder written to %s", out)
+
+
+def from_hub(
+    folder: Path, id: str, revision: str, sha256: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Copy the files that an encoder needs from a hub repository at one revision."""
+    snapshot, digests = hub.snapshot("model", id, revision, ENCODER_FILES)
+    verify(digests, sha256 or {})
+    copy_encoder(snapshot, folder, f"model '{id}' at {revision}")
+    return {"id": id, "revision": snapshot.name}  # the commit, by which the cache names it
+
+
+def from_folder(folder: Path, path: str) -> dict[str, Any]:
+    """Copy a local encoder."""
+    copy_encoder(Path(path), folder, f"'{path}'")
+    return {"path": path}
+
+
+def from_scratch(
+    folder: Path,
+    reviews: Path,
+    architecture: str,
+    vocab_size: int,
+    dropout: float,
+    **sizes: int,
+) -> dict[str, Any]:
+    """Train a tokenizer and write the config of an encoder with random weights."""
+    table = pq.read_table(reviews, columns=["text"], memory_map=True)
+
+    def training_texts() -> Iterator[str]:
+        return cast(Iterator[str], texts(table))  # of cleaned reviews, none is missing
+
+    build_from_scratch(training_texts, folder, architecture, sizes, vocab_size, dropout)
+    settings = {"architecture": architecture, **sizes}
+    return settings | {"vocab_size": vocab_size, "dropout": dropout}
+
+
+SOURCES: dict[str, Callable[..., dict[str, Any]]] = {
+    "hub": from_hub,
+    "folder": from_folder,
+    "scratch": from_scratch,
+}
+
+
+def build_from_scratch(
+    texts: Texts,
+    folder: Path,
+    architecture: str,
+    sizes: dict[str, int],
+    vocab_size: int,
+    dropout: float,
+) -> None:
+    """Write the config of a new encoder and a tokenizer trained on `texts`; weights come later.
+
+    Args:
+        texts: gives a fresh iterator over the training texts at each call.
+        folder: where to write.
+        architecture: `bert` or `modernbert`.
+        sizes: hidden_size, num_hidden_layers, num_attention_heads, intermediate_size and
+            max_position_embeddings, as in the configs of transformers.
+        vocab_size: entries of the vocabulary at most.
+        dropout: probability, for every dropout inside the encoder.
+    """
+    if architecture == "bert":
+        tokenizer = train_wordpiece(texts, vocab_size)
+        config = BertConfig(
+            hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout, **sizes
+        )
+    else:
+        tokenizer = train_byte_bpe(texts, vocab_size)
+        config = ModernBertConfig(
+            embedding_dropout=dropout,
+            mlp_dropout=dropout,
+            attention_dropout=dropout,
+            cls_token_id=tokenizer.cls_token_id,
+            sep_token_id=tokenizer.sep_token_id,
+            bos_token_id=tokenizer.cls_token_id,
+            eos_token_id=tokenizer.sep_token_id,
+            **sizes,
+        )
+    config.vocab_size = len(tokenizer)
+    config.pad_token_id = tokenizer.pad_token_id
+    tokenizer.model_max_length = sizes["max_position_embeddings"]
+    config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def copy_encoder(source: Path, folder: Path, name: str) -> None:
+    """Copy config, tokenizer and safetensors weights of an encoder, and nothing else.
+
+    Args:
+        source: the encoder.
+        folder: where to copy it.
+        name: the source in words, for errors.
+
+    Raises:
+        UserError: one of the three is missing, or a file of weights is damaged.
+    """
+    files = [path for pattern in ENCODER_FILES for path in sorted(source.glob(pattern))]
+    names = {path.name for path in files}
+    if "config.json" not in names:
+        raise UserError(f"{name} has no config.json; give an encoder written by save_pretrained")
+    if not any(file.endswith(".safetensors") for file in names):
+        raise UserError(
+            f"{name} has no weights in safetensors; choose a revision that has them, or write "
+            "them with model.save_pretrained(folder)"
+        )
+    if names.isdisjoint(TOKENIZER_FILES):
+        raise UserError(f"{name} has no tokenizer; add it with tokenizer.save_pretrained(folder)")
+    for path in files:
+        if path.suffix == ".safetensors":
+            _check_safetensors(path)
+    folder.mkdir(parents=True)
+    for path in files:
+        shutil.copyfile(path, folder / path.name)
+
+
+def _check_safetensors(path: Path) -> None:
+    try:
+        with safe_open(path, framework="numpy"):
+            pass
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"'{path}' is damaged, or a Git LFS pointer instead of the file: {one_line(error)}"
+        ) from error

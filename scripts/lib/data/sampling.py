@@ -1,0 +1,46 @@
+"""Stratified, disjoint, seeded samples of reviews."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lib.console import UserError
+
+
+def stratified(labels: np.ndarray, sizes: Sequence[int], seed: int) -> list[np.ndarray]:
+    """Disjoint samples of rows with the classes in the same proportions, as sorted row numbers.
+
+    Args:
+        labels: `(n,)` class numbers.
+        sizes: rows of each sample.
+        seed: decides which rows, and nothing else does.
+
+    Raises:
+        UserError: there are too few rows, or too few of a class to have it in every sample.
+    """
+    counts = np.bincount(labels)
+    if sum(sizes) > len(labels):
+        raise UserError(f"{len(labels)} reviews are too few for splits of {list(sizes)}")
+    generator = np.random.default_rng(seed)
+    rows = [generator.permutation(np.flatnonzero(labels == c)) for c in range(len(counts))]
+    samples = []
+    for size in sizes:
+        shares = _apportion(np.array([len(left) for left in rows]), size)
+        if not shares.all():
+            smallest = int(np.argmin(counts))
+            raise UserError(
+                f"class {smallest} has too few reviews to split: {counts[smallest]} of "
+                f"{len(labels)}, for splits of {list(sizes)} that all need one"
+            )
+        chosen = [left[:share] for left, share in zip(rows, shares, strict=True)]
+        rows = [left[share:] for left, share in zip(rows, shares, strict=True)]
+        samples.append(np.sort(np.concatenate(chosen)))
+    return samples
+
+
+def _apportion(counts: np.ndarray, size: int) -> np.ndarray:
+    """Divide `size` in proportion to `counts` by the method of the largest remainders."""
+    shares, remainders = np.divmod(counts * size, counts.sum())
+    largest = np.argsort(-remainders, kind="stable")
+    shares[largest[: size - shares.sum()]] += 1
+    return shares

@@ -1,0 +1,150 @@
+"""The summary of a study: what was found, how sure that is, and what was run."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lib.analysis.collection import settings_of_variants
+from lib.analysis.results import read_baselines, read_measured
+from lib.config import word
+from lib.files import read_json, write_text
+from lib.page import markdown
+from lib.page.sections import Page, sections
+from lib.tables import read_table
+
+
+def write_summary(
+    study: str,
+    tables: Sequence[Path],
+    figures: Sequence[Path],
+    runs: Sequence[Path],
+    baselines: Sequence[Path],
+    reviews: Path,
+    splits: Path,
+    out: Path,
+) -> None:
+    """Write the page.
+
+    Args:
+        study: its name.
+        tables: of the study.
+        figures: to show.
+        runs: folders of the runs.
+        baselines: folders of the baselines.
+        reviews: reviews.json of the dataset.
+        splits: splits.json of the dataset.
+        out: Markdown file to write.
+    """
+    data, division = read_json(reviews), read_json(splits)
+    trainings = [read_measured(run) for run in runs]
+    classes = division["test"]["classes"]
+    page = Page(
+        tables={path.stem: read_table(path) for path in tables},
+        figures={path.stem: os.path.relpath(path, out.parent) for path in figures},
+        folder=os.path.relpath(tables[0].parent, out.parent),
+        baselines=read_baselines(baselines),
+        names=data["labels"] or list(map(str, range(len(classes)))),
+        majority=max(classes) / sum(classes),
+    )
+    paragraphs = [
+        f"# Study: {study}",
+        opening(trainings, division),
+        *sections(page),
+        "## What was run",
+        markdown.facts(data_facts(data, division) | run_facts(page.tables["runs"], trainings)),
+    ]
+    write_text(out, "\n\n".join(paragraphs) + "\n")
+
+
+def opening(trainings: Sequence[Mapping[str, Any]], splits: Mapping[str, Any]) -> str:
+    """The first paragraph, which says plainly what the study can't show."""
+    text = (
+        f"{len(trainings)} runs on {trainings[0]['dataset']}: "
+        f"{splits['train']['reviews']:,} training, {splits['valid']['reviews']:,} validation and "
+        f"{splits['test']['reviews']:,} test reviews. Each run is tested once, at its best epoch "
+        "by validation accuracy."
+    )
+    sources = {run["model"]: run["encoder"]["source"] for run in trainings}
+    scratch = [model for model, source in sources.items() if source == "scratch"]
+    if scratch:
+        text += (
+            f"\n\n**{' and '.join(scratch)} started from random weights.** The study shows the "
+            "workflow, not what pretraining buys."
+        )
+    return text
+
+
+def data_facts(reviews: Mapping[str, Any], splits: Mapping[str, Any]) -> dict[str, str]:
+    """Where the reviews come from and how they were divided, by the name of each fact."""
+    names = reviews["labels"] or range(len(reviews["classes"]))
+    classes = zip(names, reviews["classes"], strict=True)
+    sizes = [f"{name} {splits[name]['reviews']:,}" for name in ("train", "valid", "test")]
+    return {
+        "Data": " ".join([reviews["source"], reviews["revision"]]).strip(),
+        "SHA-256": listed(reviews["sha256"].items()),
+        "Rows read": f"{reviews['rows']:,}",
+        "Rows dropped": ", ".join(
+            f"{count:,} {reason.replace('_', ' ')}" for reason, count in reviews["dropped"].items()
+        ),
+        "Reviews": f"{reviews['reviews']:,}, per class "
+        + ", ".join(f"{name} {count:,}" for name, count in classes),
+        "Splits": f"{', '.join(sizes)}; stratified, seed {splits['seed']}",
+    }
+
+
+def run_facts(runs: pd.DataFrame, trainings: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """How the runs were trained, as they tell themselves, by the name of each fact."""
+    models = {run["model"]: run for run in trainings}
+    variants = settings_of_variants(runs)
+    first = next(iter(variants.values()))
+    shared = {
+        key: value
+        for key, value in first.items()
+        if all(settings[key] == value for settings in variants.values())
+    }
+    return {
+        "Tokens per review": f"{listed_once(trainings, 'max_length')} at most",
+        **{f"Model {name}": model_facts(run) for name, run in models.items()},
+        "Training": listed(shared.items()),
+        **{
+            f"Variant {name}": listed(settings.items() - shared.items())
+            for name, settings in variants.items()
+        },
+        "Seeds": listed_once(trainings, "seed"),
+        "Hardware": "; ".join(sorted({hardware(run) for run in trainings})),
+        "CPU threads per run": listed_once(trainings, "threads"),
+        "Versions": ", ".join(sorted({each for run in trainings for each in versions(run)})),
+        "Workflow": listed_once(trainings, "workflow"),
+    }
+
+
+def model_facts(run: Mapping[str, Any]) -> str:
+    """Where the encoder of a run comes from, and its size."""
+    encoder = dict(run["encoder"])
+    source, digests = encoder.pop("source"), encoder.pop("sha256")
+    weights = {file: x for file, x in digests.items() if file.endswith(".safetensors")}
+    facts = [source, listed(encoder.items()), listed(weights.items())]
+    return f"{', '.join(filter(None, facts))}; {run['parameters'] / 1e6:.1f} million parameters"
+
+
+def hardware(run: Mapping[str, Any]) -> str:
+    """Where a run was computed, and how."""
+    return f"{run['hardware']} ({run['device']}, {run['precision']})"
+
+
+def versions(run: Mapping[str, Any]) -> list[str]:
+    """The versions of the libraries that a run used."""
+    return [f"{name} {number}" for name, number in run["versions"].items()]
+
+
+def listed(pairs: Iterable[tuple[str, Any]]) -> str:
+    """Names and values as `epochs 5, optimizer adam`, in the order of the names."""
+    return ", ".join(f"{name} {word(value)}" for name, value in sorted(pairs))
+
+
+def listed_once(trainings: Sequence[Mapping[str, Any]], key: str) -> str:
+    """The values that runs have of a key."""
+    return ", ".join(map(str, sorted({run[key] for run in trainings})))

@@ -1,0 +1,163 @@
+"""What the Snakefile asks before any job runs: flags, targets, and the code that decides results.
+
+Plain Python, so that it is linted and tested; the rules and their input functions are in
+workflow/rules/.
+"""
+
+import ast
+import os
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lib import config
+from lib.cli import MAX_SEED
+from lib.console import UserError
+
+SCRIPTS = Path(__file__).parents[1]
+BATCH = r"[1-9]\d*"
+SEED = r"0|[1-9]\d*"
+MARKER = Path("results/.study")
+
+# Modules that decide no result: what a person sees of a command, how files are written and flags
+# read, where a job waits, who is told. Files of the hub are known by revision and digest, however
+# they are fetched. A change in these modules runs nothing again.
+DECIDE_NOTHING = frozenset(
+    {
+        *("cli", "config", "console", "files", "gpus", "version"),
+        *("data.digests", "data.hub"),
+        *("training.launch", "training.reporting", "training.tracking"),
+    }
+)
+
+
+def flags(settings: Mapping[str, Any]) -> str:
+    """Settings as command-line flags, in an order that does not depend on the config's."""
+    words = []
+    for key, value in sorted(settings.items()):
+        values = value if isinstance(value, list) else [value]
+        if isinstance(value, dict):
+            values = [f"{name}={item}" for name, item in sorted(value.items())]
+        if values:
+            words += [f"--{key.replace('_', '-')}", *map(config.word, values)]
+    return shlex.join(words)
+
+
+def code(command: str) -> list[str]:
+    """The modules that decide what a command makes, as paths: what its `main` imports, and so on.
+
+    The rest of a command is flags, which decide nothing.
+    """
+    found: set[str] = set()
+    tree = parse(SCRIPTS / f"{command}.py")
+    mains = (
+        node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main"
+    )
+    queue = [module for main in mains for module in imports(main)]
+    while queue:
+        module = queue.pop()
+        if module not in found and module not in DECIDE_NOTHING:
+            found.add(module)
+            queue += imports(parse(path_of(module)))
+    return sorted(str(path_of(module)) for module in found)
+
+
+def path_of(module: str) -> Path:
+    """The file of a module of `lib`, named without it, as in `data.reviews`."""
+    return SCRIPTS.joinpath("lib", *module.split(".")).with_suffix(".py")
+
+
+@cache
+def parse(path: Path) -> ast.Module:
+    """The syntax of a file."""
+    return ast.parse(path.read_text("utf-8"))
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Names of the modules of `lib` that some code imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "lib":
+            package = (node.module or "").removeprefix("lib").removeprefix(".")
+            for alias in node.names:
+                inner = ".".join(filter(None, [package, alias.name]))
+                yield inner if path_of(inner).is_file() else package
+
+
+def check_target(target: str, study: Mapping[str, Any]) -> None:
+    """Refuse a result that the configuration does not know, and say what it knows.
+
+    Raises:
+        UserError: a key in the path of the target is none of the configuration's.
+    """
+    parts = Path(target).parts
+    if parts[:1] != ("results",):
+        return
+    keys = dict(part.split("=", 1) for part in parts if "=" in part)
+    allowed = {
+        "dataset": [study["dataset"]["name"]],
+        "model": list(study["models"]),
+        "pooling": config.poolings(),
+        "variant": list(study["variants"]),
+    }
+    for key, names in allowed.items():
+        if keys.get(key, names[0]) not in names:
+            raise UserError(f"'{target}': unknown {key} '{keys[key]}'; allowed: {', '.join(names)}")
+    for key, pattern, least in (("batch", BATCH, 1), ("seed", SEED, 0)):
+        number = keys.get(key, "1")
+        if not re.fullmatch(pattern, number) or int(number) > MAX_SEED:
+            raise UserError(
+                f"'{target}': {key} is '{number}'; allowed: a whole number from {least} on"
+            )
+    model = study["models"].get(keys.get("model"))
+    if keys.get("pooling") == "pooler" and model and not config.has_pooler(model):
+        raise UserError(f"'{target}': model '{keys['model']}' has no pooler")
+
+
+def check_study(name: str) -> None:
+    """Refuse to mix the results of two studies in one folder.
+
+    Raises:
+        UserError: results/ holds those of a study of another name.
+    """
+    held = MARKER.read_text("utf-8").strip() if MARKER.is_file() else name
+    if held != name:
+        raise UserError(
+            f"'{MARKER.parent}' holds the study '{held}', which '{name}' would replace; keep both "
+            f"with --directory studies/{name}, where all results of '{name}' then go"
+        )
+
+
+def mark_study(name: str) -> None:
+    """Note whose results results/ holds."""
+    MARKER.parent.mkdir(parents=True, exist_ok=True)
+    MARKER.write_text(f"{name}\n", "utf-8")
+
+
+def uses_gpus(settings: Mapping[str, Any], available: int) -> bool:
+    """Whether a run computes on a GPU; with the device `auto`, if this machine has any."""
+    return settings["device"] in ("cuda", "mps") or (settings["device"] == "auto" and available > 0)
+
+
+def use_environment_of(python: str) -> None:
+    """Let jobs run in the environment that runs Snakemake, whether it is activated or not."""
+    paths = [os.path.dirname(python), os.getenv("PATH", os.defpath)]
+    os.environ["PATH"] = os.pathsep.join(paths)
+
+
+def configure_tracking(study: Mapping[str, Any], folder: str) -> None:
+    """Tell jobs how to track by the environment, where it makes no rule run again.
+
+    Args:
+        study: the configuration.
+        folder: of the records, which wandb puts into a folder of its own there.
+    """
+    settings = {
+        "WANDB_MODE": study["tracking"]["mode"],
+        "WANDB_PROJECT": study["tracking"]["project"],
+        "WANDB_RUN_GROUP": study["study"],
+        "WANDB_DIR": folder,
+    }
+    os.environ.update({**settings, **os.environ})

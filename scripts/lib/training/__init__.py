@@ -1,0 +1,1 @@
+"""From token files and an encoder to a tested checkpoint."""

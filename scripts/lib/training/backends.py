@@ -1,0 +1,173 @@
+"""How the training loop computes: plain torch, or Accelerate in one process or several.
+
+The loop is the same for all. A back-end says which examples of an update are this process's
+share, runs the backward pass, and sums over processes.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.distributed import DistError
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+from torch.optim import Optimizer
+
+from lib.console import UserError
+from lib.training.device import choose, choose_precision, prepare
+
+
+class Torch(AbstractContextManager):
+    """Plain torch in one process; a context manager, which leaves the group of processes.
+
+    Attributes:
+        device: where this process computes.
+        precision: `fp32`, or `bf16` by autocast.
+        rank: number of this process; the one with 0 reports and writes.
+        processes: how many share each update.
+    """
+
+    rank = 0
+    processes = 1
+
+    def __init__(self, device: torch.device, precision: str) -> None:
+        self.device = device
+        self.precision = precision
+
+    def autocast(self) -> AbstractContextManager:
+        """The context of a forward pass."""
+        if self.precision == "bf16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+    def prepare(self, optimizer: Optimizer) -> Optimizer:
+        """The optimizer as the loop calls it."""
+        return optimizer
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of a loss of this process."""
+        loss.backward()
+
+    def reseed(self, seed: int) -> None:
+        """Give each of several processes random numbers of its own, for dropout."""
+        if self.rank:
+            stream = np.random.SeedSequence([seed, self.rank])
+            torch.manual_seed(int(stream.generate_state(1)[0]))
+
+    def share(self, rows: Tensor) -> Tensor:
+        """The examples of an update that this process computes; may be none of them."""
+        return rows.tensor_split(self.processes)[self.rank]
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum of a tensor over all processes, in each of them."""
+        return values
+
+    def least(self, number: int) -> int:
+        """The smallest of the numbers that the processes have."""
+        return number
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Make every process's gradients the sum over all processes."""
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the group of processes, if there is one."""
+
+
+class Accelerate(Torch):
+    """Accelerate, in as many processes as torchrun started.
+
+    The model is not wrapped in DistributedDataParallel: that synchronises in backward passes,
+    of which processes have unequal numbers, or none, in a smaller last update. Gradients are
+    summed once per update instead, when all of its passes are done.
+    """
+
+    def __init__(self, device: torch.device, precision: str) -> None:
+        from accelerate import Accelerator
+
+        super().__init__(device, precision)
+        mixed_precision = "bf16" if precision == "bf16" else "no"
+        with blame_the_other_process():
+            self.accelerator = Accelerator(
+                cpu=device.type == "cpu", mixed_precision=mixed_precision
+            )
+        self.rank = self.accelerator.process_index
+        self.processes = self.accelerator.num_processes
+
+    def autocast(self) -> AbstractContextManager:
+        """The context of a forward pass, as Accelerate sets it."""
+        return self.accelerator.autocast()
+
+    def prepare(self, optimizer: Optimizer) -> Optimizer:
+        """Accelerate's optimizer around the given one."""
+        return self.accelerator.prepare_optimizer(optimizer, device_placement=False)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of a loss of this process."""
+        self.accelerator.backward(loss)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum of a tensor over all processes, in each of them.
+
+        Raises:
+            UserError: another process has ended.
+        """
+        with blame_the_other_process():
+            return self.accelerator.reduce(values, reduction="sum")
+
+    def least(self, number: int) -> int:
+        """The smallest of the numbers that the processes have.
+
+        Raises:
+            UserError: another process has ended.
+        """
+        own = torch.tensor([number], device=self.device)
+        with blame_the_other_process():
+            return int(self.accelerator.gather(own).min())
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Make every process's gradients the sum over all processes, in one exchange."""
+        if self.processes == 1:
+            return
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        for parameter in trained:
+            if parameter.grad is None:  # no example of the update fell to this process
+                parameter.grad = torch.zeros_like(parameter)
+        gradients = cast(list[Tensor], [parameter.grad for parameter in trained])
+        vector_to_parameters(self.sum(parameters_to_vector(gradients)), gradients)
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the group of processes; after an error too, or the interpreter's end may abort."""
+        self.accelerator.end_training()
+
+
+@contextmanager
+def blame_the_other_process() -> Iterator[None]:
+    """Say in one line that another process has ended, where only its silence is noticed.
+
+    Raises:
+        UserError: an exchange with other processes broke off.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not (isinstance(error, DistError) or "gloo" in str(error).lower()):
+            raise
+        raise UserError("another process of this training has failed, see its error") from error
+
+
+BACKENDS = {"torch": Torch, "accelerate": Accelerate}
+
+
+def connect(settings: Mapping[str, Any], seed: int) -> Torch:
+    """The back-end that the settings ask for, with device, threads and seeds prepared.
+
+    Raises:
+        UserError: the device is not there, or lacks the precision.
+    """
+    device = choose(settings["device"])
+    precision = choose_precision(settings["precision"], device)
+    backend = BACKENDS[settings["backend"]](device, precision)
+    prepare(settings["threads"], seed, settings["deterministic"])
+    return backend

@@ -1,0 +1,40 @@
+"""The test of a run: its best checkpoint on the test split, once."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lib.console import log
+from lib.files import read_json, write_json
+from lib.metrics import measure
+from lib.predictions import write_predictions
+from lib.runs import KEYS
+from lib.training.backends import connect
+from lib.training.batches import load_tokens
+from lib.training.device import explain_lack_of_memory
+from lib.training.model import load_checkpoint
+from lib.training.prediction import predict
+
+
+def evaluate(tokens: Path, run: Path, settings: Mapping[str, Any]) -> None:
+    """Predict every test review once; write predictions.parquet and test.json.
+
+    Args:
+        tokens: the tokenized test split.
+        run: folder that train.py wrote.
+        settings: the section `training` of the configuration.
+
+    Raises:
+        UserError: the checkpoint can't be used, or the device is out of memory.
+    """
+    training = read_json(run / "train.json")
+    backend = connect(settings, training["seed"])
+    with explain_lack_of_memory("lower eval_batch"):
+        split = load_tokens(tokens, backend.device, training["pooling"])
+        model = load_checkpoint(run / "checkpoint").to(backend.device)
+        predictions = predict(model, split, settings["eval_batch"], backend)
+    kept = {key: training[key] for key in (*KEYS, "best_epoch", "valid_accuracy")}
+    measured = kept | measure(predictions)
+    write_predictions(run / "predictions.parquet", split.ids, predictions)
+    write_json(run / "test.json", measured)
+    log.info("test accuracy %.4f, loss %.4f", measured["accuracy"], measured["loss"])

@@ -1,0 +1,197 @@
+"""A trained checkpoint in use: labels of new texts, sentence vectors, attention."""
+
+import itertools
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from lib.console import UserError
+from lib.data.encoders import load_tokenizer
+from lib.files import read_json
+from lib.training.backends import Torch
+from lib.training.batches import load_tokens
+from lib.training.device import choose, choose_precision, explain_lack_of_memory
+from lib.training.model import HEAD_CONFIG, load_checkpoint
+
+
+class Label(NamedTuple):
+    """What a text was labelled as.
+
+    Attributes:
+        label: name of the class, or its number where the configuration names none.
+        confidence: its probability.
+    """
+
+    label: str
+    confidence: float
+
+
+class TextClassifier:
+    """A trained classifier of texts.
+
+    Args:
+        checkpoint: the folder `checkpoint/` of a run, or one from its `checkpoints/`.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        precision: `auto`, `fp32` or `bf16`.
+
+    Raises:
+        UserError: the folder holds no checkpoint, or the device is not there.
+    """
+
+    def __init__(
+        self, checkpoint: str | PathLike, device: str = "auto", precision: str = "auto"
+    ) -> None:
+        folder = Path(checkpoint)
+        if not (folder / HEAD_CONFIG).is_file():
+            raise UserError(f"'{folder}' holds no checkpoint; name the folder of a finished run")
+        chosen = choose(device)
+        self.backend = Torch(chosen, choose_precision(precision, chosen))
+        self.model = load_checkpoint(folder).to(chosen)
+        self.tokenizer = load_tokenizer(folder)
+        head = read_json(folder / HEAD_CONFIG)
+        self.names = self.model.encoder.config.id2label
+        self.max_length = head["max_length"]
+        self.padding = "max_length" if head["pooling"] == "mean" else "longest"
+
+    @torch.inference_mode()
+    def __call__(self, texts: Sequence[str]) -> list[Label]:
+        """The label of each text, in their order; all are computed in one pass."""
+        inputs = self.tokenizer(
+            list(texts),
+            truncation=True,
+            max_length=self.max_length,
+            padding=self.padding,
+            return_tensors="pt",
+        ).to(self.backend.device)
+        inputs["attention_mask"] = inputs["attention_mask"].bool()
+        with self.backend.autocast():
+            logits = self.model(inputs)
+        confidence, prediction = logits.float().softmax(dim=-1).max(dim=-1)
+        return [
+            Label(self.names[number], probability)
+            for number, probability in zip(prediction.tolist(), confidence.tolist(), strict=True)
+        ]
+
+
+def print_labels(
+    run: Path,
+    text: Sequence[str] | None,
+    file: Path | None,
+    batch: int,
+    settings: Mapping[str, Any],
+) -> None:
+    """Print a line of JSON for each text, as soon as its batch is done.
+
+    Args:
+        run: folder of a run, or a checkpoint in it.
+        text: the texts; without them those of `file`, without both those of standard input.
+        file: one text on each line, in UTF-8.
+        batch: texts per forward pass.
+        settings: the section `training` of the configuration.
+
+    Raises:
+        UserError: there is no checkpoint, or the device is out of memory.
+    """
+    torch.set_num_threads(settings["threads"])
+    inner = run / "checkpoint"
+    checkpoint = inner if inner.is_dir() else run
+    classify = TextClassifier(checkpoint, settings["device"], settings["precision"])
+    for part in batches(read_texts(text, file), batch):
+        with explain_lack_of_memory("lower --batch"):
+            labels = classify(part)
+        for label in labels:
+            print(json.dumps(label._asdict(), ensure_ascii=False))
+        sys.stdout.flush()
+
+
+def read_texts(given: Sequence[str] | None, file: Path | None) -> Iterator[str]:
+    """The texts, one at a time."""
+    if given:
+        source: Any = nullcontext(map(os.fsencode, given))
+    else:
+        source = file.open("rb") if file else nullcontext(sys.stdin.buffer)
+    with source as lines:
+        for line in lines:
+            yield line.decode("utf-8", "replace").rstrip("\r\n")
+
+
+def batches(items: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Lists of `size` items, of which the last may be shorter."""
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch
+
+
+class Vectors(NamedTuple):
+    """Sentence vectors of examples.
+
+    Attributes:
+        vectors: `(n, width)` float32.
+        names: of the classes, by number.
+    """
+
+    vectors: np.ndarray
+    names: dict[int, str]
+
+
+@torch.inference_mode()
+def sentence_vectors(checkpoint: Path, tokens: Path, ids: np.ndarray) -> Vectors:
+    """Pooled sentence vectors of some reviews, on the CPU.
+
+    Args:
+        checkpoint: folder of the checkpoint.
+        tokens: file of tokenized reviews.
+        ids: `(n,)` ids, in ascending order, as the vectors are.
+    """
+    classifier = load_checkpoint(checkpoint)
+    split = load_tokens(tokens, torch.device("cpu"), classifier.pooling)
+    order = np.argsort(split.ids)
+    rows = torch.from_numpy(order[np.isin(split.ids[order], ids)])
+    parts = [classifier.represent(split.batch(part)) for part in rows.split(64)]
+    return Vectors(torch.cat(parts).numpy(), classifier.encoder.config.id2label)
+
+
+class Attention(NamedTuple):
+    """Attention between the tokens of one text, special tokens left out.
+
+    Attributes:
+        tokens: `n` pieces of the text.
+        weights: `(n, n)` float32; a row is where one token looks, and sums to 1.
+    """
+
+    tokens: list[str]
+    weights: np.ndarray
+
+
+@torch.inference_mode()
+def attention(checkpoint: Path, text: str) -> Attention:
+    """Attention of the last layer, the mean over its heads, from eager attention.
+
+    Raises:
+        UserError: the text has no tokens.
+    """
+    classifier = load_checkpoint(checkpoint)
+    inputs = load_tokenizer(checkpoint)(
+        text,
+        truncation=True,
+        max_length=read_json(checkpoint / HEAD_CONFIG)["max_length"],
+        return_offsets_mapping=True,
+        return_special_tokens_mask=True,
+        return_tensors="pt",
+    )
+    offsets = inputs.pop("offset_mapping")[0]
+    real = inputs.pop("special_tokens_mask")[0] == 0
+    if not real.any():
+        raise UserError("the review has no tokens; set analysis.review to another id")
+    weights = classifier.attend(inputs)[0].mean(dim=0)[real][:, real]
+    weights = weights / weights.sum(dim=1, keepdim=True)
+    tokens = [text[start:end].strip() or "␣" for start, end in offsets[real].tolist()]
+    return Attention(tokens, weights.numpy())

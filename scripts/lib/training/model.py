@@ -1,0 +1,243 @@
+"""The classifier: an encoder, a pooling, dropout and a linear head; and its checkpoint on disk."""
+
+import inspect
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    AutoModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from lib.console import UserError, one_line
+from lib.data.encoders import TOKENIZER_FILES, load_config
+from lib.files import read_json
+
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+
+HEAD_WEIGHTS = "head.safetensors"
+HEAD_CONFIG = "head.json"
+ATTENTION = "sdpa_with_mask"
+
+
+def mask_without_looking(*arguments: Any, **options: Any) -> Tensor:
+    """The mask of "sdpa" attention, made even for a batch that needs none.
+
+    To see whether a batch needs one, transformers waits for the GPU in every forward pass.
+    """
+    return sdpa_mask(*arguments, **options | {"allow_is_bidirectional_skip": False})
+
+
+AttentionInterface.register(ATTENTION, sdpa_attention_forward)
+AttentionMaskInterface.register(ATTENTION, mask_without_looking)
+
+
+def pool_cls(states: Tensor, mask: Tensor) -> Tensor:
+    """The state of the first token."""
+    return states[:, 0]
+
+
+def pool_mean(states: Tensor, mask: Tensor) -> Tensor:
+    """The mean over all positions, padding included, as several published studies have it."""
+    return states.mean(dim=1)
+
+
+def pool_masked_mean(states: Tensor, mask: Tensor) -> Tensor:
+    """The mean over real tokens."""
+    weights = mask.unsqueeze(-1).to(states.dtype)
+    return (states * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def pool_max(states: Tensor, mask: Tensor) -> Tensor:
+    """The maximum over real tokens, per dimension."""
+    return states.masked_fill(~mask.unsqueeze(-1), torch.finfo(states.dtype).min).amax(dim=1)
+
+
+# (n, length, width) states and an (n, length) boolean mask of real tokens -> (n, width)
+POOLINGS = {
+    "cls": pool_cls,
+    "mean": pool_mean,
+    "masked-mean": pool_masked_mean,
+    "max": pool_max,
+}
+POOLER = "pooler"  # the encoder's own, tanh(W · first state)
+
+
+class Classifier(nn.Module):
+    """Encoder, pooling, dropout, linear head.
+
+    Args:
+        encoder: a base model of transformers.
+        pooling: a name from the table of poolings.
+        classes: number of classes.
+        dropout: probability between pooling and head.
+        labels: names of the classes, which go into the encoder's config; their numbers if empty.
+
+    Raises:
+        UserError: the pooling is `pooler`, and the encoder has none.
+    """
+
+    def __init__(
+        self,
+        encoder: PreTrainedModel,
+        pooling: str,
+        classes: int,
+        dropout: float,
+        labels: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.pooling = pooling
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(encoder.config.hidden_size, classes)
+        self.takes_types = "token_type_ids" in inspect.signature(encoder.forward).parameters
+        has_pooler = not isinstance(getattr(encoder, "pooler", None), NoneType | nn.Identity)
+        if pooling == POOLER and not has_pooler:
+            raise UserError(
+                f"pooling 'pooler' needs a pooler, which {encoder.config.model_type} has not; "
+                f"allowed: {', '.join(POOLINGS)}"
+            )
+        if pooling != POOLER and has_pooler:
+            encoder.pooler = nn.Identity()  # its weights would never see a gradient
+        names = labels or list(map(str, range(classes)))
+        encoder.config.id2label = dict(enumerate(names))
+        encoder.config.label2id = {name: number for number, name in enumerate(names)}
+
+    def represent(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Sentence vectors `(n, width)` of a padded batch.
+
+        Args:
+            inputs: `input_ids` and `attention_mask` (boolean), each `(n, length)`, and
+                `token_type_ids` where the tokenizer makes them.
+        """
+        outputs = self._encode(inputs)
+        if self.pooling == POOLER:
+            return outputs.pooler_output
+        return POOLINGS[self.pooling](outputs.last_hidden_state, inputs["attention_mask"])
+
+    def attend(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Attention weights `(n, heads, length, length)` of the last layer, from eager attention.
+
+        Args:
+            inputs: as for `represent`.
+
+        Raises:
+            UserError: the encoder does not tell of any attention.
+        """
+        self.encoder.set_attn_implementation("eager")
+        weights = getattr(self._encode(inputs, output_attentions=True), "attentions", None)
+        if not weights or weights[-1] is None:
+            raise UserError(
+                f"{self.encoder.config.model_type} shows no attention; set analysis.attention "
+                "to false"
+            )
+        return weights[-1]
+
+    def _encode(self, inputs: Mapping[str, Tensor], **options: Any) -> Any:
+        """The outputs of the encoder, fed what it takes."""
+        used = {key: x for key, x in inputs.items() if key != "token_type_ids" or self.takes_types}
+        mask = inputs["attention_mask"].long()
+        return self.encoder(**used | {"attention_mask": mask}, **options)
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Logits `(n, classes)` of a padded batch."""
+        return self.head(self.dropout(self.represent(inputs)))
+
+
+def load_encoder(folder: Path, pooling: str) -> PreTrainedModel:
+    """The encoder of a folder in float32: its weights, or random ones where it holds none.
+
+    Raises:
+        UserError: config or weights can't be used, or weights that the pooling needs are missing.
+    """
+    config = load_config(folder)
+    if any(folder.glob("*.safetensors")):
+        encoder = _load_weights(folder, config, pooling)
+    else:
+        encoder = AutoModel.from_config(config, trust_remote_code=False)
+    if encoder.config._attn_implementation == "sdpa":
+        encoder.set_attn_implementation(ATTENTION)
+    return encoder
+
+
+def _load_weights(folder: Path, config: PreTrainedConfig, pooling: str) -> PreTrainedModel:
+    try:
+        encoder, info = AutoModel.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            output_loading_info=True,
+            trust_remote_code=False,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"'{folder}': weights can't be loaded: {one_line(error)}") from error
+    unused = () if pooling == POOLER else ("pooler.",)
+    missing = sorted(key for key in info["missing_keys"] if not key.startswith(unused))
+    if missing:
+        raise UserError(
+            f"'{folder}': the safetensors lack {len(missing)} weights of the encoder, such as "
+            f"{missing[0]}; save them again with save_pretrained"
+        )
+    return encoder
+
+
+def save_checkpoint(model: Classifier, tokenizer: Path, folder: Path, max_length: int) -> None:
+    """Write a checkpoint that `AutoModel` reads as an encoder and `load_checkpoint` as a whole.
+
+    Args:
+        model: the classifier.
+        tokenizer: folder whose tokenizer files are copied.
+        folder: an empty or new folder.
+        max_length: tokens kept of each text in training.
+    """
+    model.encoder.save_pretrained(folder)
+    for name in TOKENIZER_FILES:
+        if (tokenizer / name).is_file():
+            shutil.copyfile(tokenizer / name, folder / name)
+    save_file(
+        {name: tensor.contiguous() for name, tensor in model.head.state_dict().items()},
+        folder / HEAD_WEIGHTS,
+    )
+    head: dict[str, Any] = {
+        "pooling": model.pooling,
+        "classes": model.head.out_features,
+        "dropout": model.dropout.p,
+        "max_length": max_length,
+    }
+    (folder / HEAD_CONFIG).write_text(json.dumps(head, indent=2) + "\n", "utf-8")
+
+
+def load_checkpoint(folder: Path) -> Classifier:
+    """The classifier of a checkpoint, on the CPU, in evaluation mode.
+
+    Raises:
+        UserError: a file of it is missing or damaged.
+    """
+    try:
+        head = read_json(folder / HEAD_CONFIG)
+        weights = load_file(folder / HEAD_WEIGHTS)
+        encoder = load_encoder(folder, head["pooling"])
+        labels = list(encoder.config.id2label.values())
+        model = Classifier(encoder, head["pooling"], head["classes"], head["dropout"], labels)
+        model.head.load_state_dict(weights)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise UserError(
+            f"'{folder}' is no checkpoint, or a damaged one ({one_line(error)}); train it again"
+        ) from error
+    return model.eval()

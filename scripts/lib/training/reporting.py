@@ -1,0 +1,66 @@
+"""What a training tells while it runs: lines in the log and on the terminal, and a tracked run."""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from lib.console import announcements, log
+from lib.formats import duration
+from lib.training.loop import Epoch, Updates
+from lib.training.tracking import Tracker
+
+
+class Reporter:
+    """Reports the epochs of one run.
+
+    Args:
+        keys: of the run, which name it.
+        epochs: that it has.
+        examples: in an epoch.
+        tracker: records every update.
+    """
+
+    def __init__(
+        self, keys: Mapping[str, Any], epochs: int, examples: int, tracker: Tracker
+    ) -> None:
+        self.name = " ".join(
+            str(value) for key, value in keys.items() if key not in ("dataset", "seed")
+        )
+        self.name += f" seed {keys['seed']}"
+        self.epochs = epochs
+        self.examples = examples
+        self.tracker = tracker
+        self.started = time.monotonic()
+
+    def epoch(self, epoch: Epoch, updates: Updates) -> None:
+        """Report an epoch and its updates."""
+        first = epoch.updates - len(updates.losses) + 1
+        for number, (loss, rate) in enumerate(zip(*updates, strict=True), first):
+            self.tracker.log(number, {"loss": loss, "learning_rate": rate})
+        self.tracker.log(epoch.updates, asdict(epoch))
+        speed = self.examples / epoch.seconds if epoch.seconds else math.inf
+        log.info(
+            "epoch %d: train loss %.4f, accuracy %.4f; valid loss %.4f, accuracy %.4f; "
+            "%d updates so far; %.0f updates/minute, %.0f examples/s",
+            epoch.epoch,
+            epoch.train_loss,
+            epoch.train_accuracy,
+            epoch.valid_loss,
+            epoch.valid_accuracy,
+            epoch.updates,
+            speed * 60 * len(updates.losses) / self.examples,
+            speed,
+        )
+        done = epoch.epoch / self.epochs
+        left = (time.monotonic() - self.started) * (1 - done) / done
+        announcements.info(
+            "%s: epoch %d of %d, validation accuracy %.4f, %.0f reviews/s, %s",
+            self.name,
+            epoch.epoch,
+            self.epochs,
+            epoch.valid_accuracy,
+            speed,
+            f"{duration(left)} left" if left else "done",
+        )

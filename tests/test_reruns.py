@@ -1,0 +1,152 @@
+"""What a change of code runs again, module by module."""
+
+import os
+import re
+
+import pytest
+from conftest import ROOT
+from workspace import Workspace
+
+from lib import planning
+
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT / "scripts" / "lib").with_suffix("").parts)
+    for path in (ROOT / "scripts" / "lib").rglob("*.py")
+    if path.name != "__init__.py"
+)
+RULES = re.findall(
+    r"^rule (\w+):",
+    "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk")),
+    re.MULTILINE,
+)
+RUNS_READ = ("collect", "measure", "compare", "findings", "published", "errors", "lengths")
+WITH_NAMES = {*RUNS_READ, "overviews", "baseline", "tsne", "attention", "draw", "summary"}
+WITH_TABLES = WITH_NAMES - {"baseline"} | {"summary_html", "tables_html"}
+WITH_STATISTICS = {"measure", "compare", "lengths", "summary"}
+WITH_RESULTS = WITH_NAMES - {"baseline"}
+WITH_REPRESENTATIVES = {
+    *("measure", "overviews", "errors", "lengths", "tsne", "attention", "summary")
+}
+WITH_MODEL = {"train", "evaluate", "tsne", "attention"}
+WITH_PREDICTIONS = {*WITH_MODEL, "baseline", "measure", "compare", "errors", "lengths"}
+
+# module -> the rules whose results it decides; those that follow from them run again as well
+DECIDES = {
+    "baselines": WITH_NAMES,
+    "catalog": {"summary"},
+    "cli": set(),
+    "config": set(),
+    "console": set(),
+    "files": set(),
+    "formats": {"findings", "overviews", "summary"},
+    "gpus": set(),
+    "metrics": {"evaluate", "baseline"},
+    "planning": set(),
+    "predictions": WITH_PREDICTIONS,
+    "runs": WITH_NAMES | {"evaluate"},
+    "tables": WITH_TABLES,
+    "version": set(),
+    "data.digests": set(),
+    "data.download": {"download"},
+    "data.encoder_sources": {"encoder"},
+    "data.encoders": {"encoder", "pretokenize", "baseline", *WITH_MODEL},
+    "data.folding": {"download", "split", "encoder", "summary"},
+    "data.hub": set(),
+    "data.readers": {"download"},
+    "data.reviews": {"download", "split", "encoder"},
+    "data.sampling": {"download", "split"},
+    "data.sources": {"download"},
+    "data.splitting": {"split"},
+    "data.tokenization": {"pretokenize"},
+    "data.tokenizer_training": {"encoder"},
+    "data.tokens": {"pretokenize", "lengths", *WITH_MODEL},
+    "training.backends": WITH_MODEL,
+    "training.batches": WITH_MODEL,
+    "training.device": WITH_MODEL,
+    "training.evaluation": {"evaluate"},
+    "training.flops": {"train"},
+    "training.inference": {"tsne", "attention"},
+    "training.job": {"train"},
+    "training.launch": set(),
+    "training.loop": {"train"},
+    "training.model": WITH_MODEL,
+    "training.prediction": {"train", "evaluate"},
+    "training.reporting": set(),
+    "training.tracking": set(),
+    "analysis.attention": {"attention"},
+    "analysis.baseline": {"baseline"},
+    "analysis.collection": {"collect", "findings", "published", "summary"},
+    "analysis.comparisons": {"compare"},
+    "analysis.errors": {"errors"},
+    "analysis.findings": {"findings"},
+    "analysis.lengths": {"lengths"},
+    "analysis.maps": {"tsne"},
+    "analysis.measures": {"measure"},
+    "analysis.overviews": {"overviews"},
+    "analysis.published": {"published"},
+    "analysis.representatives": WITH_REPRESENTATIVES,
+    "analysis.results": WITH_RESULTS,
+    "analysis.statistics": WITH_STATISTICS,
+    "page.drawing": {"draw"},
+    "page.figures": {"draw"},
+    "page.html": {"summary_html", "tables_html"},
+    "page.markdown": {"summary"},
+    "page.sections": {"summary"},
+    "page.summary": {"summary"},
+    "page.tables": {"summary"},
+}
+
+
+def test_the_table_names_every_module():
+    assert sorted(DECIDES) == sorted(MODULES)
+    assert set(MODULES) >= planning.DECIDE_NOTHING
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_is_an_input_where_it_decides_results(module):
+    path = str(planning.path_of(module))
+    assert {rule for rule in RULES if path in planning.code(rule)} == DECIDES[module]
+
+
+def test_every_rule_names_its_command_and_its_code():
+    for path in (ROOT / "workflow" / "rules").glob("*.smk"):
+        for block in path.read_text().split("\nrule ")[1:]:
+            rule = block.partition(":")[0]
+            assert f'command=command("{rule}")' in block and f'code=code("{rule}")' in block
+    scripts = {path.stem for path in (ROOT / "scripts").glob("*.py")}
+    assert scripts - {"predict"} == set(RULES)
+
+
+@pytest.fixture(scope="module")
+def complete(python, tmp_path_factory) -> Workspace:
+    """The smallest study, complete, with all that a report shows."""
+    workspace = Workspace(tmp_path_factory.mktemp("complete"))
+    workspace.write_config("study.yaml")
+    done = workspace.snakemake(python, "--cores", "2", *EVERYTHING)
+    assert done.returncode == 0, done.stderr
+    return workspace
+
+
+EVERYTHING = ("--configfile=study.yaml", "all", "report_files")
+CHAIN = ("download", "split", "encoder", "pretokenize", "train", "evaluate")
+
+
+@pytest.mark.slow
+def test_a_comment_in_a_module_plans_what_the_table_says(complete, python, capsys):
+    plans = {}
+    for module in MODULES:
+        path = complete.folder / planning.path_of(module).relative_to(ROOT)
+        source, times = path.read_text(), path.stat()
+        path.write_text(source + "# changed\n")
+        plans[module] = complete.jobs(python, "-n", *EVERYTHING)
+        path.write_text(source)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with capsys.disabled():
+        for module, jobs in plans.items():
+            plan = ", ".join(f"{rule} {count}" for rule, count in jobs.items())
+            print(f"\n{module:28} {plan or 'nothing'}", end="")
+    for module, jobs in plans.items():
+        decided = DECIDES[module] - {"published"}  # which the smallest study leaves out
+        first = min(map(CHAIN.index, decided & set(CHAIN)), default=len(CHAIN))
+        assert decided <= set(jobs) and bool(decided) == bool(jobs), module
+        assert set(CHAIN[:first]).isdisjoint(jobs), module
