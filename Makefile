@@ -8,7 +8,7 @@ SHELL := bash
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: summary report test test-slow lint dag clean lock
+.PHONY: summary report test test-slow lint docs dag clean lock
 
 summary: $(READY)  ## run the quick study and write results/summary.md
 	snakemake --cores $(CORES) results/summary.md
@@ -30,6 +30,9 @@ lint: $(READY)
 	mypy
 	snakefmt --check Snakefile workflow
 	snakemake --lint
+
+docs: $(READY)  ## write the table of tables in docs/results.md anew, from scripts/lib/catalog.py
+	PYTHONPATH=scripts python -c 'from lib.catalog import document; document("docs/results.md")'
 
 dag: $(READY)  ## draw the jobs and the rules
 	snakemake --quiet all --rulegraph mermaid-js summary > results/rulegraph.mmd

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from lib.cli import Parser, run
-from lib.config import add_flags, pop_settings, sources
+from lib.flags import add_flags, pop_settings
+from lib.schema import sources
 
 
 def arguments() -> Parser:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from lib import gpus
 from lib.cli import Parser, run
-from lib.config import add_flags, keys_that, pop_settings
+from lib.flags import add_flags, pop_settings
+from lib.schema import keys_that
 
 
 def arguments() -> Parser:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from lib.cli import Parser, positive, run
-from lib.config import add_flags, pop_settings
+from lib.flags import add_flags, pop_settings
 
 
 def arguments() -> Parser:

@@ -10,8 +10,9 @@ import argparse
 from pathlib import Path
 
 from lib.cli import Parser, positive, run, seed
-from lib.config import add_flags, poolings, pop_settings
+from lib.flags import add_flags, pop_settings
 from lib.runs import KEYS
+from lib.schema import poolings
 from lib.training.launch import launched
 
 
@@ -49,9 +50,9 @@ def main(options: argparse.Namespace) -> None:
     settings = pop_settings(options, "training")
     keys = {key: vars(options).pop(key) for key in KEYS}
     if not launched(settings["device"], settings["processes"]):
-        from lib.training.job import train_run
+        from lib.training.job import Job, train_run
 
-        train_run(**vars(options), keys=keys, settings=settings)
+        train_run(Job(**vars(options), keys=keys, settings=settings))
 
 
 if __name__ == "__main__":

@@ -22,10 +22,10 @@ import overviews
 import summary
 from lib.analysis import statistics
 from lib.catalog import FIGURES
-from lib.config import options_of
 from lib.files import write_json
 from lib.metrics import measure as measure_predictions
 from lib.predictions import Predictions, write_predictions
+from lib.schema import options_of
 from lib.tables import read_table
 
 KEYS = ("model", "pooling", "batch", "variant", "seed")

@@ -9,21 +9,12 @@ from conftest import ROOT
 
 import download
 import encoder
-from lib.config import (
-    add_flags,
-    check,
-    options_of,
-    poolings,
-    pop_settings,
-    read_floats,
-    runs,
-    schema,
-    sources,
-    training,
-)
+from lib.config import check, read_floats, runs, training
 from lib.console import UserError
 from lib.data.encoder_sources import SOURCES as ENCODER_SOURCES
 from lib.data.sources import SOURCES
+from lib.flags import add_flags, pop_settings
+from lib.schema import options_of, poolings, schema, sources
 from lib.training import model
 
 SHIPPED = [*sorted((ROOT / "config").glob("*.yaml")), ROOT / "tests" / "config.yaml"]

@@ -10,10 +10,19 @@ from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from lib.schema import options_of
 from lib.training.backends import Accelerate, Torch
 from lib.training.batches import Tokens, epoch_order, load_tokens
 from lib.training.flops import peak_flops, training_flops
-from lib.training.loop import Epoch, Recipe, accumulate, scaled_learning_rate, train
+from lib.training.loop import (
+    Epoch,
+    Recipe,
+    accumulate,
+    build_optimizer,
+    build_scheduler,
+    scaled_learning_rate,
+    train,
+)
 from lib.training.model import ATTENTION, Classifier, load_encoder
 from lib.training.prediction import predict
 
@@ -273,3 +282,20 @@ def test_flops_are_those_that_torch_counts(encoders, tokens, architecture):
     expected = counter.get_total_flops()
     assert training_flops(model, data.host_lengths[rows]) == pytest.approx(expected, rel=0.1)
     assert peak_flops(CPU, "fp32") > 1e8
+
+
+@pytest.mark.parametrize("name", options_of("training")["optimizer"]["enum"])
+def test_every_optimizer_is_built_by_its_name(encoders, name):
+    model = build(encoders, "bert")
+    optimizer = build_optimizer(model, SETTINGS | {"optimizer": name}, 1e-3)
+    assert type(optimizer).__name__.lower() == name
+
+
+@pytest.mark.parametrize("name", options_of("training")["scheduler"]["enum"])
+def test_every_schedule_is_built(encoders, name):
+    optimizer = build_optimizer(build(encoders, "bert"), SETTINGS, 1e-3)
+    schedule = build_scheduler(optimizer, SETTINGS | {"scheduler": name}, 10)
+    for _ in range(5):
+        optimizer.step()
+        schedule.step()
+    assert schedule.get_last_lr()[0] == {"constant": 1e-3, "linear": 5e-4}[name]

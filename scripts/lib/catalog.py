@@ -5,6 +5,7 @@ name in page/figures.py, and a section of page/sections.py shows each of them.
 """
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -301,3 +302,13 @@ def figures_in(parts: Collection[str]) -> list[str]:
     """The names of the figures that show the tables of some parts of the analysis."""
     tables = tables_in(parts)
     return [figure.name for figure in FIGURES if figure.table in tables]
+
+
+def document(path: str) -> None:
+    """Write all tables into a document, as a table between two marks."""
+    rows = [f"| `{table.name}` | {table.row} | {table.content} |" for table in TABLES]
+    heading = ["| table | a row per | content |", "| --- | --- | --- |"]
+    before, mark, rest = Path(path).read_text("utf-8").partition("<!-- tables -->\n")
+    after = rest[rest.index("<!-- /tables -->") :]
+    text = "\n".join([*heading, *rows, ""])
+    Path(path).write_text(f"{before}{mark}\n{text}\n{after}", "utf-8")

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lib import config
+from lib import config, schema
 from lib.cli import MAX_SEED
 from lib.console import UserError
 
@@ -27,7 +27,7 @@ MARKER = Path("results/.study")
 # they are fetched. A change in these modules runs nothing again.
 DECIDE_NOTHING = frozenset(
     {
-        *("cli", "config", "console", "files", "gpus", "version"),
+        *("cli", "config", "console", "files", "flags", "gpus", "schema", "version"),
         *("data.digests", "data.hub"),
         *("training.launch", "training.reporting", "training.tracking"),
     }
@@ -42,7 +42,7 @@ def flags(settings: Mapping[str, Any]) -> str:
         if isinstance(value, dict):
             values = [f"{name}={item}" for name, item in sorted(value.items())]
         if values:
-            words += [f"--{key.replace('_', '-')}", *map(config.word, values)]
+            words += [f"--{key.replace('_', '-')}", *map(schema.word, values)]
     return shlex.join(words)
 
 
@@ -99,7 +99,7 @@ def check_target(target: str, study: Mapping[str, Any]) -> None:
     allowed = {
         "dataset": [study["dataset"]["name"]],
         "model": list(study["models"]),
-        "pooling": config.poolings(),
+        "pooling": schema.poolings(),
         "variant": list(study["variants"]),
     }
     for key, names in allowed.items():

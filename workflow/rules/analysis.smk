@@ -122,7 +122,7 @@ rule findings:
         conditions=table("conditions"),
         comparisons=table("comparisons"),
         over_seeds=table("comparisons_over_seeds"),
-        schema=outside(configuration.SCHEMA),  # marks the settings that decide what is learned
+        schema=outside(schema.SCHEMA),  # marks the settings that decide what is learned
         command=command("findings"),
         code=code("findings"),
     output:

@@ -12,7 +12,7 @@ IS_MODULE = not workflow.modifier.is_main_snakefile()
 SCRIPTS = os.path.abspath(workflow.current_basedir.join("../../scripts"))
 sys.path.insert(0, SCRIPTS)
 
-from lib import baselines, catalog, gpus, planning
+from lib import baselines, catalog, gpus, planning, schema
 from lib import config as configuration
 from lib.console import UserError
 
@@ -126,7 +126,7 @@ def training_flags(wildcards):
 def test_flags(wildcards):
     """The settings of a test."""
     settings = training(wildcards)
-    return planning.flags({key: settings[key] for key in configuration.keys_that("tested")})
+    return planning.flags({key: settings[key] for key in schema.keys_that("tested")})
 
 
 def run_threads(wildcards):
@@ -250,7 +250,7 @@ if N_GPUS and not on_nodes and "gpu" not in workflow.global_resources:
 wildcard_constraints:
     dataset=re.escape(DATASET),
     model="|".join(map(re.escape, config["models"])),
-    pooling="|".join(configuration.poolings()),
+    pooling="|".join(schema.poolings()),
     batch=planning.BATCH,
     variant="|".join(map(re.escape, config["variants"])),
     seed=planning.SEED,

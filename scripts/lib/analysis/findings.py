@@ -15,9 +15,9 @@ import pandas as pd
 
 from lib.analysis.collection import settings_of_variants
 from lib.analysis.results import SIGNIFICANCE, are_baselines
-from lib.config import keys_that
 from lib.formats import duration, interval, p_is, plural, points
 from lib.runs import CONDITION
+from lib.schema import keys_that
 from lib.tables import read_table, write_table
 
 NAMES = ["factor", *CONDITION, "first", "second"]

@@ -13,9 +13,9 @@ import pandas as pd
 
 from lib.analysis.collection import SETTING
 from lib.analysis.results import read_measured
-from lib.config import word
 from lib.console import UserError, one_line
 from lib.runs import CONDITION, keys_in
+from lib.schema import word
 from lib.tables import read_table, write_table
 
 NAMES = ("source", "model", "pooling")

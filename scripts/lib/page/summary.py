@@ -9,10 +9,10 @@ import pandas as pd
 
 from lib.analysis.collection import settings_of_variants
 from lib.analysis.results import read_baselines, read_measured
-from lib.config import word
 from lib.files import read_json, write_text
 from lib.page import markdown
 from lib.page.sections import Page, sections
+from lib.schema import word
 from lib.tables import read_table
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -26,104 +26,114 @@ from lib.version import workflow_version
 LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "numpy")
 
 
-def train_run(
-    tokens: Path,
-    encoder: Path,
-    run: Path,
-    labels: Sequence[str],
-    keys: Mapping[str, Any],
-    settings: Mapping[str, Any],
-) -> None:
-    """Train in this process; the first of several tracks the run and writes the results.
+class Job(NamedTuple):
+    """What is to be trained.
 
-    Args:
+    Attributes:
         tokens: folder of train.parquet and valid.parquet.
         encoder: folder of the encoder.
         run: folder to write to.
         labels: names of the classes 0, 1, ...; their numbers if empty.
         keys: of the run.
         settings: the section `training` of the configuration.
+    """
+
+    tokens: Path
+    encoder: Path
+    run: Path
+    labels: Sequence[str]
+    keys: Mapping[str, Any]
+    settings: Mapping[str, Any]
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the loop trains."""
+        return Recipe(self.keys["batch"], self.keys["seed"], self.settings)
+
+
+def train_run(job: Job) -> None:
+    """Train in this process; the first of several tracks the run and writes the results.
 
     Raises:
         UserError: something can't be used, or the device is out of memory.
     """
-    recipe = Recipe(keys["batch"], keys["seed"], settings)
-    with connect(settings, recipe.seed) as backend:
+    advice = explain_lack_of_memory("lower eval_batch or max_length")
+    with connect(job.settings, job.keys["seed"]) as backend, advice:
         if backend.rank:
             silence()
-        log.info("%s in %s, %d threads", backend.device, backend.precision, settings["threads"])
-        with explain_lack_of_memory("lower eval_batch or max_length"):
-            train_tokens, valid_tokens = (
-                load_tokens(tokens / f"{split}.parquet", backend.device, keys["pooling"])
-                for split in ("train", "valid")
-            )
-            model = build_model(encoder, keys["pooling"], labels, settings, train_tokens)
-            backend.reseed(recipe.seed)
-            with (
-                Tracker(keys, settings, enabled=not backend.rank) as tracker,
-                kept_checkpoints(run, settings, backend) as folder,
-            ):
-                reporter = Reporter(keys, settings["epochs"], len(train_tokens), tracker)
-
-                def on_epoch(epoch: Epoch, updates: Updates) -> None:
-                    reporter.epoch(epoch, updates)
-                    if folder:
-                        name = f"epoch={epoch.epoch}-acc={epoch.valid_accuracy:.4f}"
-                        save_checkpoint(model, encoder, folder / name, train_tokens.max_length)
-
-                result = train(model, (train_tokens, valid_tokens), recipe, backend, on_epoch)
-        if backend.rank:
-            return
-        with replacing(run / "checkpoint") as path:
-            save_checkpoint(model, encoder, path, train_tokens.max_length)
-        with replacing(run / "history.csv") as path:
-            pd.DataFrame(map(asdict, result.history)).to_csv(path, index=False)
-        described = {
-            "settings": dict(settings),
-            "encoder": describe_encoder(encoder),
-            "tokens_sha256": sha256(tokens / "train.parquet"),
-            "workflow": workflow_version(),
-        }
-        measured = measure(recipe, model, train_tokens, backend, result)
-        write_json(run / "train.json", {**keys, **measured, **described})
+        threads = job.settings["threads"]
+        log.info("%s in %s, %d threads", backend.device, backend.precision, threads)
+        splits = [job.tokens / f"{name}.parquet" for name in ("train", "valid")]
+        data, valid = (load_tokens(path, backend.device, job.keys["pooling"]) for path in splits)
+        model = build_model(job, data)
+        backend.reseed(job.keys["seed"])
+        result = train_reported(job, model, data, valid, backend)
+        if not backend.rank:
+            write_run(job, model, data, backend, result)
 
 
-def build_model(
-    encoder: Path,
-    pooling: str,
-    labels: Sequence[str],
-    settings: Mapping[str, Any],
-    tokens: Tokens,
-) -> Classifier:
+def build_model(job: Job, data: Tokens) -> Classifier:
     """The classifier before training, on the device of the tokens.
 
     Raises:
         UserError: the names of classes do not fit the labels.
     """
-    device = tokens.labels.device
-    classes = int(tokens.labels.max()) + 1
-    if len(labels) not in (0, classes):
-        raise UserError(f"--labels names {len(labels)} classes, but there are {classes}")
-    loaded = load_encoder(encoder, pooling)
-    model = Classifier(loaded, pooling, classes, settings["dropout"], labels).to(device)
-    if should_compile(settings["compile"], device):
+    device = data.labels.device
+    classes = int(data.labels.max()) + 1
+    if len(job.labels) not in (0, classes):
+        raise UserError(f"--labels names {len(job.labels)} classes, but there are {classes}")
+    pooling, dropout = job.keys["pooling"], job.settings["dropout"]
+    encoder = load_encoder(job.encoder, pooling)
+    model = Classifier(encoder, pooling, classes, dropout, job.labels).to(device)
+    if should_compile(job.settings["compile"], device):
         model.compile(dynamic=True)
     return model
 
 
+def train_reported(
+    job: Job, model: Classifier, data: Tokens, valid: Tokens, backend: Torch
+) -> Result:
+    """Train, report every epoch, and keep its checkpoint if all are to be kept."""
+    tracking = Tracker(job.keys, job.settings, enabled=not backend.rank)
+    with tracking as tracker, kept_checkpoints(job, backend) as folder:
+        reporter = Reporter(job.keys, job.settings["epochs"], len(data), tracker)
+
+        def on_epoch(epoch: Epoch, updates: Updates) -> None:
+            reporter.epoch(epoch, updates)
+            if folder:
+                name = f"epoch={epoch.epoch}-acc={epoch.valid_accuracy:.4f}"
+                save_checkpoint(model, job.encoder, folder / name, data.max_length)
+
+        return train(model, (data, valid), job.recipe, backend, on_epoch)
+
+
 @contextmanager
-def kept_checkpoints(
-    run: Path, settings: Mapping[str, Any], backend: Torch
-) -> Iterator[Path | None]:
+def kept_checkpoints(job: Job, backend: Torch) -> Iterator[Path | None]:
     """A folder for the checkpoints of all epochs, if they are to be kept; it appears whole."""
     if backend.rank:
         yield None
-    elif settings["keep_checkpoints"] == "all":
-        with replacing(run / "checkpoints") as folder:
+    elif job.settings["keep_checkpoints"] == "all":
+        with replacing(job.run / "checkpoints") as folder:
             yield folder
     else:
         yield None
-        shutil.rmtree(run / "checkpoints", ignore_errors=True)
+        shutil.rmtree(job.run / "checkpoints", ignore_errors=True)
+
+
+def write_run(job: Job, model: Classifier, data: Tokens, backend: Torch, result: Result) -> None:
+    """Write the best checkpoint, the history, and what the run tells of itself."""
+    with replacing(job.run / "checkpoint") as path:
+        save_checkpoint(model, job.encoder, path, data.max_length)
+    with replacing(job.run / "history.csv") as path:
+        pd.DataFrame(map(asdict, result.history)).to_csv(path, index=False)
+    described = {
+        "settings": dict(job.settings),
+        "encoder": describe_encoder(job.encoder),
+        "tokens_sha256": sha256(job.tokens / "train.parquet"),
+        "workflow": workflow_version(),
+    }
+    measured = measure(job.recipe, model, data, backend, result)
+    write_json(job.run / "train.json", {**job.keys, **measured, **described})
 
 
 def measure(

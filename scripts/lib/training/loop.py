@@ -241,24 +241,28 @@ def scaled_learning_rate(settings: Mapping[str, Any], batch: int) -> float:
 def build_optimizer(model: Classifier, settings: Mapping[str, Any], rate: float) -> Optimizer:
     """Adam, or AdamW with weight decay on matrices only; fused on a GPU."""
     fused = next(model.parameters()).device.type == "cuda"
-    if settings["optimizer"] == "adam":
-        return Adam(model.parameters(), lr=rate, fused=fused)
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
-    vectors = [parameter for parameter in model.parameters() if parameter.ndim < 2]
-    groups = [
-        {"params": matrices, "weight_decay": settings["weight_decay"]},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    return AdamW(groups, lr=rate, fused=fused)
+    match settings["optimizer"]:
+        case "adam":
+            return Adam(model.parameters(), lr=rate, fused=fused)
+        case "adamw":
+            matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
+            vectors = [parameter for parameter in model.parameters() if parameter.ndim < 2]
+            groups = [
+                {"params": matrices, "weight_decay": settings["weight_decay"]},
+                {"params": vectors, "weight_decay": 0.0},
+            ]
+            return AdamW(groups, lr=rate, fused=fused)
+        case unknown:
+            raise ValueError(f"unknown optimizer '{unknown}'")
 
 
 def build_scheduler(
     optimizer: Optimizer, settings: Mapping[str, Any], updates: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
     """The course of the learning rate over all updates."""
-    name = "constant_with_warmup" if settings["scheduler"] == "constant" else "linear"
+    names = {"constant": "constant_with_warmup", "linear": "linear"}
     return get_scheduler(
-        name,
+        names[settings["scheduler"]],
         optimizer,
         num_warmup_steps=round(settings["warmup"] * updates),
         num_training_steps=updates,

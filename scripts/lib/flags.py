@@ -1,0 +1,83 @@
+"""Flags from the schema: one per key of a section, and settings from flags."""
+
+import argparse
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from lib.cli import mapping
+from lib.config import check_training
+from lib.schema import options_of, section, validate, word
+
+
+def add_flags(
+    parser: argparse._ActionsContainer,
+    name: str,
+    keys: Collection[str] | None = None,
+    without: Collection[str] = (),
+) -> None:
+    """Add one flag per key of a section, with the schema's type, default and description.
+
+    Args:
+        parser: of a command line, or a group of it.
+        name: of the section.
+        keys: of the section, where not all are meant.
+        without: these.
+    """
+    required = section(name).get("required", ())
+    for key, option in options_of(name).items():
+        if (keys is None or key in keys) and key not in without:
+            parser.add_argument(
+                f"--{key.replace('_', '-')}",
+                default=word(option["default"]) if "default" in option else None,
+                required=key in required,
+                help=option["description"].replace("%", "%%"),
+                **_parsing(key, option),
+            )
+
+
+def _parsing(key: str, option: Mapping[str, Any]) -> dict[str, Any]:
+    """How argparse reads the flag of a key."""
+    kind = option.get("type")
+    choices = [True, False] if kind == "boolean" else option.get("enum")
+    if choices:
+        names = ",".join(map(word, choices))
+        return {"type": _scalar, "choices": choices, "metavar": f"{{{names}}}"}
+    if kind == "object":
+        digests = "pattern" in option["additionalProperties"]
+        return {"type": _digest if digests else mapping, "nargs": "+", "metavar": "KEY=VALUE"}
+    parsing: dict[str, Any] = {"metavar": key.rpartition("_")[2].upper()}
+    if kind == "array":
+        return parsing | {"nargs": "+"}
+    types: dict[Any, Callable[[str], Any]] = {"integer": int, "number": float, "string": str}
+    return parsing | {"type": types.get(kind, _scalar) if isinstance(kind, str) else _scalar}
+
+
+def _scalar(text: str) -> bool | int | str:
+    """A flag that may be a truth value, a number or a word."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    return int(text) if text.isdecimal() else text
+
+
+def _digest(text: str) -> tuple[str, str]:
+    """A flag that names a file, which may hold `=` itself, and its digest."""
+    file, _, digest = text.rpartition("=")
+    return file, digest
+
+
+def pop_settings(options: argparse.Namespace, name: str) -> dict[str, Any]:
+    """Take the settings of a section out of parsed flags; checked, and with all defaults.
+
+    Raises:
+        UserError: a setting holds what it may not, or settings contradict one another.
+    """
+    flags = vars(options)
+    found = {key: flags.pop(key) for key in options_of(name) if key in flags}
+    settings = {key: value for key, value in found.items() if value is not None}
+    for key, option in options_of(name).items():
+        if option.get("type") == "object" and key in settings:
+            settings[key] = dict(settings[key])
+    validate(settings, section(name))
+    if name == "training":
+        check_training(settings, name)
+    return settings

@@ -1,0 +1,152 @@
+"""The schema of the configuration: its sections, and values checked against them.
+
+Light to import, because the Snakefile and every --help use it.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator, ValidationError, validators
+from jsonschema.exceptions import best_match
+
+from lib.console import UserError
+
+SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """The schema of the configuration; not to be changed."""
+    return yaml.safe_load(SCHEMA.read_text("utf-8"))
+
+
+def section(name: str) -> dict[str, Any]:
+    """A section of the schema, such as `training` or `dataset_hub`, with what it refers to."""
+    found = schema()["properties"].get(name) or schema()["$defs"][name]
+    return found | {"$defs": schema()["$defs"]}
+
+
+def options_of(name: str) -> dict[str, dict[str, Any]]:
+    """The keys of a section that are free to choose, each with its part of the schema."""
+    defs = schema()["$defs"]
+    resolved = {
+        key: defs.get(option.get("$ref", "").rpartition("/")[2], {}) | option
+        for key, option in section(name)["properties"].items()
+    }
+    return {key: option for key, option in resolved.items() if "const" not in option}
+
+
+def sources(kind: str) -> dict[str, str]:
+    """The sources of datasets or models, and what each is.
+
+    Args:
+        kind: `dataset` or `model`.
+    """
+    prefix = f"{kind}_"
+    definitions = schema()["$defs"].items()
+    return {
+        name.removeprefix(prefix): definition["description"]
+        for name, definition in definitions
+        if name.startswith(prefix)
+    }
+
+
+def poolings() -> list[str]:
+    """The names of the poolings."""
+    return schema()["properties"]["grid"]["items"]["properties"]["pooling"]["items"]["enum"]
+
+
+def keys_that(mark: str) -> list[str]:
+    """The keys of `training` that the schema marks, as `learned` or `tested`."""
+    return [key for key, option in options_of("training").items() if option[mark]]
+
+
+def word(value: Any) -> str:
+    """A value as YAML and the command line write it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def validate(instance: dict[str, Any], schema: Mapping[str, Any], where: str = "") -> None:
+    """Check a part of a configuration and fill in its defaults, in place.
+
+    Args:
+        instance: the part.
+        schema: what it is checked against.
+        where: key of the part, for errors.
+
+    Raises:
+        UserError: a key is unknown, missing or holds what it may not; the message names it.
+    """
+    error = best_match(_DefaultsValidator(schema).iter_errors(instance))
+    if error is not None:
+        raise UserError(_describe(error, where))
+
+
+def _set_defaults(
+    validator: Any, properties: dict[str, Any], instance: Any, schema: dict[str, Any]
+) -> Iterator[ValidationError]:
+    """The keyword `properties` of JSON Schema, which fills in defaults before it checks."""
+    if isinstance(instance, dict):
+        for key, subschema in properties.items():
+            if "default" in subschema:
+                instance.setdefault(key, deepcopy(subschema["default"]))
+    yield from Draft202012Validator.VALIDATORS["properties"](
+        validator, properties, instance, schema
+    )
+
+
+_TYPES = Draft202012Validator.TYPE_CHECKER.redefine_many(
+    {
+        "integer": lambda _, value: type(value) is int,  # neither 2.0 nor true
+        "number": lambda _, value: type(value) in (int, float) and math.isfinite(value),
+    }
+)
+_DefaultsValidator = validators.extend(
+    Draft202012Validator, {"properties": _set_defaults}, type_checker=_TYPES
+)
+
+
+def _describe(error: ValidationError, section: str) -> str:
+    """One line for a schema error: the key, what it holds, what is allowed."""
+    path = [*filter(None, [section]), *error.absolute_path]
+    key = _key(path)
+    where = f"config key '{key}'" if key else "config"
+    if error.validator == "additionalProperties":
+        known = sorted(error.schema["properties"])
+        unknown = sorted(str(name) for name in error.instance if name not in known)
+        return f"{where} has unknown keys: {', '.join(unknown)}; allowed: {', '.join(known)}"
+    if error.validator == "required":
+        missing = next(name for name in error.validator_value if name not in error.instance)
+        return f"config key '{_key([*path, missing])}' is missing"
+    if error.validator == "enum":
+        allowed = ", ".join(map(word, error.validator_value))
+        return f"{where} is {error.instance!r}; allowed: {allowed}"
+    if error.validator == "pattern":
+        allowed = error.schema.get("description", error.validator_value)
+        return f"{where} is {error.instance!r}; allowed: {allowed}"
+    if error.validator in ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"):
+        comparison = {
+            "minimum": "at least",
+            "exclusiveMinimum": "more than",
+            "maximum": "at most",
+            "exclusiveMaximum": "less than",
+        }[error.validator]
+        return f"{where} is {error.instance}; allowed: {comparison} {error.validator_value}"
+    if error.validator == "type":
+        types = error.validator_value
+        allowed = types if isinstance(types, str) else " or ".join(types)
+        return f"{where} is {error.instance!r}; allowed: a value of type {allowed}"
+    if error.validator == "not":
+        return f"{where} holds both of {', '.join(error.validator_value['required'])}; give one"
+    return f"{where}: {' '.join(error.message.split())}"
+
+
+def _key(path: Any) -> str:
+    """A path into the configuration as `grid[0].model[1]`."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return "".join(parts).lstrip(".")
