@@ -58,7 +58,7 @@ def splits(sample, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def encoders(sample, tmp_path_factory) -> dict[str, Path]:
     """Folders of a BERT and a ModernBERT, without weights."""
-    from lib.data.encoder_sources import build_from_scratch
+    from lib.data.new_encoders import build_from_scratch
 
     texts = sample["text"].to_pylist()
     folders = {}

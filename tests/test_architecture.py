@@ -16,7 +16,7 @@ STAGES = ("data", "training", "analysis", "page")
 MAY_IMPORT = {
     "shared": set(),
     "data": set(),
-    "training": {"data.tokens", "data.encoders"},
+    "training": {"data.tokens", "data.encoders", "data.encoder_files"},
     "analysis": {"data.tokens", "data.encoders", "training.inference"},
     "page": {
         "data.folding",

@@ -1,4 +1,4 @@
-"""The workflow from other folders, as a module of another workflow, and several studies."""
+"""One's own data and encoder; the workflow as a module, from other folders, in several studies."""
 
 import json
 import os
@@ -9,8 +9,12 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT
+from transformers import BertConfig, BertModel
 
-RUN = "results/runs/dataset=mine/model=bert/pooling=masked-mean/batch=64/variant=base/seed=1"
+from lib.data.encoders import load_tokenizer
+from lib.files import sha256
+
+RUN = "results/runs/dataset=mine/model=own/pooling=max/batch=16/variant=base/seed=1"
 MODULE = """
 configfile: "outer.yaml"
 
@@ -30,23 +34,36 @@ rule mine:
 
 
 @pytest.fixture
-def study(sample) -> dict:
-    """A study of one run on a file of one's own, without any analysis."""
-    config = yaml.safe_load((ROOT / "tests" / "config.yaml").read_text())
-    del config["variants"]
-    config["grid"] = config["grid"][:1]
-    config["analysis"] = dict.fromkeys(
-        ("baseline", "statistics", "errors", "tsne", "attention"), False
-    )
-    config["dataset"] = {"name": "mine", "source": "files", "paths": ["data/mine.csv"]}
-    return config
+def study(encoders) -> dict:
+    """A study of one's own data, with three classes and an encoder from a folder."""
+    return {
+        "study": "mine",
+        "dataset": {
+            "name": "mine",
+            "source": "files",
+            "paths": ["data/mine.csv"],
+            "text_column": "review",
+            "label_column": "stars",
+            "labels": ["bad", "soso", "good"],
+        },
+        "max_length": 16,
+        "models": {"own": {"source": "folder", "path": "encoder"}},
+        "training": {"learning_rate": "5e-3", "epochs": 6, "micro_batch": 16},
+        "grid": [{"model": ["own"], "pooling": ["max"], "batch": [16], "seed": [1]}],
+        "analysis": dict.fromkeys(("baseline", "statistics", "errors", "tsne", "attention"), False),
+    }
 
 
 @pytest.fixture
-def elsewhere(tmp_path, sample) -> Path:
-    """A folder that holds nothing but data."""
+def elsewhere(tmp_path, encoders) -> Path:
+    """A folder that holds nothing but data and an encoder."""
+    words = {"good": "fine film great", "bad": "awful dull mess", "soso": "average plain okay"}
+    rows = [(f"{text} number {i}", name) for name, text in words.items() for i in range(40)]
     (tmp_path / "data").mkdir()
-    sample.to_pandas()[["text", "label"]].to_csv(tmp_path / "data" / "mine.csv", index=False)
+    table = pd.DataFrame(rows, columns=["review", "stars"])
+    table.to_csv(tmp_path / "data" / "mine.csv", index=False)
+    BertModel(BertConfig.from_pretrained(encoders["bert"])).save_pretrained(tmp_path / "encoder")
+    load_tokenizer(encoders["bert"]).save_pretrained(tmp_path / "encoder")
     return tmp_path
 
 
@@ -65,9 +82,18 @@ def test_a_workflow_uses_it_as_a_module_with_a_prefix(python, elsewhere, study):
     (elsewhere / "Snakefile").write_text(MODULE.format(root=ROOT, prefix='prefix: "deep"'))
     done = snakemake(python, elsewhere, "--cores", "2")
     assert done.returncode == 0, done.stderr
-    assert (elsewhere / "copy.md").read_text().startswith("# Study: smallest")
-    tested = json.loads((elsewhere / "deep" / RUN / "test.json").read_text())
-    assert tested["n"] > 30
+    page = (elsewhere / "copy.md").read_text()
+    assert page.startswith("# Study: mine")
+    assert "bad 40, soso 40, good 40" in page and "random weights" not in page
+    predictions = pd.read_parquet(
+        elsewhere / "deep" / RUN / "predictions.parquet", partitioning=None
+    )
+    assert set(predictions["label"]) == {0, 1, 2} and len(predictions) == 12
+    assert json.loads((elsewhere / "deep" / RUN / "test.json").read_text())["accuracy"] > 0.9
+    trained = json.loads((elsewhere / "deep" / RUN / "train.json").read_text())
+    weights = elsewhere / "encoder" / "model.safetensors"
+    assert trained["encoder"]["sha256"]["model.safetensors"] == sha256(weights)
+    assert (trained["encoder"]["source"], trained["encoder"]["path"]) == ("folder", "encoder")
     assert pd.read_csv(elsewhere / "deep/results/tables/runs.csv")["seed"].tolist() == [1]
     assert not (elsewhere / "results").exists()
     again = snakemake(python, elsewhere, "-n")
@@ -109,11 +135,12 @@ def test_a_study_of_another_name_is_refused_and_kept_beside(python, elsewhere, s
     assert refused.returncode == 1
     (line,) = [line for line in refused.stderr.splitlines() if "error" in line]
     assert line == (
-        "error: 'results' holds the study 'smallest', which 'two' would replace; keep both with "
+        "error: 'results' holds the study 'mine', which 'two' would replace; keep both with "
         "--directory studies/two, where all results of 'two' then go"
     )
-    (elsewhere / "studies/two/data").mkdir(parents=True)
-    os.link(elsewhere / "data/mine.csv", elsewhere / "studies/two/data/mine.csv")
+    (elsewhere / "studies/two").mkdir(parents=True)
+    for name in ("data", "encoder"):
+        (elsewhere / "studies/two" / name).symlink_to(elsewhere / name)
     beside = ("--directory", "studies/two", "--configfile=two.yaml", target)
     done = snakemake(python, elsewhere, *flags, *beside)
     assert done.returncode == 0, done.stderr

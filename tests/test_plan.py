@@ -5,9 +5,12 @@ import time
 
 import pytest
 import yaml
+from conftest import ROOT
 from workspace import RUN, SUMMARY, Workspace
 
+from lib import planning
 from lib.config import check, runs
+from lib.console import UserError
 
 
 @pytest.fixture
@@ -45,17 +48,14 @@ def test_parts_of_the_analysis_are_turned_off(project, python):
         "attention": {"attention"},
     }
     everything = set(project.jobs(python, "-n", SUMMARY, "--configfile", "study.yaml"))
-    for part, rules in parts.items():
+    for off in (["baseline", "errors", "attention"], ["statistics", "tsne"], [*parts]):
+        analysis = dict.fromkeys(off, False)
         config = project.write_config(
-            "changed.yaml", lambda config, part=part: config.update(analysis={part: False})
+            "changed.yaml", lambda config, analysis=analysis: config.update(analysis=analysis)
         )
-        assert (
-            set(project.jobs(python, "-n", SUMMARY, "--configfile", config)) == everything - rules
-        )
-    none = dict.fromkeys(parts, False)
-    config = project.write_config("changed.yaml", lambda config: config.update(analysis=none))
-    jobs = project.jobs(python, "-n", SUMMARY, "--configfile", config)
-    assert jobs["draw"] == 1 and set(jobs) == everything - set().union(*parts.values())
+        jobs = project.jobs(python, "-n", SUMMARY, "--configfile", config)
+        assert set(jobs) == everything - set().union(*(parts[part] for part in off))
+    assert jobs["draw"] == 1
 
 
 def test_published_figures_that_are_not_there_are_refused(project, python):
@@ -81,11 +81,20 @@ def test_published_figures_that_are_not_there_are_refused(project, python):
         (RUN.format("bert", "cls", 64, "base", "x"), "seed is 'x'; allowed: a whole number from 0"),
     ],
 )
-def test_unknown_targets_are_refused_in_one_line(project, python, target, message):
+def test_unknown_targets_are_refused(target, message):
+    config = yaml.safe_load((ROOT / "tests" / "config.yaml").read_text())
+    check(config)
+    with pytest.raises(UserError) as refused:
+        planning.check_target(f"{target}/test.json", config)
+    assert message in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_an_unknown_target_is_refused_before_any_job(project, python):
+    target = RUN.format("gpt", "cls", 64, "base", 1)
     failed = project.snakemake(python, f"{target}/test.json", "-n", "--configfile", "study.yaml")
     assert failed.returncode == 1
     (line,) = [line for line in failed.stderr.splitlines() if "error" in line.lower()]
-    assert line.startswith("error: ") and message in line
+    assert line.startswith("error: ") and "unknown model 'gpt'" in line
     assert "Traceback" not in failed.stderr
 
 

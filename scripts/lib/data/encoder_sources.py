@@ -7,14 +7,12 @@ from typing import Any, cast
 
 import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
-from transformers import BertConfig, ModernBertConfig
 
 from lib.console import UserError, log, one_line
 from lib.data import hub
 from lib.data.digests import verify
-from lib.data.encoders import ENCODER_FILES, SOURCE, TOKENIZER_FILES, encoder_digests
+from lib.data.encoder_files import ENCODER_FILES, SOURCE, TOKENIZER_FILES, encoder_digests
 from lib.data.reviews import texts
-from lib.data.tokenizer_training import Texts, train_byte_bpe, train_wordpiece
 from lib.files import replacing, write_json
 
 
@@ -58,6 +56,8 @@ def from_scratch(
     **sizes: int,
 ) -> dict[str, Any]:
     """Train a tokenizer and write the config of an encoder with random weights."""
+    from lib.data.new_encoders import build_from_scratch  # transformers, which others do without
+
     table = pq.read_table(reviews, columns=["text"], memory_map=True)
 
     def training_texts() -> Iterator[str]:
@@ -73,49 +73,6 @@ SOURCES: dict[str, Callable[..., dict[str, Any]]] = {
     "folder": from_folder,
     "scratch": from_scratch,
 }
-
-
-def build_from_scratch(
-    texts: Texts,
-    folder: Path,
-    architecture: str,
-    sizes: dict[str, int],
-    vocab_size: int,
-    dropout: float,
-) -> None:
-    """Write the config of a new encoder and a tokenizer trained on `texts`; weights come later.
-
-    Args:
-        texts: gives a fresh iterator over the training texts at each call.
-        folder: where to write.
-        architecture: `bert` or `modernbert`.
-        sizes: hidden_size, num_hidden_layers, num_attention_heads, intermediate_size and
-            max_position_embeddings, as in the configs of transformers.
-        vocab_size: entries of the vocabulary at most.
-        dropout: probability, for every dropout inside the encoder.
-    """
-    if architecture == "bert":
-        tokenizer = train_wordpiece(texts, vocab_size)
-        config = BertConfig(
-            hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout, **sizes
-        )
-    else:
-        tokenizer = train_byte_bpe(texts, vocab_size)
-        config = ModernBertConfig(
-            embedding_dropout=dropout,
-            mlp_dropout=dropout,
-            attention_dropout=dropout,
-            cls_token_id=tokenizer.cls_token_id,
-            sep_token_id=tokenizer.sep_token_id,
-            bos_token_id=tokenizer.cls_token_id,
-            eos_token_id=tokenizer.sep_token_id,
-            **sizes,
-        )
-    config.vocab_size = len(tokenizer)
-    config.pad_token_id = tokenizer.pad_token_id
-    tokenizer.model_max_length = sizes["max_position_embeddings"]
-    config.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def copy_encoder(source: Path, folder: Path, name: str) -> None:

@@ -1,7 +1,4 @@
-"""Encoders on disk: folders of config.json, the tokenizer's files and, if pretrained, weights.
-
-Beside them stands `source.json`, which tells where the encoder comes from.
-"""
+"""Encoders on disk, loaded by transformers: their configs and tokenizers."""
 
 from pathlib import Path
 from typing import Any
@@ -9,25 +6,9 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
 
 from lib.console import UserError, one_line
-from lib.files import read_json, sha256
 
-# What an encoder needs besides its weights; nothing that holds code is ever copied or loaded.
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-)
 # Families that number positions from the padding token's number on, as RoBERTa does.
 OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet", "data2vec-text", "longformer")
-WEIGHT_FILES = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
-ENCODER_FILES = ("config.json", *TOKENIZER_FILES, *WEIGHT_FILES)
-SOURCE = "source.json"
 
 
 def load_config(folder: Path) -> PreTrainedConfig:
@@ -74,19 +55,3 @@ def check_length(max_length: int, config: PreTrainedConfig, tokenizer: Any, fold
             f"max_length is {max_length}, but the encoder '{folder}' has positions for {longest} "
             "tokens; lower max_length in the config"
         )
-
-
-def encoder_digests(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each file that makes an encoder: its weights, config and tokenizer."""
-    paths = sorted(path for pattern in ENCODER_FILES for path in folder.glob(pattern))
-    return {path.name: sha256(path) for path in paths}
-
-
-def describe_encoder(folder: Path) -> dict[str, Any]:
-    """Where an encoder comes from, and the SHA-256 of its files.
-
-    `source.json` tells; of a folder without one, its path does.
-    """
-    if (folder / SOURCE).is_file():
-        return read_json(folder / SOURCE)
-    return {"source": "folder", "path": str(folder), "sha256": encoder_digests(folder)}

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from lib.console import UserError, log, silence
-from lib.data.encoders import describe_encoder
+from lib.data.encoder_files import describe_encoder
 from lib.files import replacing, sha256, write_json
 from lib.training.backends import Torch, connect
 from lib.training.batches import Tokens, load_tokens

@@ -24,7 +24,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from lib.console import UserError, one_line
-from lib.data.encoders import TOKENIZER_FILES, load_config
+from lib.data.encoder_files import TOKENIZER_FILES
+from lib.data.encoders import load_config
 from lib.files import read_json
 
 transformers.logging.set_verbosity_error()

@@ -1,0 +1,38 @@
+"""The files of an encoder: which there are, their digests, and where they come from."""
+
+from pathlib import Path
+from typing import Any
+
+from lib.files import read_json, sha256
+
+# What an encoder needs besides its weights; nothing that holds code is ever copied or loaded.
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
+WEIGHT_FILES = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
+ENCODER_FILES = ("config.json", *TOKENIZER_FILES, *WEIGHT_FILES)
+SOURCE = "source.json"
+
+
+def encoder_digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file that makes an encoder: its weights, config and tokenizer."""
+    paths = sorted(path for pattern in ENCODER_FILES for path in folder.glob(pattern))
+    return {path.name: sha256(path) for path in paths}
+
+
+def describe_encoder(folder: Path) -> dict[str, Any]:
+    """Where an encoder comes from, and the SHA-256 of its files.
+
+    `source.json` tells; of a folder without one, its path does.
+    """
+    if (folder / SOURCE).is_file():
+        return read_json(folder / SOURCE)
+    return {"source": "folder", "path": str(folder), "sha256": encoder_digests(folder)}
