@@ -34,7 +34,7 @@ def drawn(tmp_path_factory) -> MadeUp:
     for text in ("full", "seen-by-bert", "seen-by-modernbert"):
         study.add_baseline(right_or_wrong(200, 0.8, next(number)), text)
     study.analyse()
-    study.page()
+    study.page(drawn=True)
     rng = np.random.default_rng(0)
     rows = [
         {"model": model, "id": i, "label": i % 2, "label_name": ["negative", "positive"][i % 2]}

@@ -71,7 +71,7 @@ def usual(tmp_path_factory) -> MadeUp:
     study.add_baseline(right_or_wrong(400, 0.8, 101), "seen-by-a")
     study.add_baseline(right_or_wrong(400, 0.8, 102), "seen-by-b")
     study.analyse()
-    study.text = study.page(["negative", "positive"])
+    study.text = study.page(["negative", "positive"], drawn=True)
     return study
 
 
@@ -163,7 +163,7 @@ def test_hostile_texts_do_not_run_in_pages(tmp_path):
     study.add(right_or_wrong(60, 0.6, 1), "a", "cls", 64, "base", 42)
     study.add(right_or_wrong(60, 0.6, 2), "b", "cls", 64, "base", 42)
     study.analyse()
-    study.page(["</script><script>alert(3)</script>", "good"])
+    study.page(["</script><script>alert(3)</script>", "good"], drawn=True)
     call(summary_html, f"--page {tmp_path}/summary.md --out {tmp_path}/pages/summary.html")
     errors = " ".join(f"{study.tables}/{name}_errors.parquet" for name in ("confident", "shared"))
     call(tables_html, f"--tables {errors} --out {tmp_path}/pages/errors.html")

@@ -57,7 +57,7 @@ class Paired(NamedTuple):
 
 
 class OverSeeds(NamedTuple):
-    """Two settings, each trained with the same seeds.
+    """Two conditions, each trained with the same seeds.
 
     Attributes:
         seeds: number of them.
@@ -138,7 +138,7 @@ def bootstrap(values: np.ndarray, seed: int) -> tuple[float, float]:
 
 
 def compare_over_seeds(first: np.ndarray, second: np.ndarray) -> OverSeeds:
-    """Compare the accuracies of two settings, seed by seed; two seeds or more."""
+    """Compare the accuracies of two conditions, seed by seed; two seeds or more."""
     gains = np.asarray(second) - np.asarray(first)
     if _same(gains):
         return OverSeeds(len(gains), float(gains.mean()), 0.0, np.nan, np.nan, np.nan)

@@ -29,12 +29,12 @@ def learning_curves(curves: pd.DataFrame) -> alt.TopLevelMixin:
     """Small multiples of the table histories: a panel per measure, pooling and model."""
     curves = curves.replace([np.inf, -np.inf], np.nan).dropna(subset="value")
     curves = curves.assign(
-        setting=curves["batch"].astype(str),
+        series=curves["batch"].astype(str),
         split=curves["split"].map({"train": "training", "valid": "validation"}),
     )
     if curves["variant"].nunique() > 1:
-        curves["setting"] += " " + curves["variant"]
-    settings = curves.sort_values(["batch", "variant"])["setting"].unique().tolist()
+        curves["series"] += " " + curves["variant"]
+    series = curves.sort_values(["batch", "variant"])["series"].unique().tolist()
     split = alt.StrokeDash(
         "split:N",
         title="Split",
@@ -49,13 +49,13 @@ def learning_curves(curves: pd.DataFrame) -> alt.TopLevelMixin:
         base = alt.Chart(_data(shown)).encode(
             x=alt.X("epoch:O", title="Epoch", axis=alt.Axis(labelAngle=0)),
             y=alt.Y("value:Q", title=label, scale=_spanning(measured["value"])),
-            color=_colour("setting", "Effective batch", settings),
+            color=_colour("series", "Effective batch", series),
             detail=["seed:N", "split:N"],
             tooltip=_tooltip("batch", "variant", "seed", "split", "epoch", "value"),
         )
         lines = base.mark_line().encode(strokeDash=split)
         points = base.mark_point(filled=True, size=45, opacity=1).encode(
-            shape=_shape("setting", "Effective batch", settings)
+            shape=_shape("series", "Effective batch", series)
         )
         best = base.mark_point(size=130, strokeWidth=1.5).encode(color=alt.value("black"))
         layers = lines + points + best.transform_filter("datum.best")
