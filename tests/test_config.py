@@ -3,13 +3,15 @@
 import argparse
 from copy import deepcopy
 
+import numpy as np
 import pytest
 import yaml
 from conftest import ROOT
+from safetensors.numpy import save_file
 
 import download
 import encoder
-from lib.config import check, read_floats, runs, training
+from lib.config import check, has_pooler, read_floats, runs, training
 from lib.console import UserError
 from lib.data.encoder_sources import SOURCES as ENCODER_SOURCES
 from lib.data.sources import SOURCES
@@ -274,6 +276,25 @@ def test_refusals_name_the_key_and_what_is_allowed(case):
     with pytest.raises(UserError, match=message) as caught:
         check(config)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "has"),
+    [
+        (["embeddings.weight", "pooler.dense.weight"], True),
+        (["bert.embeddings.weight", "bert.pooler.dense.weight", "cls.bias"], True),
+        (["deberta.embeddings.weight", "pooler.dense.weight"], False),  # that of the head
+        (["embeddings.weight"], False),
+    ],
+)
+def test_a_folder_has_the_pooler_that_its_weights_tell_of(tmp_path, names, has):
+    save_file({name: np.zeros(1) for name in names}, tmp_path / "model.safetensors")
+    assert has_pooler({"source": "folder", "path": str(tmp_path)}) is has
+
+
+def test_damaged_weights_are_left_to_the_rule_that_reads_them(tmp_path):
+    (tmp_path / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    assert has_pooler({"source": "folder", "path": str(tmp_path)})
 
 
 @pytest.mark.parametrize(

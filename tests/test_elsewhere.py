@@ -146,3 +146,11 @@ def test_a_study_of_another_name_is_refused_and_kept_beside(python, elsewhere, s
     assert done.returncode == 0, done.stderr
     assert (elsewhere / "studies/two" / target).is_file()
     assert snakemake(python, elsewhere, *flags, "--configfile=one.yaml", "-n").returncode == 0
+
+
+def test_a_folder_without_results_takes_any_study(python, elsewhere, study):
+    (elsewhere / "results").mkdir()
+    (elsewhere / "results/.study").write_text("gone\n")
+    (elsewhere / "one.yaml").write_text(yaml.safe_dump(study))
+    flags = ("--snakefile", str(ROOT / "Snakefile"), "--configfile=one.yaml", "-n")
+    assert snakemake(python, elsewhere, *flags).returncode == 0

@@ -79,6 +79,17 @@ def test_the_rate_that_is_compared_is_the_one_in_use(tmp_path):
         assert row["variant"] == variant
 
 
+def test_settings_that_are_words_in_some_runs_are_told_as_the_config_writes_them(tmp_path):
+    study = MadeUp(tmp_path, 60, variants={"fast": {"compile": "auto", "micro_batch": "auto"}})
+    for variant in ("base", "fast"):
+        study.add(right_or_wrong(60, 0.8, 1), "m", "cls", 256, variant, 1)
+    study.analyse()
+    runs = study.read("runs")
+    assert runs["settings.compile"].tolist() == ["false", "auto"]
+    assert runs["settings.micro_batch"].tolist() == ["64", "auto"]
+    assert runs["settings.deterministic"].tolist() == [True, True]
+
+
 def test_names_and_cells_are_read_leniently(study, tmp_path):
     (row,) = beside(study, tmp_path, "s,org/Some-m, CLS ,64,,,0.8,").to_dict("records")
     assert row["published_pooling"] == "CLS" and row["seeds"] == 2

@@ -55,6 +55,7 @@ DECIDES = {
     "data.encoders": {"pretokenize", "baseline", *WITH_MODEL},
     "data.folding": {"download", "split", "encoder", "summary"},
     "data.hub": set(),
+    "data.hub_datasets": {"download"},
     "data.new_encoders": {"encoder"},
     "data.readers": {"download"},
     "data.reviews": {"download", "split", "encoder"},

@@ -192,7 +192,7 @@ def test_tables_and_summary(study):
     assert all(figure.with_suffix(".html").is_file() for figure in figures)
     curves = study.read("results/figures/learning_curves.svg")
     assert all(name in curves for name in ("masked-mean", "modernbert", "validation", "Epoch"))
-    for question in ("Which encoder?", "Did any run fail to train?", "What does accuracy cost"):
+    for question in ("Which encoder?", "Did any run fail to learn?", "What does accuracy cost"):
         assert f"**{question}" in page
 
 

@@ -31,12 +31,21 @@ def check(config: dict[str, Any]) -> None:
         if isinstance(config.get(name), dict):
             config[name] = read_floats(config[name])
     validate(config, schema())
-    for variant in config["variants"]:
-        check_training(training(config, variant), f"variants.{variant}")
+    for key, kind, chosen in _sources(config):
+        validate(chosen, section(f"{kind}_{chosen['source']}"), key)
+    for variant, changes in config["variants"].items():
+        check_training(training(config, variant), f"variants.{variant}" if changes else "training")
     _check_models(config)
     _check_dataset(config)
     _check_grid(config)
     _check_analysis(config)
+
+
+def _sources(config: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """What is chosen from one of several sources: its key, its kind, and its part."""
+    yield "dataset", "dataset", config["dataset"]
+    for name, model in config["models"].items():
+        yield f"models.{name}", "model", model
 
 
 def runs(config: Mapping[str, Any]) -> list[Run]:
@@ -73,19 +82,25 @@ def has_pooler(model: Mapping[str, Any]) -> bool:
         name = model["id"].rpartition("/")[2].lower()
         return set(re.split(r"[-_.]", name)).isdisjoint(WITHOUT_POOLER)
     if model["source"] == "folder":
-        return any("pooler." in name for name in _names_of_weights(Path(model["path"])))
+        names = set().union(*map(_names_of_weights, Path(model["path"]).glob("*.safetensors")))
+        poolers = [name.partition("pooler.")[0] for name in names if "pooler." in name]
+        beside = (name.startswith(f"{each}embeddings.") for each in poolers for name in names)
+        return not names or any(beside)  # that of a task's head does not count
     return model["architecture"] == "bert"
 
 
-def _names_of_weights(folder: Path) -> Iterator[str]:
-    from safetensors import SafetensorError, safe_open
+def _names_of_weights(path: Path) -> set[str]:
+    """The names in the header of a safetensors file; none if it is damaged.
 
-    for path in folder.glob("*.safetensors"):
-        try:
-            with safe_open(path, framework="numpy") as weights:
-                yield from weights.keys()
-        except (OSError, SafetensorError):
-            continue  # the rule `encoder` says what is wrong with it
+    See https://huggingface.co/docs/safetensors for the format: a length in 8 bytes, then JSON.
+    """
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = file.read(size) if size < path.stat().st_size else b""
+    try:
+        return set(json.loads(header))
+    except ValueError:  # the rule `encoder` says what is wrong with it
+        return set()
 
 
 def locate(path: str) -> str:

@@ -66,7 +66,7 @@ def _digest(text: str) -> tuple[str, str]:
 
 
 def pop_settings(options: argparse.Namespace, name: str) -> dict[str, Any]:
-    """Take the settings of a section out of parsed flags; checked, and with all defaults.
+    """Take the settings of a section out of parsed flags, those that have flags, checked.
 
     Raises:
         UserError: a setting holds what it may not, or settings contradict one another.
@@ -77,7 +77,8 @@ def pop_settings(options: argparse.Namespace, name: str) -> dict[str, Any]:
     for key, option in options_of(name).items():
         if option.get("type") == "object" and key in settings:
             settings[key] = dict(settings[key])
-    validate(settings, section(name))
+    complete = {**settings}
+    validate(complete, section(name))
     if name == "training":
-        check_training(settings, name)
+        check_training(complete, name)
     return settings

@@ -123,7 +123,8 @@ def check_study(name: str) -> None:
         UserError: results/ holds those of a study of another name.
     """
     held = MARKER.read_text("utf-8").strip() if MARKER.is_file() else name
-    if held != name:
+    results = (MARKER.with_name(each) for each in ("runs", "tables", "datasets", "summary.md"))
+    if held != name and any(path.exists() for path in results):
         raise UserError(
             f"'{MARKER.parent}' holds the study '{held}', which '{name}' would replace; keep both "
             f"with --directory studies/{name}, where all results of '{name}' then go"

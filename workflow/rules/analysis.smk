@@ -122,7 +122,6 @@ rule findings:
         conditions=table("conditions"),
         comparisons=table("comparisons"),
         over_seeds=table("comparisons_over_seeds"),
-        schema=outside(schema.SCHEMA),  # marks the settings that decide what is learned
         command=command("findings"),
         code=code("findings"),
     output:
@@ -132,6 +131,7 @@ rule findings:
     conda:
         "../../envs/results.yaml"
     params:
+        learned=schema.keys_that("learned"),  # which the command reads in the schema
         out=output_folder,
     message:
         "answer the questions of the study; log: {log}"

@@ -16,6 +16,8 @@ from lib import baselines, catalog, gpus, planning, schema
 from lib import config as configuration
 from lib.console import UserError
 
+sys.path.remove(SCRIPTS)
+
 REVIEWS = "results/datasets/{dataset}"
 ENCODER = "results/encoders/dataset={dataset}/model={model}"
 TOKENS = "results/tokens/dataset={dataset}/model={model}"
@@ -205,7 +207,7 @@ def is_on(part):
 planning.use_environment_of(sys.executable)
 try:
     configuration.check(config)
-    if not IS_MODULE:
+    if not IS_MODULE and "--lint" not in sys.argv:
         planning.check_study(config["study"])
         for argument in sys.argv[1:]:
             planning.check_target(argument, config)

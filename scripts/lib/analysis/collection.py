@@ -11,6 +11,7 @@ from lib.baselines import run_of
 from lib.console import log
 from lib.files import read_json
 from lib.runs import KEYS, Run
+from lib.schema import word
 from lib.tables import write_table
 
 SPLITS = ("train", "valid")
@@ -33,14 +34,14 @@ def collect(runs: Sequence[Path], out: Path) -> None:
 def runs_table(measured: dict[Run, dict[str, Any]]) -> pd.DataFrame:
     """A row per run: its keys, every number that was measured, and its training settings.
 
-    A setting is a number where it is one in all runs, else text, as in `settings.micro_batch`.
+    A setting that is a word in some runs is text in all, as in `settings.micro_batch`.
     """
     table = pd.DataFrame(measured.values())
     numbers = table.select_dtypes("number").columns.difference(KEYS, sort=False)
     settings = pd.DataFrame(one.get("settings", {}) for one in measured.values())
     mixed = [name for name in settings if settings[name].dtype == object]
-    settings = settings.astype(dict.fromkeys(mixed, str)).add_prefix(SETTING)
-    return key_columns(measured).join([table[numbers], settings])
+    settings[mixed] = settings[mixed].map(word)
+    return key_columns(measured).join([table[numbers], settings.add_prefix(SETTING)])
 
 
 def settings_of_variants(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -328,7 +328,7 @@ QUESTIONS = {
     "Does the pooling matter?": does_pooling_matter,
     "Does padding in the mean cost anything?": does_padding_cost,
     "Which effective batch?": which_batch,
-    "Did any run fail to train?": did_any_fail,
+    "Did any run fail to learn?": did_any_fail,
     "Do torch and Accelerate agree?": do_backends_agree,
     "Does scaling the learning rate help at large batches?": does_scaling_help,
     "What does accuracy cost in seconds?": what_it_costs,

@@ -1,14 +1,11 @@
 """Where labelled texts come from: an installed package, files of one's own, the hub."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from glob import escape
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
-import yaml
 
 from lib.console import UserError
 from lib.data import readers
@@ -68,78 +65,11 @@ def read_verified(
     return digests, {name: readers.read_file(path, columns) for name, path in paths.items()}
 
 
-def from_hub(
-    columns: Sequence[str],
-    expected: Mapping[str, str],
-    id: str,
-    revision: str,
-    splits: Sequence[str],
-    subset: str | None = None,
-) -> Source:
+def from_hub(columns: Sequence[str], expected: Mapping[str, str], **location: Any) -> Source:
     """Read splits of a hub dataset; only the files of these splits are downloaded."""
-    import datasets
+    from lib.data.hub_datasets import read_splits  # libraries that the other sources do without
 
-    from lib.data import hub
-
-    with explained(id, revision):
-        commit, files = split_files(id, revision, splits, subset)
-    wanted = [file for split in splits for file in files[split]]
-    _, digests = hub.snapshot("dataset", id, commit, list(map(escape, wanted)))
-    verify(digests, expected)
-    tables = {}
-    for split in splits:
-        with explained(id, revision):
-            dataset = datasets.load_dataset(
-                id,
-                subset,
-                split=split,
-                revision=commit,
-                data_files={split: list(map(escape, files[split]))},
-                verification_mode="no_checks",  # of the sizes of all splits; digests are checked
-            )
-        readers.require_columns(columns, dataset.column_names, f"split '{split}' of {id}")
-        tables[split] = dataset.select_columns(list(columns)).with_format("arrow")[:]
-    return Source(f"hub {id}", commit, digests, tables)
-
-
-@contextmanager
-def explained(id: str, revision: str) -> Iterator[None]:
-    """Turn what `datasets` raises into one line for the user."""
-    import datasets
-
-    from lib.data import hub
-
-    errors = (datasets.exceptions.DatasetsError, pa.ArrowException, yaml.YAMLError, *hub.HubError)
-    try:
-        yield
-    except errors as error:
-        raise UserError(f"dataset '{id}': {hub.explain(error, revision)}") from error
-
-
-def split_files(
-    id: str, revision: str, splits: Sequence[str], subset: str | None
-) -> tuple[str, dict[str, list[str]]]:
-    """The commit of a hub dataset, and the files of each of its splits.
-
-    Raises:
-        UserError: the dataset is not there, or lacks a split.
-    """
-    import datasets
-
-    from lib.data import hub
-
-    if Path(id).exists():
-        raise UserError(f"'{id}' is a folder here, which would be read instead of the hub")
-    hub.snapshot("dataset", id, revision, ["README.md"])
-    builder = datasets.load_dataset_builder(id, subset, revision=revision)
-    files = {
-        split: [url.partition(f"@{builder.hash}/")[2] for url in urls]
-        for split, urls in builder.config.data_files.items()
-    }
-    for split in splits:
-        if split not in files:
-            raise UserError(f"dataset '{id}' has no split '{split}'; it has: {', '.join(files)}")
-    return builder.hash, files
+    return read_splits(columns, expected, **location)
 
 
 SOURCES: dict[str, Callable[..., Source]] = {

@@ -165,8 +165,8 @@ def published(page: Page) -> Iterator[str]:
     yield (
         "A condition is the same where model, pooling, batch and the training settings agree that "
         "the source states. Inside tells whether the published accuracy lies in the 95% interval "
-        "of the measured one. Where several conditions fit, because the source leaves pooling or "
-        "batch unsaid, their range is shown."
+        "of the measured one. Where several conditions fit, because the source leaves some of "
+        "it unsaid, their range is shown."
     )
     yield page.file("published")
 

@@ -21,7 +21,7 @@ class Column(NamedTuple):
     """A column of the main table.
 
     Attributes:
-        name: column of runs.csv.
+        name: column of the table runs.
         title: heading.
         best: `max` or `min`, the better end.
         show: formats a value.
@@ -50,7 +50,7 @@ def results_table(runs: pd.DataFrame, baselines: pd.DataFrame) -> str:
     Bold is the best value of a column among the encoders whose runs all learned.
 
     Args:
-        runs: runs.csv.
+        runs: the table runs.
         baselines: what was measured of them, with the same names.
     """
     both = pd.concat([runs, baselines], ignore_index=True)
@@ -230,7 +230,7 @@ def published_table(rows: pd.DataFrame) -> str:
                 "Batch": NONE if missing(batch) else f"{batch:.0f}",
                 "Published": f"{row['published_accuracy']:.4f}",
                 **measured(group),
-                "Note": escape(row["published_note"]),
+                "Note": escape(row["published_note"] or ""),
             }
         )
     return table(pd.DataFrame(cells), [*LEFT, "Note"])

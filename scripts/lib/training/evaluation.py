@@ -22,13 +22,13 @@ def evaluate(tokens: Path, run: Path, settings: Mapping[str, Any]) -> None:
     Args:
         tokens: the tokenized test split.
         run: folder that train.py wrote.
-        settings: the section `training` of the configuration.
+        settings: those of the section `training` on which a test depends.
 
     Raises:
         UserError: the checkpoint can't be used, or the device is out of memory.
     """
     training = read_json(run / "train.json")
-    backend = connect(settings, training["seed"])
+    backend = connect({**settings, "backend": "torch"}, training["seed"])
     with explain_lack_of_memory("lower eval_batch"):
         split = load_tokens(tokens, backend.device, training["pooling"])
         model = load_checkpoint(run / "checkpoint").to(backend.device)
