@@ -44,7 +44,7 @@ def test_a_better_first_model_is_named_first(tmp_path):
 
 def test_equal_models_are_rarely_told_apart(tmp_path):
     verdicts = []
-    for i in range(20):
+    for i in range(40):
         study = MadeUp(tmp_path / str(i), 500)
         for j, model in enumerate("ab"):
             study.add(right_or_wrong(500, 0.85, 100 * i + j), model, "cls", 64, "base", 42)
@@ -52,7 +52,7 @@ def test_equal_models_are_rarely_told_apart(tmp_path):
         verdicts.append(verdict)
         if verdict == "no difference shown":
             assert "no difference shown in 1 comparison. The largest:" in answer
-    assert verdicts.count("difference shown") <= 3  # of 20; 1 is expected
+    assert verdicts.count("difference shown") <= 4  # of 40; 2 are expected
 
 
 def test_seeds_speak_by_the_paired_t_test(tmp_path):
