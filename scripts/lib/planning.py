@@ -61,7 +61,7 @@ def code(command: str) -> list[str]:
         module = queue.pop()
         if module not in found and module not in DECIDE_NOTHING:
             found.add(module)
-            queue += imports(parse(path_of(module)))
+            queue += imported_by(module)
     return sorted(str(path_of(module)) for module in found)
 
 
@@ -70,10 +70,15 @@ def path_of(module: str) -> Path:
     return SCRIPTS.joinpath("lib", *module.split(".")).with_suffix(".py")
 
 
-@cache
 def parse(path: Path) -> ast.Module:
     """The syntax of a file."""
     return ast.parse(path.read_text("utf-8"))
+
+
+@cache
+def imported_by(module: str) -> tuple[str, ...]:
+    """Names of the modules of `lib` that one of them imports anywhere."""
+    return tuple(dict.fromkeys(imports(parse(path_of(module)))))
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
