@@ -23,11 +23,13 @@ import summary
 from lib.analysis import statistics
 from lib.catalog import FIGURES
 from lib.files import write_json
+from lib.metrics import chance_p
 from lib.metrics import measure as measure_predictions
 from lib.predictions import Predictions, write_predictions
 from lib.schema import options_of
 from lib.tables import read_table
 
+VALID = 1000  # reviews of the validation split
 KEYS = ("model", "pooling", "batch", "variant", "seed")
 SETTINGS = {key: option["default"] for key, option in options_of("training").items()}
 DRAWN = [figure for figure in FIGURES if figure.name not in ("tsne", "attention")]
@@ -73,12 +75,21 @@ class MadeUp:
         columns = {"id": self.ids, "text": self.texts, "label": self.labels}
         pq.write_table(pa.table(columns), self.reviews)
 
-    def add(self, right: np.ndarray, *keys: str | int, **quirks: int | bool) -> None:
+    def add(
+        self,
+        right: np.ndarray,
+        *keys: str | int,
+        valid: float | None = None,
+        seconds: float | None = None,
+        **quirks: int | bool,
+    ) -> None:
         """Add a run that gets some reviews right.
 
         Args:
             right: which ones.
             keys: model, pooling, batch, variant, seed.
+            valid: validation accuracy; that of the test where it is not given.
+            seconds: of training.
             quirks: `answer`, which it gives to all instead, or `diverged`, where it ends in NaN.
         """
         path = "/".join(f"{name}={key}" for name, key in zip(KEYS, keys, strict=True))
@@ -87,12 +98,14 @@ class MadeUp:
         run = {"dataset": "d", **dict(zip(KEYS, keys, strict=True))}
         measured = self.predict(folder, right, **quirks)
         accuracy = measured["accuracy"]
+        valid = accuracy if valid is None else valid
         settings = SETTINGS | self.variants.get(run["variant"], {})
         training = {
             "best_epoch": 1,
             "train_accuracy": accuracy,
-            "valid_accuracy": accuracy,
-            "train_seconds": 60.0 + len(self.runs),
+            "valid_accuracy": valid,
+            "chance_p": chance_p(valid, np.arange(VALID) % self.classes),
+            "train_seconds": seconds or 60.0 + len(self.runs),
             "examples_per_second": 100.0,
             "parameters": 1000,
             "versions": {"torch": "0"},
@@ -109,7 +122,7 @@ class MadeUp:
         (folder / "train.json").write_text(json.dumps(run | training))
         write_json(folder / "test.json", run | measured)
         epochs = {"epoch": [1, 2], "train_loss": [0.7, 0.6], "train_accuracy": [0.5, accuracy]}
-        epochs |= {"valid_loss": [0.7, 0.7], "valid_accuracy": [accuracy, 0.5]}
+        epochs |= {"valid_loss": [0.7, 0.7], "valid_accuracy": [valid, 0.5]}
         pd.DataFrame(epochs).to_csv(folder / "history.csv", index=False)
 
     def add_baseline(self, right: np.ndarray, text: str = "full") -> None:
@@ -117,7 +130,12 @@ class MadeUp:
         folder = self.folder / "baselines" / "dataset=d" / f"text={text}"
         self.baselines.append(folder)
         measured = self.predict(folder, right)
-        measured |= {"valid_accuracy": 0.8, "train_accuracy": 1.0, "train_seconds": 2.0}
+        measured |= {
+            "chance_p": 1e-9,
+            "valid_accuracy": 0.8,
+            "train_accuracy": 1.0,
+            "train_seconds": 2.0,
+        }
         (folder / "test.json").write_text(json.dumps(measured))
 
     def predict(

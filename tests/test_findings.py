@@ -191,8 +191,8 @@ def test_a_run_at_the_majority_is_named_and_not_compared(tmp_path):
     study.add(right_or_wrong(N, 0.8, 2), "b", "cls", 64, "base", 42, answer=1)
     findings = study.analyse()
     ((_, answer),) = answers(findings, "Did any run fail")
-    assert answer.startswith("Yes, 1 of 2 runs: the predictions are not shown to depend")
-    assert "b, cls, batch 64, seed 42 (accuracy 0.5000, p = 1.000)" in answer
+    assert answer.startswith("Yes, 1 of 2 runs: the validation accuracy is not shown to be above")
+    assert "b, cls, batch 64, seed 42 (accuracy 0.5000, p = 0.513)" in answer
     ((verdict, answer),) = answers(findings, "Which encoder")
     assert verdict == "not asked" and "nothing to compare" in answer
 
@@ -201,7 +201,7 @@ def test_trained_runs_are_said_to_depend_on_the_label(tmp_path):
     study = MadeUp(tmp_path)
     study.add(right_or_wrong(400, 0.8, 1), "a", "cls", 64, "base", 42)
     ((_, answer),) = answers(study.analyse(), "Did any run fail")
-    assert answer.startswith("No: the predictions of all 1 run depend on the label")
+    assert answer.startswith("No: the validation accuracy of all 1 run is above")
 
 
 def test_the_baseline_is_compared_with_what_stands_for_each_model(tmp_path):

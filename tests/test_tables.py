@@ -23,7 +23,7 @@ def runs(*rows):
             "accuracy": accuracy,
             "loss": 1 - accuracy,
             "macro_f1": accuracy,
-            "association_p": 0.9 if accuracy < 0.6 else 1e-9,
+            "chance_p": 0.9 if accuracy < 0.6 else 1e-9,
             "train_seconds": 100 * accuracy,
             "examples_per_second": 1000.0,
             "best_epoch": seed,
@@ -73,7 +73,7 @@ def test_the_lowest_loss_and_duration_are_best():
 def test_runs_at_the_majority_class_are_marked_and_never_best():
     table = runs(("a", 1, 0.502), ("b", 1, 0.7), ("c", 1, 0.512))
     table.loc[0, "train_seconds"] = 1.0
-    assert learned(table["association_p"]).tolist() == [False, True, False]
+    assert learned(table["chance_p"]).tolist() == [False, True, False]
     rows = cells(main_table(table))
     assert set(rows) == {"a †", "b", "c †"}
     assert rows["a †"][8] == "1.0 s"

@@ -14,6 +14,9 @@ from lib.runs import Run
 from lib.tables import write_table
 from lib.training.inference import Attention, attention
 
+REVIEW = ["model", "id", "label", "prediction", "confidence"]
+PAIR = ["query", "key", "query_token", "key_token", "weight"]
+
 
 def show_attention(
     table: Path, runs: Sequence[Path], reviews: Path, threads: int, review: int | None, out: Path
@@ -32,14 +35,14 @@ def show_attention(
     texts = read_texts(reviews)
     folders = find_representatives(table, runs)
     predictions = {key: read_predictions(folder) for key, folder in folders.items()}
-    shown = choose(texts, predictions, review)
-    parts = []
-    for key, folder in folders.items():
-        found = predictions[key].loc[[shown]].reset_index().assign(model=key.model)
-        columns = ["model", "id", "label", "prediction", "confidence"]
-        pairs = pairs_of_tokens(attention(folder / "checkpoint", texts[shown]))
-        parts.append(found[columns].merge(pairs, how="cross"))
-    write_table(out, "attention", pd.concat(parts))
+    parts = [pd.DataFrame(columns=[*REVIEW, *PAIR])]
+    if predictions:
+        shown = choose(texts, predictions, review)
+        for key, folder in folders.items():
+            found = predictions[key].loc[[shown]].reset_index().assign(model=key.model)
+            pairs = pairs_of_tokens(attention(folder / "checkpoint", texts[shown]))
+            parts.append(found[REVIEW].merge(pairs, how="cross"))
+    write_table(out, "attention", pd.concat(parts[1:] or parts))
 
 
 def choose(texts: pd.Series, predictions: Mapping[Run, pd.DataFrame], review: int | None) -> int:
@@ -76,5 +79,6 @@ def pairs_of_tokens(found: Attention) -> pd.DataFrame:
             "query_token": [token for token in found.tokens for _ in range(count)],
             "key_token": found.tokens * count,
             "weight": found.weights.flatten(),
-        }
+        },
+        columns=PAIR,
     )

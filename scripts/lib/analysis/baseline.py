@@ -15,7 +15,7 @@ from lib.baselines import run_of
 from lib.console import UserError, log, one_line, progress
 from lib.data.encoders import load_tokenizer
 from lib.files import write_json
-from lib.metrics import measure
+from lib.metrics import chance_p, measure
 from lib.predictions import Predictions, write_predictions
 
 C = (0.1, 1.0, 10.0, 100.0, 1000.0)
@@ -47,6 +47,7 @@ def train_baseline(splits: Path, encoder: Path | None, max_length: int | None, o
     measured = {"dataset": keys.dataset, "model": keys.model, **settings}
     measured["train_accuracy"] = float(np.mean(model.predict(texts["train"]) == labels["train"]))
     measured["train_seconds"] = seconds
+    measured["chance_p"] = chance_p(settings["valid_accuracy"], labels["valid"])
     write_predictions(out / "predictions.parquet", reviews["id"].to_numpy(), predictions)
     write_json(out / "test.json", measured | measure(predictions))
     log.info("test accuracy %.4f", predictions.accuracy())

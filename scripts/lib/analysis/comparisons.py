@@ -41,7 +41,7 @@ def compare(runs: Sequence[Path], baselines: Sequence[Path], seed: int, out: Pat
         both = measured[first], measured[second]
         rows.append(
             describe(factor, first, second)
-            | {"both_learned": all(learned(each["association_p"]) for each in both)}
+            | {"both_learned": all(learned(each["chance_p"]) for each in both)}
             | compare_runs(predictions[first], predictions[second], seed)
         )
     columns = ["factor", *KEYS, "first", "second", "both_learned", *Paired._fields]

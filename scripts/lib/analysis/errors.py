@@ -1,4 +1,4 @@
-"""The test reviews that the encoders get wrong."""
+"""The test reviews that the encoders get wrong, of those runs that learned."""
 
 import itertools
 from collections.abc import Sequence
@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.analysis.representatives import find_representatives
+from lib.analysis.representatives import find_learned, find_representatives
 from lib.analysis.results import read_all, read_texts
 from lib.predictions import read_predictions
 from lib.tables import write_table
+
+SHARED = ["runs_wrong", "confidence"]
 
 
 def list_errors(table: Path, runs: Sequence[Path], reviews: Path, out: Path) -> None:
@@ -21,46 +23,49 @@ def list_errors(table: Path, runs: Sequence[Path], reviews: Path, out: Path) -> 
         reviews: the test split.
         out: folder of the tables.
     """
-    predictions = read_all(runs, read_predictions)
-    chosen = {}
-    for key in find_representatives(table, runs):
-        found = predictions[key]
-        chosen[key.model] = found.assign(wrong=found["label"] != found["prediction"])
+    found = read_all(find_learned(table, runs).values(), mark_errors)
+    chosen = {key.model: found[key] for key in find_representatives(table, runs)}
     texts = read_texts(reviews)
     write_table(out, "confident_errors", confident_errors(chosen, texts))
-    shared = shared_errors(chosen, list(predictions.values()), texts)
-    write_table(out, "shared_errors", shared)
+    write_table(out, "shared_errors", shared_errors(chosen, list(found.values()), texts))
     write_table(out, "disagreements", disagreements(chosen, texts))
+
+
+def mark_errors(run: Path) -> pd.DataFrame:
+    """The predictions of a run, with a column `wrong`."""
+    found = read_predictions(run)
+    return found.assign(wrong=found["label"] != found["prediction"])
 
 
 def confident_errors(chosen: dict[str, pd.DataFrame], texts: pd.Series) -> pd.DataFrame:
     """Every error of each model, the most confident first."""
-    errors = [
+    tables = [
         found[found["wrong"]]
-        .drop(columns="wrong")
         .sort_values("confidence", ascending=False, kind="stable")
         .reset_index()
         .assign(model=model)
         for model, found in chosen.items()
     ]
-    table = pd.concat(errors)
-    table.insert(0, "model", table.pop("model"))
+    names = ["model", "id", "label", "prediction", "confidence", "loss"]
+    table = pd.concat(tables or [pd.DataFrame(columns=names)])[names]
     return table.assign(text=table["id"].map(texts))
 
 
 def shared_errors(
-    chosen: dict[str, pd.DataFrame], all_runs: list[pd.DataFrame], texts: pd.Series
+    chosen: dict[str, pd.DataFrame], learned: list[pd.DataFrame], texts: pd.Series
 ) -> pd.DataFrame:
     """Reviews that every model gets wrong: those that most runs get wrong first.
 
-    `confidence` is the mean over the models, `runs_wrong` the share of all runs of the study that
+    `confidence` is the mean over the models, `runs_wrong` the share of the runs that learned which
     get it wrong.
     """
+    if not chosen:
+        return pd.DataFrame(columns=["id", "label", "predictions", *SHARED, "text"])
     wrong = pd.concat({model: found["wrong"] for model, found in chosen.items()}, axis=1)
     ids = wrong.index[wrong.all(axis=1)]
     first = next(iter(chosen.values())).loc[ids]
     confidence = pd.concat([found.loc[ids, "confidence"] for found in chosen.values()], axis=1)
-    errors = [(found["label"] != found["prediction"]).loc[ids] for found in all_runs]
+    errors = [found.loc[ids, "wrong"] for found in learned]
     answers = zip(*(found.loc[ids, "prediction"] for found in chosen.values()), strict=True)
     table = pd.DataFrame(
         {
@@ -72,8 +77,7 @@ def shared_errors(
         },
         index=ids,
     )
-    order = ["runs_wrong", "confidence"]
-    return table.sort_values(order, ascending=False, kind="stable").reset_index()
+    return table.sort_values(SHARED, ascending=False, kind="stable").reset_index()
 
 
 def disagreements(chosen: dict[str, pd.DataFrame], texts: pd.Series) -> pd.DataFrame:

@@ -59,8 +59,8 @@ def measure_run(
     right = predictions["label"] == predictions["prediction"]
     accuracy = proportion(int(right.sum()), len(right))
     return {
-        "learned": learned(measured["association_p"]),
-        "association_p": measured["association_p"],
+        "learned": learned(measured["chance_p"]),
+        "chance_p": measured["chance_p"],
         "n": len(right),
         "accuracy": accuracy.value,
         "low": accuracy.low,

@@ -75,4 +75,5 @@ def overview(runs: pd.DataFrame, keys: list[str], columns: dict[str, str]) -> pd
             show = duration if measure == "train_seconds" else "{:.4f}".format
             row[heading] = over_seeds(group[measure], show)
         rows.append(row)
-    return pd.DataFrame(rows).astype({"batch": "Int64"} if "batch" in keys else {})
+    table = pd.DataFrame(rows, columns=[*keys, *columns])
+    return table.astype({"batch": "Int64"} if "batch" in keys else {})

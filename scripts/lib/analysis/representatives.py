@@ -1,20 +1,20 @@
-"""The run that stands for each model where one has to, chosen by validation accuracy alone."""
+"""The run that stands for each model where one has to, chosen by validation alone."""
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from lib.analysis.results import learned
 from lib.baselines import run_of
 from lib.runs import KEYS, Run
 from lib.tables import read_table
 
 
 def representatives(runs: pd.DataFrame) -> pd.DataFrame:
-    """One run for each model.
+    """One run for each model of which a run learned.
 
-    It is the condition and seed, among those in which every model was trained, with the highest
+    It is the condition and seed, among those in which all of these models learned, with the highest
     validation accuracy in the mean over the models; where there is none, each model's best run.
 
     Args:
@@ -23,6 +23,7 @@ def representatives(runs: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Some of these rows, in the order of the models.
     """
+    runs = runs[learned(runs["chance_p"])]
     shared = ["pooling", "batch", "variant", "seed"]
     groups = runs.groupby(shared, sort=False)["valid_accuracy"]
     complete = groups.mean()[groups.count() == runs["model"].nunique()]
@@ -34,9 +35,15 @@ def representatives(runs: pd.DataFrame) -> pd.DataFrame:
     return chosen.reset_index(drop=True)
 
 
-def keys_of(row: Any) -> Run:
-    """The keys of a row of the table runs."""
-    return Run(*(row[key] for key in KEYS))
+def find_learned(table: Path, folders: Iterable[Path]) -> dict[Run, Path]:
+    """The keys and the folders of the runs that learned.
+
+    Args:
+        table: the table runs.
+        folders: of all its runs.
+    """
+    runs = read_table(table)
+    return find(runs[learned(runs["chance_p"])], folders)
 
 
 def find_representatives(table: Path, folders: Iterable[Path]) -> dict[Run, Path]:
@@ -46,6 +53,11 @@ def find_representatives(table: Path, folders: Iterable[Path]) -> dict[Run, Path
         table: the table runs.
         folders: of all its runs.
     """
+    return find(representatives(read_table(table)), folders)
+
+
+def find(rows: pd.DataFrame, folders: Iterable[Path]) -> dict[Run, Path]:
+    """The keys and the folders of some rows of the table runs."""
     known = {run_of(folder): folder for folder in folders}
-    rows = representatives(read_table(table)).to_dict("records")
-    return {key: known[key] for key in map(keys_of, rows)}
+    keys = [Run(*(row[key] for key in KEYS)) for row in rows.to_dict("records")]
+    return {key: known[key] for key in keys}

@@ -57,7 +57,7 @@ def results_table(runs: pd.DataFrame, baselines: pd.DataFrame) -> str:
     groups = [group for _, group in both.groupby(CONDITION, sort=False, dropna=False)]
     firsts = pd.concat([group.head(1) for group in groups])
     classical = are_baselines(firsts).to_numpy()
-    failed = np.array([not learned(group["association_p"]).all() for group in groups])
+    failed = np.array([not learned(group["chance_p"]).all() for group in groups])
     cells = condition_cells(firsts, failed)
     cells["Seeds"] = [str(len(group)) for group in groups]
     for column in COLUMNS:
@@ -126,16 +126,17 @@ def notes(runs: pd.DataFrame, majority: float) -> list[str]:
             f"**{some} comes from one seed**: another seed may change the order of the conditions, "
             "and nothing here tells by how much."
         )
-    failed = runs[~learned(runs["association_p"])]
+    failed = runs[~learned(runs["chance_p"])]
     if len(failed):
         names = "; ".join(
             " ".join(f"{key}={row[key]}" for key in [*CONDITION, "seed"])
             for _, row in failed.iterrows()
         )
         texts.append(
-            f"{NOT_LEARNED} **Did not learn**: {len(failed)} of {len(runs)} runs ended at the "
-            "majority class, or so near it that their predictions are not shown to depend on the "
-            f"label (chi-squared test, 5%). They take no part in the best values: {escape(names)}."
+            f"{NOT_LEARNED} **Did not learn**: the validation accuracy of {len(failed)} of "
+            f"{len(runs)} runs is not shown to be above the share of the most frequent class "
+            "(exact binomial test, 0.1%). They stand for nothing and are in no comparison: "
+            f"{escape(names)}."
         )
     return texts
 

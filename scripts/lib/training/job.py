@@ -13,6 +13,7 @@ import pandas as pd
 from lib.console import UserError, log, silence
 from lib.data.encoder_files import describe_encoder
 from lib.files import replacing, sha256, write_json
+from lib.metrics import chance_p
 from lib.training.backends import Torch, connect
 from lib.training.batches import Tokens, load_tokens
 from lib.training.device import explain_lack_of_memory, hardware, peak_memory, should_compile
@@ -69,7 +70,7 @@ def train_run(job: Job) -> None:
         backend.reseed(job.keys["seed"])
         result = train_reported(job, model, data, valid, backend)
         if not backend.rank:
-            write_run(job, model, data, backend, result)
+            write_run(job, model, (data, valid), backend, result)
 
 
 def build_model(job: Job, data: Tokens) -> Classifier:
@@ -120,10 +121,12 @@ def kept_checkpoints(job: Job, backend: Torch) -> Iterator[Path | None]:
         shutil.rmtree(job.run / "checkpoints", ignore_errors=True)
 
 
-def write_run(job: Job, model: Classifier, data: Tokens, backend: Torch, result: Result) -> None:
+def write_run(
+    job: Job, model: Classifier, data: tuple[Tokens, Tokens], backend: Torch, result: Result
+) -> None:
     """Write the best checkpoint, the history, and what the run tells of itself."""
     with replacing(job.run / "checkpoint") as path:
-        save_checkpoint(model, job.encoder, path, data.max_length)
+        save_checkpoint(model, job.encoder, path, data[0].max_length)
     with replacing(job.run / "history.csv") as path:
         pd.DataFrame(map(asdict, result.history)).to_csv(path, index=False)
     described = {
@@ -137,9 +140,14 @@ def write_run(job: Job, model: Classifier, data: Tokens, backend: Torch, result:
 
 
 def measure(
-    recipe: Recipe, model: Classifier, tokens: Tokens, backend: Torch, result: Result
+    recipe: Recipe,
+    model: Classifier,
+    data: tuple[Tokens, Tokens],
+    backend: Torch,
+    result: Result,
 ) -> dict[str, Any]:
     """What train.json tells of how the training went, and where."""
+    tokens, valid = data
     memory = peak_memory(backend.device)
     best, epochs = result.best, len(result.history)
     seconds = sum(epoch.seconds for epoch in result.history)
@@ -150,6 +158,7 @@ def measure(
         "train_accuracy": best.train_accuracy,
         "valid_accuracy": best.valid_accuracy,
         "valid_loss": best.valid_loss,
+        "chance_p": chance_p(best.valid_accuracy, valid.labels.cpu().numpy()),
         "updates": result.history[-1].updates,
         "train_seconds": seconds,
         "examples_per_second": epochs * len(tokens) / seconds,
