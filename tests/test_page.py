@@ -1,5 +1,6 @@
 """The summary of made-up studies, read as GitHub would read it."""
 
+import random
 import re
 
 import numpy as np
@@ -22,6 +23,7 @@ HOSTILE = [
     "www.evil.example http://evil.example &amp; &lt;b&gt; \\| \\",
     "</td></tr></table>",
 ]
+PLAIN = ["modern_bert", "p < 0.001", "p = 0.03 > 0", "R&D, A & B", "3 * 4", "a [CLS] b", "C:\\new"]
 
 
 def parsed(text: str) -> list:
@@ -173,7 +175,7 @@ def test_hostile_texts_do_not_run_in_pages(tmp_path):
             shown.get_by_text("</td></tr></table>").first.wait_for()
 
 
-@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("text", [*HOSTILE, *PLAIN])
 def test_escaped_text_is_shown_as_it_is(text):
     cell = f"| a | b |\n| --- | --- |\n| {escape(text)} | x |"
     (table,) = tables(cell)
@@ -181,9 +183,30 @@ def test_escaped_text_is_shown_as_it_is(text):
     assert "html" not in str({token.type for token in parsed(cell)})
 
 
-def test_excerpts_are_cut_and_facts_are_lists():
-    assert excerpt("word<br />" * 100).endswith(" …")
-    assert "br" not in excerpt("word<br />" * 100)
+def test_no_mixture_of_marks_is_more_than_text():
+    chance = random.Random(1)
+    pieces = [*"ab _*~`[]()<>!&;#|\\$:/.@1é", "&amp;", "<b>", "](u)", "[a]: u", "<a@b.c>", "<!-- "]
+    for _ in range(2000):
+        text = "".join(chance.choices(pieces, k=chance.randint(1, 14)))
+        want = " ".join(text.split())
+        cell = parsed(f"| a | b |\n| --- | --- |\n| {escape(text)} | x |")
+        paragraph = parsed(f"so {escape(text)} so")
+        assert [shown(token) for token in cell if token.type == "inline"] == ["a", "b", want, "x"]
+        assert shown(paragraph[1]) == f"so {want} so"
+        found = {child.type for token in [*cell, *paragraph] for child in token.children or []}
+        assert found <= {"text", "text_special"}, text
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_text_that_is_no_markup_is_readable_as_it_is_pasted(text):
+    assert escape(text) == text
+
+
+def test_excerpts_are_cut_between_words_and_facts_are_lists():
+    words = excerpt("word<br />" * 100)
+    assert set(words.split()) == {"word", "…"} and words.endswith(" …")
+    assert excerpt("x" * 500) == "x" * 160 + " …"
+    assert excerpt("a short text") == "a short text"
     assert facts({"Data": "a\nb", "Empty": ""}) == "- **Data:** a b"
 
 
