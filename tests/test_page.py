@@ -11,9 +11,14 @@ from conftest import call
 from made_up import MadeUp, right_or_wrong
 from markdown_it import MarkdownIt
 
+import attention
 import summary_html
 import tables_html
+import tsne
+from lib.catalog import FIGURE
 from lib.page.markdown import escape, excerpt, facts
+from lib.page.sections import SECTIONS
+from lib.page.summary import opening
 
 HOSTILE = [
     "a | b || c",
@@ -24,6 +29,7 @@ HOSTILE = [
     "</td></tr></table>",
 ]
 PLAIN = ["modern_bert", "p < 0.001", "p = 0.03 > 0", "R&D, A & B", "3 * 4", "a [CLS] b", "C:\\new"]
+SPLIT = {"reviews": 9}
 
 
 def parsed(text: str) -> list:
@@ -79,7 +85,6 @@ def usual(tmp_path_factory) -> MadeUp:
 
 def test_every_table_is_well_formed_and_has_its_baselines(usual):
     found = tables(usual.text)
-    assert len(found) >= 14
     main = found[0]
     assert main["Model"].tolist()[-3:] == [
         "TF-IDF, full text",
@@ -93,21 +98,17 @@ def test_every_table_is_well_formed_and_has_its_baselines(usual):
     assert all(table.iloc[:, 0].str.startswith("TF-IDF").sum() == 3 for table in forms)
 
 
-def test_the_page_has_its_parts_in_order(usual):
-    headings = re.findall(r"^## (.*)", usual.text, re.MULTILINE)
-    assert headings == [
-        "Findings",
-        "Results",
-        "Accuracy and calibration",
-        "Comparisons",
-        "Reliability and confusion",
-        "In the form of published tables",
-        "Learning curves",
-        "Errors on the test split",
-        "What was run",
-    ]
+def headings(page: str) -> list[str]:
+    return re.findall(r"^## (.*)", page, re.MULTILINE)
+
+
+def test_the_page_has_its_parts_and_what_it_links_to(usual):
+    assert headings(usual.text)[0] == "Findings" and headings(usual.text)[-1] == "What was run"
+    assert set(SECTIONS) - set(headings(usual.text)) == {
+        *("Published and measured", "Map of the test reviews", "Attention in a test review"),
+    }
     images = re.findall(r"!\[[^]]+\]\(([^)]+)\)", usual.text)
-    assert len(images) == len(set(images)) == 5
+    assert images and len(images) == len(set(images))
     assert all((usual.folder / image).read_text().startswith("<svg") for image in images)
     links = re.findall(r"[^!]\[[^]]+\]\(([^)]+)\)", usual.text)
     assert links and all((usual.folder / link).is_file() for link in links)
@@ -168,7 +169,8 @@ def test_hostile_texts_do_not_run_in_pages(tmp_path):
     study.page(["</script><script>alert(3)</script>", "good"], drawn=True)
     call(summary_html, f"--page {tmp_path}/summary.md --out {tmp_path}/pages/summary.html")
     errors = " ".join(f"{study.tables}/{name}_errors.parquet" for name in ("confident", "shared"))
-    call(tables_html, f"--tables {errors} --out {tmp_path}/pages/errors.html")
+    flags = f"--reviews {tmp_path}/reviews.json --out {tmp_path}/pages/errors.html"
+    call(tables_html, f"--tables {errors} {flags}")
     for name in ("summary", "errors"):
         with opened(tmp_path / f"pages/{name}.html") as shown:
             shown.get_by_text("<script>alert(1)</script>").first.wait_for()
@@ -234,6 +236,129 @@ def test_three_classes_and_a_run_at_the_majority(tmp_path):
     assert "b †" in tables(page)[0]["Model"].tolist()
     assert "b right, a wrong" not in page
     assert f"Wrong by every model** ({(~right).sum()} reviews)" in page
+
+
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        ({"a": "hub", "b": "folder"}, None),
+        ({"a": "scratch"}, "a started from random weights.** The study shows the workflow, not"),
+        ({"a": "scratch", "b": "scratch"}, "a and b started from random weights.** The study"),
+        (
+            {"a": "scratch", "b": "hub", "c": "folder"},
+            "a started from random weights.** A difference between it and b and c is one of "
+            "pretraining too.",
+        ),
+    ],
+)
+def test_the_opening_is_true_of_every_mixture_of_encoders(sources, said):
+    runs = [
+        {"dataset": "d", "model": model, "encoder": {"source": source}}
+        for model, source in sources.items()
+    ]
+    text = opening(runs, {"train": SPLIT, "valid": SPLIT, "test": SPLIT})
+    assert (said or "9 test reviews") in text
+    assert ("random weights" in text) == (said is not None)
+    assert ("not what pretraining buys" in text) == (set(sources.values()) == {"scratch"})
+
+
+@pytest.mark.parametrize("baseline", [True, False])
+def test_a_study_of_which_nothing_learned_has_all_sections(tmp_path, baseline):
+    study = MadeUp(tmp_path, 60)
+    for model, seed in (("a", 1), ("a", 2), ("b", 1)):
+        study.add(np.ones(60, bool), model, "cls", 64, "base", seed, answer=0)
+    if baseline:
+        study.add_baseline(right_or_wrong(60, 0.8, 1))
+    study.analyse()
+    runs = " ".join(map(str, study.runs))
+    flags = f"{study.table('runs')} --runs {runs} --reviews {study.reviews} --threads 1"
+    tokens = " ".join(str(study.tokens(model)) for model in ("a", "b"))
+    call(tsne, f"{flags} --tokens {tokens} --sample 9 --seed 1 --out {study.tables}")
+    call(attention, f"{flags} --out {study.tables}")
+    page = study.page(drawn=True)
+    assert set(headings(page)) == set(SECTIONS) - {"Published and measured"} | {"What was run"}
+    assert page.count("left out here: a, b") == 5
+    assert "One run stands" not in page and "Wrong by every model" not in page
+    tables(page)
+    for name in FIGURE:
+        of_models = {"tsne", "attention"} | (set() if baseline else {"reliability", "lengths"})
+        svg = (tmp_path / f"figures/{name}.svg").read_text()
+        assert ("nothing to show" in svg) == (name in of_models), name
+
+
+def test_a_model_that_did_not_learn_is_said_to_be_left_out(tmp_path):
+    study = MadeUp(tmp_path, 60)
+    study.add(right_or_wrong(60, 0.8, 1), "a", "cls", 64, "base", 1)
+    study.add(right_or_wrong(60, 0.8, 1), "b", "cls", 64, "base", 1, answer=0)
+    study.analyse()
+    page = study.page()
+    assert "One run stands for each model: a (pooling cls" in page and "left out here: b" in page
+    overview = next(table for table in tables(page) if "val_acc@epoch" in table)
+    assert overview["model"].tolist() == ["a"]
+
+
+@pytest.fixture(scope="module")
+def daggers(tmp_path_factory) -> MadeUp:
+    """One model, of which a seed at batch 64 did not learn, nor did the baseline."""
+    study = MadeUp(tmp_path_factory.mktemp("daggers"))
+    for batch, seed, accuracy in ((64, 1, 0.9), (64, 2, 0.9), (256, 1, 0.7)):
+        failed = {"answer": 0} if seed == 2 else {}
+        study.add(right_or_wrong(400, accuracy, batch), "a", "cls", batch, "base", seed, **failed)
+    study.add_baseline(right_or_wrong(400, 0.5, 3), chance_p=0.5)
+    study.analyse()
+    study.text = study.page(drawn=True)
+    return study
+
+
+def test_every_table_of_the_page_marks_what_did_not_learn(daggers):
+    models = {"a †", "a", "TF-IDF, full text †"}
+    main, conditions, confusion, by_model, best_epoch, *by_batch = (
+        table[table.columns[0]].tolist()
+        for table in tables(daggers.text)
+        if table.columns[0].lower() == "model"
+    )
+    assert set(main) == set(conditions) == models
+    assert set(confusion) == set(best_epoch) == models - {"a †"}
+    assert set(by_model) == models - {"a"}
+    assert [set(names) for names in by_batch] == [models, models]
+    assert "Did not learn" in daggers.text and "model=TF-IDF, full text" in daggers.text
+
+
+def test_every_table_with_runs_that_did_not_learn_has_a_column_for_it(daggers):
+    names = ["runs", "histories", "measures", "reliability", "classes", "confusion", "lengths"]
+    for name in [*names, "accuracy_by_model", "accuracy_by_batch", "loss_by_batch"]:
+        assert not daggers.read(name)["learned"].all(), name
+    assert daggers.read("conditions")["learned"].tolist() == [1, 1, 0]
+
+
+def test_every_figure_marks_what_did_not_learn(daggers):
+    for name in ("learning_curves", "accuracy", "cost", "reliability", "lengths"):
+        assert "†" in (daggers.folder / f"figures/{name}.svg").read_text(), name
+    for name, count in {"learning_curves": 2, "accuracy": 1, "cost": 2}.items():
+        svg = (daggers.folder / f"figures/{name}.svg").read_text()
+        assert svg.count(">†<") == count, name
+
+
+@needs_chromium
+def test_tables_of_the_report_name_classes_and_sort_numbers(daggers, tmp_path):
+    names = ("conditions", "confident_errors")
+    files = " ".join(f"{daggers.tables}/{name}.parquet" for name in names)
+    (tmp_path / "reviews.json").write_text('{"labels": ["bad", "good"], "classes": [200, 200]}')
+    flags = f"--reviews {tmp_path}/reviews.json --out {tmp_path}/tables.html"
+    call(tables_html, f"--tables {files} {flags}")
+    with opened(tmp_path / "tables.html") as page:
+        table = page.locator(".dt-container").first
+        heading = table.locator("th", has_text="batch")
+        heading.locator(".dt-column-order").click()
+        batches = table.locator("tbody tr td:nth-child(3)")
+        assert batches.all_inner_texts() == ["", "64", "256"]
+        errors = page.locator(".dt-container").nth(1)
+        assert set(errors.locator("tbody td:nth-child(3)").all_inner_texts()) <= {"bad", "good"}
+        texts = errors.locator("tbody td:last-child").all_inner_texts()
+        assert {word for text in texts for word in text.split()} <= {
+            *("good", "film", "plot", "bad", "song", "…")
+        }
+        assert any(text.endswith(" …") for text in texts)
 
 
 def test_all_errors_or_none(tmp_path):

@@ -20,7 +20,8 @@ RULES = re.findall(
     re.MULTILINE,
 )
 RUNS_READ = ("collect", "measure", "compare", "findings", "published", "errors", "lengths")
-WITH_NAMES = {*RUNS_READ, "overviews", "baseline", "tsne", "attention", "draw", "summary"}
+ON_PAGES = {"draw", "summary"}
+WITH_NAMES = {*RUNS_READ, "overviews", "baseline", "tsne", "attention", *ON_PAGES}
 WITH_TABLES = WITH_NAMES - {"baseline"} | {"summary_html", "tables_html"}
 WITH_STATISTICS = {"measure", "compare", "lengths", "summary"}
 WITH_RESULTS = WITH_NAMES - {"baseline"}
@@ -39,7 +40,7 @@ DECIDES = {
     "console": set(),
     "files": set(),
     "flags": set(),
-    "formats": {"findings", "overviews", "summary"},
+    "formats": {"findings", "overviews", *ON_PAGES, "summary_html", "tables_html"},
     "gpus": set(),
     "metrics": {"evaluate", "baseline"},
     "planning": set(),

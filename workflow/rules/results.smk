@@ -89,6 +89,7 @@ rule summary_html:
 rule tables_html:
     input:
         tables=tables_to_read,
+        reviews=expand(rules.download.output.counts, dataset=DATASET),
         command=command("tables_html"),
         code=code("tables_html"),
     output:
@@ -105,4 +106,5 @@ rule tables_html:
     message:
         "turn the tables of {wildcards.part} into a page; log: {log}"
     shell:
-        "python {input.command:q} --log {log} --tables {input.tables} --out {output}"
+        "python {input.command:q} --log {log} --tables {input.tables} --reviews {input.reviews} "
+        "--out {output}"

@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from lib.analysis.representatives import find_representatives
-from lib.analysis.results import learned, read_all, read_measured, stack
+from lib.analysis.results import read_all, read_measured, stack
 from lib.analysis.statistics import (
     brier,
     calibration_error,
@@ -42,13 +42,13 @@ def measure(table: Path, runs: Sequence[Path], baselines: Sequence[Path], out: P
         key: pd.DataFrame([measure_run(measured[key], predictions[key], bins[key])])
         for key in measured
     }
-    measures = stack(rows, chosen)
+    measures = stack(rows, measured, chosen)
     write_table(out, "measures", measures)
     write_table(out, "conditions", conditions(measures))
-    write_table(out, "reliability", stack(bins, chosen))
+    write_table(out, "reliability", stack(bins, measured, chosen))
     for name, tabulate in (("classes", classes), ("confusion", confusion)):
         tables = {key: tabulate(found) for key, found in predictions.items()}
-        write_table(out, name, stack(tables, chosen))
+        write_table(out, name, stack(tables, measured, chosen))
     log.info("%d runs and baselines measured", len(measures))
 
 
@@ -59,7 +59,6 @@ def measure_run(
     right = predictions["label"] == predictions["prediction"]
     accuracy = proportion(int(right.sum()), len(right))
     return {
-        "learned": learned(measured["chance_p"]),
         "chance_p": measured["chance_p"],
         "n": len(right),
         "accuracy": accuracy.value,
