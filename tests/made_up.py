@@ -16,6 +16,7 @@ import compare
 import draw
 import errors
 import findings
+import latex
 import lengths
 import measure
 import overviews
@@ -224,6 +225,8 @@ class MadeUp:
         split = {"reviews": len(self.ids), "classes": counts}
         splits = {"seed": 1, "train": split, "valid": split, "test": split}
         (self.folder / "splits.json").write_text(json.dumps(splits))
+        papers = " ".join(f"{self.tables}/{name}.parquet" for name in ("runs", "findings"))
+        call(latex, f"--tables {papers} {baselines} {out}")
         tables = " ".join(str(path) for path in sorted(self.tables.glob("*.parquet")))
         shown = " ".join(f"{self.folder}/figures/{figure.name}.svg" for figure in figures)
         call(

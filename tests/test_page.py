@@ -16,6 +16,7 @@ import summary_html
 import tables_html
 import tsne
 from lib.catalog import FIGURE
+from lib.page import latex
 from lib.page.markdown import escape, excerpt, facts
 from lib.page.sections import SECTIONS
 from lib.page.summary import opening
@@ -359,6 +360,35 @@ def test_tables_of_the_report_name_classes_and_sort_numbers(daggers, tmp_path):
             *("good", "film", "plot", "bad", "song", "…")
         }
         assert any(text.endswith(" …") for text in texts)
+
+
+def test_tables_for_papers_have_the_cells_of_the_page(usual):
+    lines = (usual.tables / "results.tex").read_text().splitlines()
+    found = [line.removesuffix(r" \\").split(" & ") for line in lines if line.endswith(r" \\")]
+    (main,) = (table for table in tables(usual.text) if "Examples/s" in table)
+    bold = usual.text.partition("## Results")[2].partition("Accuracy, loss")[0].count("**") / 2
+    assert "".join(lines).count(r"\textbf{") == bold > 0
+    plain = [
+        [re.sub(r"\\textbf\{(.*)\}", r"\1", cell).replace(r"\dag{}", "†") for cell in row]
+        for row in found
+    ]
+    plain = [[cell.replace(r"$\pm$", "±") for cell in row] for row in plain]
+    assert plain == [list(main.columns), *main.to_numpy().tolist()]
+    assert r"\toprule" in lines and r"\bottomrule" in lines
+    assert "difference shown" in (usual.tables / "findings.tex").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("my_model & 5% #1", r"my\_model \& 5\% \#1"),
+        (r"\input{x} $y$", r"\textbackslash{}input\{x\} \$y\$"),
+        ("a~b^c\nd", r"a\textasciitilde{}b\textasciicircum{}c d"),
+        ("[x]", "{[}x]"),
+    ],
+)
+def test_texts_in_latex_stay_texts(text, escaped):
+    assert latex.escape(text) == escaped
 
 
 def test_all_errors_or_none(tmp_path):

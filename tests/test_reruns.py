@@ -20,7 +20,7 @@ RULES = re.findall(
     re.MULTILINE,
 )
 RUNS_READ = ("collect", "measure", "compare", "findings", "published", "errors", "lengths")
-ON_PAGES = {"draw", "summary"}
+ON_PAGES = {"draw", "summary", "latex"}
 WITH_NAMES = {*RUNS_READ, "overviews", "baseline", "tsne", "attention", *ON_PAGES}
 WITH_TABLES = WITH_NAMES - {"baseline"} | {"summary_html", "tables_html"}
 WITH_STATISTICS = {"measure", "compare", "lengths", "summary"}
@@ -54,7 +54,7 @@ DECIDES = {
     "data.encoder_sources": {"encoder"},
     "data.encoder_files": {"encoder", *WITH_MODEL},
     "data.encoders": {"pretokenize", "baseline", *WITH_MODEL},
-    "data.folding": {"download", "split", "encoder", "summary"},
+    "data.folding": {"download", "split", "encoder", "summary", "latex"},
     "data.hub": set(),
     "data.hub_datasets": {"download"},
     "data.new_encoders": {"encoder"},
@@ -96,10 +96,11 @@ DECIDES = {
     "page.drawing": {"draw"},
     "page.figures": {"draw"},
     "page.html": {"summary_html", "tables_html"},
-    "page.markdown": {"summary"},
+    "page.latex": {"latex"},
+    "page.markdown": {"summary", "latex"},
     "page.sections": {"summary"},
     "page.summary": {"summary"},
-    "page.tables": {"summary"},
+    "page.tables": {"summary", "latex"},
 }
 
 

@@ -121,6 +121,9 @@ def results(page: Page) -> Iterator[str]:
             "in the best values."
         )
     yield page.file("runs", "All runs, one per row")
+    names = ["results", *(["findings"] if "findings" in page.tables else [])]
+    paths = [f"{page.folder}/{name}.tex" for name in names]
+    yield "For a paper: " + ", ".join(f"[{path}]({path})" for path in paths)
 
 
 def certainty(page: Page) -> Iterator[str]:

@@ -1,4 +1,7 @@
-"""The tables of the summary: seeds and intervals shown, best cells in bold, failures marked."""
+"""The tables of the summary: seeds and intervals shown, best cells in bold, failures marked.
+
+Those of a paper have the same cells.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -214,6 +217,11 @@ def comparisons_table(rows: pd.DataFrame) -> str:
         ]
         cells["Agreement"] = share(rows["agreement"])
     return table(cells, LEFT)
+
+
+def verdict_cells(findings: pd.DataFrame) -> pd.DataFrame:
+    """The texts of the findings in short: a row per answer."""
+    return findings[["question", "verdict"]].rename(columns=str.capitalize)
 
 
 def confusion_table(confusion: pd.DataFrame, classes: pd.DataFrame, names: Sequence[str]) -> str:
