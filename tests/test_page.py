@@ -130,10 +130,6 @@ def test_seeds_are_counted_in_the_conditions(usual):
     assert set(several["interval"]) == {"t over seeds"} and several["deviation"].notna().all()
     single = settings[settings["seeds"] == 1]
     assert set(single["interval"]) == {"Wilson"} and single["deviation"].isna().all()
-    over_seeds = usual.read("comparisons_over_seeds")
-    assert set(over_seeds["seeds"]) == {2}
-    models = over_seeds[over_seeds["factor"] == "model"]
-    assert len(models) == 3  # of the fourth setting, one run is missing
 
 
 def test_hostile_texts_stay_texts(tmp_path):

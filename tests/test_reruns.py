@@ -22,13 +22,14 @@ RULES = re.findall(
 RUNS_READ = ("collect", "measure", "compare", "findings", "published", "errors", "lengths")
 WITH_NAMES = {*RUNS_READ, "overviews", "baseline", "tsne", "attention", "draw", "summary"}
 WITH_TABLES = WITH_NAMES - {"baseline"} | {"summary_html", "tables_html"}
-WITH_STATISTICS = {"measure", "compare", "lengths", "summary"}
+WITH_STATISTICS = {"measure", "compare", "findings", "lengths", "summary"}
 WITH_RESULTS = WITH_NAMES - {"baseline"}
 WITH_REPRESENTATIVES = {
-    *("measure", "overviews", "errors", "lengths", "tsne", "attention", "summary")
+    *("measure", "findings", "overviews", "errors", "lengths", "tsne", "attention", "summary")
 }
 WITH_MODEL = {"train", "evaluate", "tsne", "attention"}
-WITH_PREDICTIONS = {*WITH_MODEL, "baseline", "measure", "compare", "errors", "lengths"}
+WITH_PREDICTIONS = {*WITH_MODEL, "baseline", "measure", "compare", "findings"}
+WITH_PREDICTIONS |= {"errors", "lengths"}
 
 # module -> the rules whose results it decides; those that follow from them run again as well
 DECIDES = {
@@ -39,9 +40,9 @@ DECIDES = {
     "console": set(),
     "files": set(),
     "flags": set(),
-    "formats": {"findings", "overviews", "summary"},
+    "formats": {"findings", "overviews", "draw", "summary"},
     "gpus": set(),
-    "metrics": {"evaluate", "baseline"},
+    "metrics": {"train", "evaluate", "baseline"},
     "planning": set(),
     "predictions": WITH_PREDICTIONS,
     "schema": set(),
@@ -81,7 +82,9 @@ DECIDES = {
     "analysis.attention": {"attention"},
     "analysis.baseline": {"baseline"},
     "analysis.collection": {"collect", "findings", "published", "summary"},
-    "analysis.comparisons": {"compare"},
+    "analysis.comparisons": {"compare", "findings"},
+    "analysis.contrasts": {"findings"},
+    "analysis.crossed": {"findings"},
     "analysis.errors": {"errors"},
     "analysis.findings": {"findings"},
     "analysis.lengths": {"lengths"},
@@ -92,6 +95,8 @@ DECIDES = {
     "analysis.representatives": WITH_REPRESENTATIVES,
     "analysis.results": WITH_RESULTS,
     "analysis.statistics": WITH_STATISTICS,
+    "analysis.verdicts": {"findings"},
+    "analysis.wording": {"findings", "draw", "summary"},
     "page.drawing": {"draw"},
     "page.figures": {"draw"},
     "page.html": {"summary_html", "tables_html"},

@@ -12,7 +12,7 @@ from lib.analysis.results import learned, read_all, read_measured, stack
 from lib.analysis.statistics import (
     brier,
     calibration_error,
-    mean_over_seeds,
+    mean_with_interval,
     proportion,
     reliability,
 )
@@ -61,6 +61,7 @@ def measure_run(
     return {
         "learned": learned(measured["chance_p"]),
         "chance_p": measured["chance_p"],
+        "diverged": bool(measured.get("diverged")),
         "n": len(right),
         "accuracy": accuracy.value,
         "low": accuracy.low,
@@ -81,7 +82,7 @@ def conditions(measures: pd.DataFrame) -> pd.DataFrame:
         accuracy = group["accuracy"].to_numpy()
         seeds = len(group)
         only = group.iloc[0]
-        low, high = mean_over_seeds(accuracy)[1:] if seeds > 1 else (only["low"], only["high"])
+        low, high = mean_with_interval(accuracy)[1:] if seeds > 1 else (only["low"], only["high"])
         rows.append(
             {
                 **only[CONDITION],
