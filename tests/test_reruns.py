@@ -57,6 +57,7 @@ DECIDES = {
     "data.folding": {"download", "split", "encoder", "summary"},
     "data.hub": set(),
     "data.hub_datasets": {"download"},
+    "data.near_duplicates": {"download"},
     "data.new_encoders": {"encoder"},
     "data.readers": {"download"},
     "data.reviews": {"download", "split", "encoder"},
