@@ -20,7 +20,7 @@ from lib.analysis.contrasts import (
     distinct,
     plan,
 )
-from lib.analysis.verdicts import decide, estimate, parts
+from lib.analysis.verdicts import accuracy_of, decide, estimate, parts
 from lib.baselines import baseline_name
 from lib.runs import Condition, Run
 from lib.schema import options_of
@@ -185,3 +185,22 @@ def test_a_page_without_verdicts_is_no_family():
     found = decide([contrast], answers_of(runs), [run.condition for run in runs], 0.01)
     assert found["verdict"].tolist() == ["on these runs alone"]
     assert found["p_holm"].isna().all() and found["low"].notna().all()
+
+
+def test_accuracies_have_intervals_over_seeds_and_reviews():
+    """Where seeds do not matter it is that of the reviews, else wider."""
+    rng = np.random.default_rng(1)
+    same = rng.random(2000) < 0.8
+    conditions = [Condition(model, "cls", 64, "base") for model in "ab"]
+    steady = {(each, seed): same for each in conditions for seed in (1, 2, 3)}
+    found = accuracy_of(conditions[0], [1, 2, 3], steady, conditions)
+    half = 1.96 * np.sqrt(same.var() / 2000)
+    assert found.value == same.mean()
+    assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half), 1e-3)
+    shaken = steady | {
+        (each, seed): np.where(np.arange(2000) < 60 * seed, 0, same)
+        for each in conditions
+        for seed in (1, 2, 3)
+    }
+    wide = accuracy_of(conditions[0], [1, 2, 3], shaken, conditions)
+    assert wide.high - wide.low > 1.5 * (found.high - found.low)

@@ -1,7 +1,8 @@
 """Made-up studies without true differences: how often the page claims one."""
 
-import false_positives
 import pytest
+
+import false_positives
 
 pytestmark = pytest.mark.slow
 

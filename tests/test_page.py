@@ -127,7 +127,8 @@ def test_statistics_of_the_tables_agree_with_five_lines_of_pandas(usual):
 def test_seeds_are_counted_in_the_conditions(usual):
     settings = usual.read("conditions")
     several = settings[settings["seeds"] > 1]
-    assert set(several["interval"]) == {"t over seeds"} and several["deviation"].notna().all()
+    several = several[several["learned"] == several["seeds"]]
+    assert set(several["interval"]) == {"seeds and reviews"} and several["deviation"].notna().all()
     single = settings[settings["seeds"] == 1]
     assert set(single["interval"]) == {"Wilson"} and single["deviation"].isna().all()
 
@@ -260,16 +261,17 @@ def test_a_seed_that_diverged_leaves_no_mean(tmp_path):
     assert study.read("conditions")["brier"].isna().all()
 
 
-def test_seeds_that_are_all_the_same_have_no_interval(tmp_path):
+def test_means_over_runs_that_did_not_all_learn_have_no_interval(tmp_path):
     study = MadeUp(tmp_path, 60)
     for seed in (1, 2):
-        study.add(np.arange(60) < 40, "a", "cls", 64, "base", seed)
-        study.add(np.arange(60) < 50, "b", "cls", 64, "base", seed)
+        study.add(right_or_wrong(60, 0.8, seed), "a", "cls", 64, "base", seed)
+        failed = {"answer": 0} if seed == 2 else {}
+        study.add(right_or_wrong(60, 0.8, 9 + seed), "b", "cls", 64, "base", seed, **failed)
     study.analyse()
     text = study.page()
     assert "nan" not in text
     settings = next(table for table in tables(text) if "Brier score" in table)
-    assert settings["95% interval"].tolist() == ["n/a", "n/a"]
+    assert settings["95% interval"].tolist()[1] == "n/a" != settings["95% interval"].tolist()[0]
 
 
 def test_intervals_over_few_seeds_end_at_zero_and_one(tmp_path):

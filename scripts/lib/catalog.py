@@ -106,7 +106,8 @@ TABLES = (
         command="measure",
         part="statistics",
         row="condition: model, pooling, batch and variant",
-        content="means over its seeds; accuracy with deviation and t-interval (one seed: Wilson's)",
+        content="means over its seeds; accuracy with deviation and interval over seeds and reviews "
+        "(one seed: Wilson's)",
     ),
     Table(
         name="reliability",
@@ -238,9 +239,9 @@ FIGURES = (
         theme="Accuracy",
         title="Accuracy by batch and pooling",
         alternative="Test accuracy by effective batch and pooling",
-        caption="Test accuracy with 95% intervals: of one seed Wilson's, of several the t-interval "
-        "of their mean. Dashed lines are the TF-IDF baselines; a dagger marks conditions with a "
-        "run that did not learn.",
+        caption="Test accuracy with 95% intervals: of one seed Wilson's, of several over "
+        "seeds and reviews. Dashed lines are the TF-IDF baselines; a dagger marks conditions with "
+        "a run that did not learn.",
     ),
     Figure(
         name="cost",

@@ -29,7 +29,7 @@ from lib.analysis.contrasts import (
 from lib.analysis.representatives import find_learned
 from lib.analysis.results import are_baselines, read_all
 from lib.analysis.statistics import SIGNIFICANCE, Paired, holm
-from lib.analysis.verdicts import Answers, decide, estimate, parts
+from lib.analysis.verdicts import answers_of, decide, estimate, parts
 from lib.analysis.wording import (
     ALIKE,
     ALONE,
@@ -150,14 +150,6 @@ def pairs_of_runs(contrast: Contrast, predictions: Predictions) -> list[Paired]:
         for pair in contrast.pairs
         for seed in contrast.seeds
     ]
-
-
-def answers_of(predictions: Predictions) -> Answers:
-    """Which reviews each run labels right."""
-    return {
-        (run.condition, run.seed): (found["label"] == found["prediction"]).to_numpy()
-        for run, found in predictions.items()
-    }
 
 
 def level(contrast: Contrast, name: str) -> str:

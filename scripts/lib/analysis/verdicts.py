@@ -15,10 +15,10 @@ from lib.analysis.crossed import (
     seed_variance,
     spread,
 )
-from lib.analysis.statistics import SIGNIFICANCE, mean_with_interval
+from lib.analysis.statistics import SIGNIFICANCE, Estimate, mean_with_interval
 from lib.analysis.wording import ALONE
 from lib.baselines import is_baseline
-from lib.runs import Condition
+from lib.runs import Condition, Run
 
 Answers = Mapping[tuple[Condition, int | None], np.ndarray]
 
@@ -74,6 +74,33 @@ def estimate(
     return table.assign(low=low.combine_first(table["low"]), high=high.combine_first(table["high"]))
 
 
+def accuracy_of(
+    condition: Condition, seeds: Sequence[int], answers: Answers, distinct: Collection[Condition]
+) -> Estimate:
+    """The accuracy of a condition, with its 95% interval over seeds and reviews.
+
+    Args:
+        condition: whose runs all learned.
+        seeds: two or more.
+        answers: as for `decide`.
+        distinct: as for `decide`.
+    """
+    right = np.mean([answers[condition, seed] for seed in seeds], axis=0)
+    pool = pool_of(seeds, [condition], answers, distinct)
+    variance = seed_variance(stacked(pool, seeds, answers), crossed=False)
+    found = spread(right, 1, len(seeds), variance)
+    accuracy = pd.Series([right.mean()])
+    return Estimate(*map(float, pd.concat([accuracy, *interval(accuracy, [found], SIGNIFICANCE)])))
+
+
+def answers_of(predictions: Mapping[Run, pd.DataFrame]) -> Answers:
+    """Which reviews each run labels right."""
+    return {
+        (run.condition, run.seed): (found["label"] == found["prediction"]).to_numpy()
+        for run, found in predictions.items()
+    }
+
+
 def measure(contrasts: Sequence[Contrast], answers: Answers) -> pd.DataFrame:
     """The differences, with intervals over reviews that hold for these runs alone."""
     rows = []
@@ -116,7 +143,7 @@ def spreads_of(
     for contrast in contrasts:
         crossed = contrast.question != BASELINE
         weights = {c: x for c, x in contrast.weights.items() if not is_baseline(c)}
-        pool = pool_of(contrast, weights, answers, distinct)
+        pool = pool_of(contrast.seeds, weights, answers, distinct)
         key = (crossed, tuple(contrast.seeds), tuple(pool))
         if key not in known:
             known[key] = seed_variance(stacked(pool, contrast.seeds, answers), crossed)
@@ -140,14 +167,14 @@ def seeds_of(condition: Condition, contrast: Contrast) -> Sequence[int | None]:
 
 
 def pool_of(
-    contrast: Contrast,
+    seeds: Sequence[int],
     own: Collection[Condition],
     answers: Answers,
     distinct: Collection[Condition],
 ) -> list[Condition]:
-    """The conditions that tell how much seeds matter: all that have the seeds of a contrast."""
+    """The conditions that tell how much seeds matter: one's own, and all that have the seeds."""
     candidates = dict.fromkeys([*distinct, *own])
-    return [c for c in candidates if all((c, seed) in answers for seed in contrast.seeds)]
+    return [c for c in candidates if all((c, seed) in answers for seed in seeds)]
 
 
 def stacked(conditions: Sequence[Condition], seeds: Sequence[int], answers: Answers) -> np.ndarray:

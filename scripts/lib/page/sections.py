@@ -114,7 +114,8 @@ def certainty(page: Page) -> Iterator[str]:
     yield tables.conditions_table(page.tables["conditions"])
     yield (
         "The 95% interval of one seed is Wilson's, which tells how exactly the test reviews "
-        "measure this one run; that of several is the t-interval of their mean. Calibration error "
+        "measure this one run; that of several is over seeds and reviews, with the variance "
+        "between seeds of all conditions together. Calibration error "
         f"(expected, {BINS} bins) and Brier score are those of the predicted class; 0 is best."
     )
     yield page.file("conditions", "All conditions") + "; " + page.file("measures", "each run")
