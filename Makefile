@@ -8,7 +8,7 @@ SHELL := bash
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: summary report test test-slow lint docs dag clean lock
+.PHONY: summary report test test-slow false-positives lint docs dag clean lock
 
 summary: $(READY)  ## run the quick study and write results/summary.md
 	snakemake --cores $(CORES) results/summary.md
@@ -23,6 +23,9 @@ test: lint  ## lint and fast tests
 
 test-slow: $(READY)  ## tests that train for minutes
 	pytest -m slow
+
+false-positives: $(READY)  ## how often a page claims what is not so, on made-up studies
+	PYTHONPATH=scripts python benchmarks/false_positives.py
 
 lint: $(READY)
 	ruff check .

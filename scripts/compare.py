@@ -1,25 +1,23 @@
-"""Compare runs in pairs on the same test reviews, and conditions over their seeds.
+"""Compare single runs in pairs on the same test reviews.
 
-It writes comparisons (a row per pair of runs: exact McNemar test, bootstrap interval, agreement)
-and comparisons_over_seeds (a row per pair of conditions with two shared seeds or more: paired
-t-test).
+It writes comparisons, a row per pair of runs that differ in one key, and per run and baseline:
+difference with its interval over reviews, exact McNemar test, agreement.
 """
 
 import argparse
 
-from lib.cli import Parser, add_shared_flags, run, seed
+from lib.cli import Parser, add_shared_flags, run
 
 
 def arguments() -> Parser:
     """The command line."""
     flags = Parser(description=__doc__)
     add_shared_flags(flags, "--runs", "--baselines", "--out")
-    flags.add_argument("--seed", type=seed, default=42, help="seed of the bootstrap")
     return flags
 
 
 def main(options: argparse.Namespace) -> None:
-    """Write both tables."""
+    """Write the table."""
     from lib.analysis.comparisons import compare
 
     compare(**vars(options))

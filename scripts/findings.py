@@ -1,30 +1,28 @@
-"""Answer the questions of a study from its comparisons: sentences by rule, with their evidence."""
+"""Answer the questions of a study from the predictions of its runs, by rule.
+
+It writes findings (a row per answer: verdict, difference, interval, evidence) and estimates (the
+same differences for single models and settings, without verdicts).
+"""
 
 import argparse
 from pathlib import Path
 
 from lib.cli import Parser, add_shared_flags, run
-
-TABLES = {
-    "runs": "collect.py",
-    "measures": "measure.py",
-    "conditions": "measure.py",
-    "comparisons": "compare.py",
-    "over-seeds": "compare.py",
-}
+from lib.flags import add_flags
 
 
 def arguments() -> Parser:
     """The command line."""
     flags = Parser(description=__doc__)
-    for name, command in TABLES.items():
-        flags.add_argument(f"--{name}", required=True, type=Path, help=f"table of {command}")
-    add_shared_flags(flags, "--out")
+    add_shared_flags(flags, "--table", "--runs", "--baselines", "--out")
+    for name in ("measures", "conditions"):
+        flags.add_argument(f"--{name}", required=True, type=Path, help="table of measure.py")
+    add_flags(flags, "analysis", keys=("margin",))
     return flags
 
 
 def main(options: argparse.Namespace) -> None:
-    """Write the table findings: a row per answer."""
+    """Write both tables."""
     from lib.analysis.findings import answer
 
     answer(**vars(options))

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 from conftest import call
 
 import collect
@@ -21,7 +20,6 @@ import lengths
 import measure
 import overviews
 import summary
-from lib.analysis import statistics
 from lib.catalog import FIGURES
 from lib.files import write_json
 from lib.metrics import chance_p
@@ -118,6 +116,7 @@ class MadeUp:
             "settings": settings,
             "encoder": {"source": "hub", "id": f"org/Some-{run['model']}", "sha256": {}},
             "workflow": "0",
+            "diverged": quirks.get("diverged", False),
         }
         (folder / "train.json").write_text(json.dumps(run | training))
         write_json(folder / "test.json", run | measured)
@@ -167,20 +166,17 @@ class MadeUp:
         """The baselines as commands take them."""
         return f"--baselines {' '.join(map(str, self.baselines))}" if self.baselines else ""
 
-    def analyse(self) -> pd.DataFrame:
-        """Make the tables, and return the findings."""
+    def analyse(self, margin: float = 1) -> pd.DataFrame:
+        """Make the tables, and return the findings, with a margin in points."""
         runs = " ".join(map(str, self.runs))
         baselines = self.baseline_flags()
         out = f"--out {self.tables}"
         call(collect, f"--runs {runs} {out}")
         call(measure, f"{self.table('runs')} --runs {runs} {baselines} {out}")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(statistics, "RESAMPLES", 199)  # test_statistics.py looks at intervals
-            call(compare, f"--runs {runs} {baselines} {out}")
-        given = {"runs": "runs", "over-seeds": "comparisons_over_seeds"}
-        given |= {name: name for name in ("measures", "conditions", "comparisons")}
+        call(compare, f"--runs {runs} {baselines} {out}")
+        given = {"table": "runs", "measures": "measures", "conditions": "conditions"}
         tables = " ".join(self.table(name, flag) for flag, name in given.items())
-        call(findings, f"{tables} {out}")
+        call(findings, f"{tables} --runs {runs} {baselines} --margin {margin} {out}")
         return self.read("findings")
 
     def table(self, name: str, flag: str = "table") -> str:

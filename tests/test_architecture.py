@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "page": {
         "data.folding",
         *("analysis.collection", "analysis.representatives"),
-        *("analysis.results", "analysis.statistics"),
+        *("analysis.results", "analysis.statistics", "analysis.wording"),
     },
 }
 

@@ -81,6 +81,7 @@ def test_package_reviews_and_their_counts(tmp_path, source_csv):
     distinct = frame.drop_duplicates("text")
     assert counts["rows"] == len(frame) == 25_000
     assert counts["dropped"]["duplicates"] >= len(frame) - len(distinct) > 0
+    assert counts["dropped"]["near_duplicates"] == 15
     assert counts["rows"] == counts["reviews"] + sum(counts["dropped"].values())
     assert table.num_rows == counts["reviews"] == 1000
     assert abs(counts["classes"][0] - 500) <= 2
@@ -110,7 +111,7 @@ def test_files_of_every_kind_give_the_same_reviews(tmp_path, kind):
 
 def test_several_files_keep_their_origin_and_positions(tmp_path):
     FRAME.to_csv(tmp_path / "a.csv", index=False)
-    FRAME.assign(review=FRAME["review"] + "!").to_csv(tmp_path / "b.csv", index=False)
+    FRAME.assign(review=FRAME["review"] + " too").to_csv(tmp_path / "b.csv", index=False)
     call(
         download,
         f"files --paths {tmp_path}/a.csv {tmp_path}/b.csv --text-column review "

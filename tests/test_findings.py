@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from made_up import MadeUp, right_or_wrong
+from scipy.stats import binomtest
 
 from lib.formats import points
 
@@ -14,209 +15,212 @@ def answers(findings, question: str) -> list[tuple[str, str]]:
     return list(zip(found["verdict"], found["answer"], strict=True))
 
 
+def add_seeds(study: MadeUp, accuracy: float, *keys, seeds=(1, 2, 3), draw=0, **quirks) -> None:
+    """Runs of one condition whose right answers are drawn anew with each seed."""
+    for seed in seeds:
+        study.add(right_or_wrong(N, accuracy, 100 * draw + seed), *keys, seed, **quirks)
+
+
 def test_a_better_model_is_found_with_its_evidence(tmp_path):
     study = MadeUp(tmp_path, N)
-    weak = right_or_wrong(N, 0.85, 1)
-    strong = weak | right_or_wrong(N, 0.2, 2)
-    study.add(weak, "a", "cls", 64, "base", 42)
-    study.add(strong, "b", "cls", 64, "base", 42)
+    add_seeds(study, 0.85, "a", "cls", 64, "base", draw=1)
+    add_seeds(study, 0.90, "b", "cls", 64, "base", draw=2)
     findings = study.analyse()
     ((verdict, answer),) = answers(findings, "Which encoder")
     row = findings.iloc[0]
-    gain = strong.mean() - weak.mean()
+    runs = study.read("runs").groupby("model")["accuracy"].mean()
+    gain = runs["b"] - runs["a"]
     assert row["difference"] == pytest.approx(gain) and row["low"] < gain < row["high"]
-    assert (row["n"], row["seeds"]) == (N, 1)
+    assert (row["n"], row["seeds"], row["settings"]) == (N, 3, 1)
     assert verdict == "difference shown"
-    assert f"b over a (cls, batch 64): {points(row['difference'])} points" in answer
-    assert "Holm-corrected p < 0.001 (exact McNemar test), n = 2,000 reviews, 1 seed" in answer
-    assert answer.endswith("One seed does not tell how another would come out.")
+    assert answer.startswith(f"b over a: {points(gain)} points (+")
+    assert answer.endswith("mean of 1 setting, 3 seeds, 2,000 reviews).")
 
 
 def test_a_better_first_model_is_named_first(tmp_path):
     study = MadeUp(tmp_path, N)
-    strong = right_or_wrong(N, 0.95, 1)
-    study.add(strong, "a", "cls", 64, "base", 42)
-    study.add(strong & right_or_wrong(N, 0.9, 2), "b", "cls", 64, "base", 42)
+    add_seeds(study, 0.95, "a", "cls", 64, "base", draw=1)
+    add_seeds(study, 0.85, "b", "cls", 64, "base", draw=2)
     ((verdict, answer),) = answers(study.analyse(), "Which encoder")
     assert verdict == "difference shown"
-    assert "a over b (cls, batch 64): +" in answer and "-" not in answer.split("interval")[1][:12]
+    assert answer.startswith("a over b: +") and "-" not in answer
 
 
-def test_equal_models_are_rarely_told_apart(tmp_path):
-    verdicts = []
-    for i in range(40):
-        study = MadeUp(tmp_path / str(i), 500)
-        for j, model in enumerate("ab"):
-            study.add(right_or_wrong(500, 0.85, 100 * i + j), model, "cls", 64, "base", 42)
-        ((verdict, answer),) = answers(study.analyse(), "Which encoder")
-        verdicts.append(verdict)
-        if verdict == "no difference shown":
-            assert "no difference shown in 1 comparison. The largest:" in answer
-    assert verdicts.count("difference shown") <= 4  # of 40; 2 are expected
-
-
-def test_seeds_speak_by_the_paired_t_test(tmp_path):
+@pytest.mark.parametrize("seeds", [(1,), (1, 2)])
+def test_fewer_than_three_seeds_have_no_verdict(tmp_path, seeds):
     study = MadeUp(tmp_path, N)
-    for seed in (1, 2, 3):
-        right = right_or_wrong(N, 0.85, seed)
-        study.add(right, "a", "cls", 64, "base", seed)
-        study.add(right | right_or_wrong(N, 0.2, 10 + seed), "b", "cls", 64, "base", seed)
-    ((verdict, answer),) = answers(study.analyse(), "Which encoder")
-    assert verdict == "difference shown"
-    assert "(paired t-test over seeds), n = 2,000 reviews, 3 seeds" in answer
-    assert "One seed" not in answer
+    for seed in seeds:
+        weak = right_or_wrong(N, 0.7, seed)
+        study.add(weak, "a", "cls", 64, "base", seed)
+        study.add(weak | right_or_wrong(N, 0.5, 9 + seed), "b", "cls", 64, "base", seed)
+    findings = study.analyse()
+    ((verdict, answer),) = answers(findings, "Which encoder")
+    assert verdict == "on these runs alone" and "Nothing is said of other seeds" in answer
+    assert findings[["p_holm", "p_alike_holm", "detectable"]].isna().all(axis=None)
+    single = [binomtest(0, int(n)).pvalue for n in study.read("comparisons")["only_second"]]
+    assert findings["p"][0] == pytest.approx(len(seeds) * min(single))
 
 
-def test_seeds_that_disagree_show_nothing(tmp_path):
+def test_seeds_that_disagree_decide_nothing(tmp_path):
     study = MadeUp(tmp_path, N)
     for seed, better in ((1, "a"), (2, "b"), (3, "b")):
         for model in "ab":
             accuracy = 0.9 if model == better else 0.85
             study.add(right_or_wrong(N, accuracy, seed), model, "cls", 64, "base", seed)
-    ((verdict, _),) = answers(study.analyse(), "Which encoder")
-    assert verdict == "no difference shown"
+    findings = study.analyse()
+    ((verdict, answer),) = answers(findings, "Which encoder")
+    assert verdict == "undecided"
+    seeds = findings["seeds_to_halve"][0]
+    assert f"points would be found; half of that with {seeds:.0f} seeds" in answer
+
+
+def test_equal_models_are_alike_within_a_wide_margin(tmp_path):
+    study = MadeUp(tmp_path, N)
+    add_seeds(study, 0.85, "a", "cls", 64, "base", draw=1)
+    add_seeds(study, 0.85, "b", "cls", 64, "base", draw=2)
+    findings = study.analyse(margin=5)
+    ((verdict, answer),) = answers(findings, "Which encoder")
+    assert verdict == "alike within the margin"
+    assert answer.startswith("a and b are alike within 5 points")
+    assert -0.05 <= findings["low"][0] <= findings["high"][0] <= 0.05
+
+
+def test_a_small_difference_may_be_shown_within_the_margin(tmp_path):
+    study = MadeUp(tmp_path, N)
+    for seed in (1, 2, 3):
+        right = np.arange(N) < 1600 + seed
+        study.add(right, "a", "cls", 64, "base", seed)
+        study.add(np.arange(N) < 1640 + seed, "b", "cls", 64, "base", seed)
+    ((verdict, answer),) = answers(study.analyse(margin=5), "Which encoder")
+    assert verdict == "difference shown" and answer.endswith("That is within 5 points.")
 
 
 def test_poolings_batches_and_padding(tmp_path):
     study = MadeUp(tmp_path, N)
-    padded = right_or_wrong(N, 0.8, 1)
-    masked = padded | right_or_wrong(N, 0.3, 2)
-    study.add(padded, "a", "mean", 64, "base", 42)
-    study.add(masked, "a", "masked-mean", 64, "base", 42)
-    study.add(masked, "a", "masked-mean", 256, "base", 42)
+    add_seeds(study, 0.75, "a", "mean", 64, "base", draw=1)
+    add_seeds(study, 0.85, "a", "masked-mean", 64, "base", draw=2)
+    add_seeds(study, 0.85, "a", "masked-mean", 256, "base", draw=3)
     findings = study.analyse()
     ((verdict, answer),) = answers(findings, "Does padding")
-    assert verdict == "difference shown" and "masked-mean over mean (a, batch 64)" not in answer
-    assert "masked-mean over mean (batch 64): +" in answer
-    ((verdict, answer),) = answers(findings, "Does the pooling")
-    assert answer == "a: mean and masked-mean alone, which the next question compares."
+    assert verdict == "difference shown" and answer.startswith("masked-mean over mean: +")
+    assert answers(findings, "Does the pooling")[0][0] == "not asked"
     ((verdict, answer),) = answers(findings, "Which effective batch")
-    assert verdict == "no difference shown"
-    assert "batch 256 and batch 64 alike (masked-mean): +0.0 points" in answer
+    assert verdict == "undecided" and answer.startswith("batch 64 and batch 256: undecided")
     ((verdict, answer),) = answers(findings, "Which encoder")
-    assert (verdict, answer) == ("not asked", "Not asked: the study has one encoder, a.")
+    assert (verdict, answer) == ("not asked", "the study has one encoder.")
 
 
-def test_backends_and_scaled_learning_rates_are_told_by_what_variants_change(tmp_path):
-    variants = {"spread": {"backend": "accelerate"}, "steep": {"lr_scaling": "sqrt"}}
+@pytest.mark.parametrize("seeds", [(1,), (1, 2, 3)])
+def test_identical_back_ends_are_said_to_be_identical(tmp_path, seeds):
+    variants = {"spread": {"backend": "accelerate"}}
     study = MadeUp(tmp_path, N, variants=variants)
-    right = right_or_wrong(N, 0.8, 1)
-    study.add(right, "a", "cls", 1024, "base", 42)
-    study.add(right, "a", "cls", 1024, "spread", 42)
-    study.add(right | right_or_wrong(N, 0.4, 2), "a", "cls", 1024, "steep", 42)
+    for variant in ("base", "spread"):
+        add_seeds(study, 0.8, "a", "cls", 64, variant, seeds=seeds)
     findings = study.analyse()
     ((verdict, answer),) = answers(findings, "Do torch and Accelerate")
-    assert verdict == "no difference shown"
-    assert "spread and base alike" in answer and "at least 100.0% of the reviews alike" in answer
-    ((verdict, answer),) = answers(findings, "Does scaling")
-    assert verdict == "difference shown" and "steep over base (cls, batch 1024): +" in answer
+    assert verdict == "identical" and "the same label for each of 2,000 reviews" in answer
+    assert findings[["p", "p_holm"]].isna().all(axis=None)
 
 
-def test_scaling_is_asked_of_large_batches_and_against_none(tmp_path):
-    scales = {"steep": {"lr_scaling": "sqrt"}, "steeper": {"lr_scaling": "linear"}}
-    study = MadeUp(tmp_path, N, variants=scales)
-    right = right_or_wrong(N, 0.7, 1)
-    study.add(right, "a", "cls", 8, "base", 42)
-    study.add(right | right_or_wrong(N, 0.4, 2), "a", "cls", 8, "steep", 42)
-    study.add(right, "a", "cls", 256, "steep", 42)
-    study.add(right | right_or_wrong(N, 0.4, 3), "a", "cls", 256, "steeper", 42)
-    ((verdict, _),) = answers(study.analyse(), "Does scaling")
-    assert verdict == "not asked"
-
-
-def test_pairs_do_not_depend_on_the_order_of_the_grid(tmp_path):
-    study = MadeUp(tmp_path, N)
-    for i, (model, batch, seed) in enumerate(
-        [("a", 256, 1), ("b", 256, 1), ("b", 64, 2), ("a", 64, 2), ("b", 256, 2), ("a", 256, 2)]
-    ):
-        study.add(right_or_wrong(N, 0.8, i), model, "cls", batch, "base", seed)
+def test_back_ends_that_differ_are_judged(tmp_path):
+    study = MadeUp(tmp_path, N, variants={"spread": {"backend": "accelerate"}})
+    add_seeds(study, 0.8, "a", "cls", 64, "base", draw=1)
+    add_seeds(study, 0.8, "a", "cls", 64, "spread", draw=2)
     findings = study.analyse()
-    ((_, answer),) = answers(findings, "Which encoder")
-    assert "in 2 comparisons" in answer
-    table = study.read("comparisons")
-    assert set(zip(table["first"], table["second"], strict=True)) == {("a", "b"), ("64", "256")}
-    assert len(study.read("comparisons_over_seeds")) == 1
+    ((verdict, _),) = answers(findings, "Do torch and Accelerate")
+    assert verdict == "undecided" and findings["agreement"][0] < 1
 
 
-def test_seeds_that_did_not_train_leave_the_others_to_speak(tmp_path):
+def test_scaled_learning_rates_are_told_by_what_variants_change(tmp_path):
+    study = MadeUp(tmp_path, N, variants={"steep": {"lr_scaling": "sqrt"}})
+    add_seeds(study, 0.8, "a", "cls", 1024, "base", draw=1)
+    add_seeds(study, 0.9, "a", "cls", 1024, "steep", draw=2)
+    ((verdict, answer),) = answers(study.analyse(), "Does scaling")
+    assert verdict == "difference shown" and answer.startswith("steep over base: +")
+
+
+def test_all_verdicts_of_a_page_are_one_family(tmp_path):
     study = MadeUp(tmp_path, N)
-    for seed in (1, 2, 3):
-        right = right_or_wrong(N, 0.8, seed)
-        study.add(right, "a", "cls", 64, "base", seed)
-        failed = {"answer": 0} if seed == 3 else {}
-        study.add(right | right_or_wrong(N, 0.3, 9 + seed), "b", "cls", 64, "base", seed, **failed)
-    ((_, answer),) = answers(study.analyse(), "Which encoder")
-    assert "1 comparison" in answer and answer.count("2 seeds") == 1
-
-
-def test_equal_gains_are_not_tested(tmp_path):
-    study = MadeUp(tmp_path, 500)
-    for seed, right in ((1, 350), (2, 275)):
-        study.add(np.arange(500) < right, "a", "cls", 64, "base", seed)
-        study.add(np.arange(500) < right + 10, "b", "cls", 64, "base", seed)
-    ((verdict, answer),) = answers(study.analyse(), "Which encoder")
-    assert verdict == "no difference shown"
-    assert "+2.0 points, the same with each seed, which leaves nothing to test" in answer
-
-
-def test_one_seed_among_several_is_told(tmp_path):
-    study = MadeUp(tmp_path, N)
-    for seed in (1, 2, 3):
-        for model in "ab":
-            study.add(right_or_wrong(N, 0.8, seed + ord(model)), model, "cls", 64, "base", seed)
-    right = right_or_wrong(N, 0.8, 7)
-    study.add(right, "a", "max", 64, "base", 1)
-    study.add(right | right_or_wrong(N, 0.5, 8), "b", "max", 64, "base", 1)
-    ((verdict, answer),) = answers(study.analyse(), "Which encoder")
-    assert verdict == "difference shown" and "in 1 of 2 comparisons" in answer
-    assert "One seed does not tell" in answer
+    for draw, model in enumerate("abc"):
+        add_seeds(study, 0.8 + 0.1 * (model == "c"), model, "cls", 64, "base", draw=draw)
+    add_seeds(study, 0.8, "a", "max", 64, "base", draw=4)
+    study.add_baseline(right_or_wrong(N, 0.8, 7))
+    contrasts = study.analyse().dropna(subset="p_holm")
+    assert len(contrasts) == 3 + 3 + 1
+    first = contrasts.sort_values("p").iloc[0]
+    assert first["p_holm"] == pytest.approx(7 * first["p"])
+    alike = contrasts.sort_values("p_alike").iloc[0]
+    assert alike["p_alike_holm"] == pytest.approx(min(1, 7 * alike["p_alike"]))
 
 
 @pytest.mark.parametrize("name", ["TF-IDF", "TF-IDF-bert", "tf-idf", "a_b.c"])
 def test_a_model_may_have_any_name(tmp_path, name):
-    study = MadeUp(tmp_path)
-    study.add(right_or_wrong(400, 0.8, 1), name, "cls", 64, "base", 42)
-    study.add_baseline(right_or_wrong(400, 0.8, 2), f"seen-by-{name}")
+    study = MadeUp(tmp_path, N)
+    add_seeds(study, 0.8, name, "cls", 64, "base")
+    study.add_baseline(right_or_wrong(N, 0.8, 2), f"seen-by-{name}")
     findings = study.analyse()
-    assert answers(findings, "Which encoder") == [
-        ("not asked", f"Not asked: the study has one encoder, {name}.")
-    ]
+    assert answers(findings, "Which encoder")[0][0] == "not asked"
     ((_, answer),) = answers(findings, "Does an encoder beat")
     assert f"TF-IDF, text of {name}" in answer
 
 
 def test_a_run_at_the_majority_is_named_and_not_compared(tmp_path):
     study = MadeUp(tmp_path, N)
-    study.add(right_or_wrong(N, 0.8, 1), "a", "cls", 64, "base", 42)
-    study.add(right_or_wrong(N, 0.8, 2), "b", "cls", 64, "base", 42, answer=1)
+    add_seeds(study, 0.8, "a", "cls", 64, "base")
+    add_seeds(study, 0.8, "b", "cls", 64, "base", seeds=(1,), answer=1)
     findings = study.analyse()
     ((_, answer),) = answers(findings, "Did any run fail")
-    assert answer.startswith("Yes, 1 of 2 runs: the validation accuracy is not shown to be above")
-    assert "b, cls, batch 64, seed 42 (accuracy 0.5000, p = 0.513)" in answer
+    assert answer.startswith("1 of 4 runs (validation accuracy against the share of the most")
+    assert "b, cls, batch 64: seed 1 (p = 0.513)" in answer
     ((verdict, answer),) = answers(findings, "Which encoder")
-    assert verdict == "not asked" and "nothing to compare" in answer
+    assert verdict == "nothing to compare" and "no two runs that learned differ" in answer
 
 
-def test_trained_runs_are_said_to_depend_on_the_label(tmp_path):
+def test_the_test_split_has_no_say_in_who_learned(tmp_path):
+    study = MadeUp(tmp_path, N)
+    add_seeds(study, 0.5, "unlucky", "cls", 64, "base", draw=1, valid=0.8)
+    add_seeds(study, 0.8, "lucky", "cls", 64, "base", draw=2, valid=0.5)
+    ((_, answer),) = answers(study.analyse(), "Did any run fail")
+    assert "unlucky" not in answer and answer.count("lucky") == 1
+    assert study.read("measures").set_index("model")["learned"].to_dict() == {
+        "unlucky": True,
+        "lucky": False,
+    }
+
+
+def test_seeds_that_did_not_learn_leave_the_others_to_speak(tmp_path):
+    study = MadeUp(tmp_path, N)
+    add_seeds(study, 0.8, "a", "cls", 64, "base", seeds=(1, 2, 3, 4), draw=1)
+    add_seeds(study, 0.9, "b", "cls", 64, "base", seeds=(1, 2, 4), draw=2)
+    add_seeds(study, 0.9, "b", "cls", 64, "base", seeds=(3,), answer=0)
+    findings = study.analyse()
+    ((verdict, answer),) = answers(findings, "Which encoder")
+    assert verdict == "difference shown" and "3 seeds" in answer
+
+
+def test_a_page_on_which_nothing_failed_says_so(tmp_path):
     study = MadeUp(tmp_path)
     study.add(right_or_wrong(400, 0.8, 1), "a", "cls", 64, "base", 42)
     ((_, answer),) = answers(study.analyse(), "Did any run fail")
-    assert answer.startswith("No: the validation accuracy of all 1 run is above")
+    assert answer.startswith("None of 1 run (validation accuracy against the share of the most")
 
 
-def test_the_baseline_is_compared_with_what_stands_for_each_model(tmp_path):
+def test_the_cheapest_and_the_best_are_those_of_validation(tmp_path):
     study = MadeUp(tmp_path, N)
-    right = right_or_wrong(N, 0.8, 1)
-    study.add(right, "a", "cls", 64, "base", 42)
-    study.add(right_or_wrong(N, 0.7, 5), "a", "cls", 256, "base", 42)
-    study.add_baseline(right | right_or_wrong(N, 0.5, 2))
-    study.add_baseline(right, "seen-by-a")
-    findings = study.analyse()
-    ((verdict, answer),) = answers(findings, "Does an encoder beat")
-    assert verdict == "difference shown" and "in 1 of 2 comparisons" in answer
-    assert "TF-IDF, full text over a (cls, batch 64): +" in answer
-    costs = " ".join(answer for _, answer in answers(findings, "What does accuracy cost"))
-    assert "TF-IDF, full text, took 2.0 s" in costs and "cls, batch 64, highest" in costs
+    study.add(right_or_wrong(N, 0.7, 1), "a", "cls", 64, "base", 1, valid=0.9, seconds=10)
+    study.add(right_or_wrong(N, 0.9, 2), "a", "max", 64, "base", 1, valid=0.7, seconds=30)
+    study.add(right_or_wrong(N, 0.9, 3), "a", "mean", 64, "base", 1, valid=0.5, seconds=1)
+    ((_, answer),) = answers(study.analyse(), "What does accuracy cost")
+    assert "cls, batch 64, highest in validation, took 10 s" in answer
+    assert "a median of 20 s" in answer  # of those that learned
+
+
+def test_ratios_of_seconds_are_above_one(tmp_path):
+    study = MadeUp(tmp_path, N)
+    study.add(right_or_wrong(N, 0.7, 1), "large", "cls", 64, "base", 1, seconds=500)
+    study.add(right_or_wrong(N, 0.7, 2), "small", "cls", 64, "base", 1, seconds=10)
+    found = [answer for _, answer in answers(study.analyse(), "What does accuracy cost")]
+    assert "large takes 50.00 times the seconds of small (1 equal condition)." in found
 
 
 def test_every_question_is_answered_for_the_smallest_study(tmp_path):

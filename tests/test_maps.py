@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lib.analysis import attention, baseline, maps
+from lib.analysis import attention, maps
 from lib.console import UserError
 from lib.data.encoders import load_tokenizer
 from lib.training import inference
@@ -106,23 +106,6 @@ def test_vectors_follow_the_ids(checkpoint, tokens):
     everything = inference.sentence_vectors(checkpoint, split, ids).vectors
     some = inference.sentence_vectors(checkpoint, split, ids[[3, 7]]).vectors
     assert some == pytest.approx(everything[[3, 7]], abs=1e-5)
-
-
-def test_a_baseline_learns_words_and_is_tuned_on_validation():
-    rng = np.random.default_rng(0)
-    words = ["film", "plot", "song", "scene"]
-
-    def reviews(count):
-        labels = np.arange(count) % 2
-        marks = np.where(labels == 1, "lovely", "dreadful")
-        return [f"{mark} {' '.join(rng.choice(words, 6))}" for mark in marks], labels
-
-    model, settings = baseline.tune(*reviews(60), *reviews(40))
-    texts, labels = reviews(40)
-    assert (model.predict(texts) == labels).all()
-    assert settings["valid_accuracy"] == 1 and settings["c"] in baseline.C
-    with pytest.raises(UserError, match="TF-IDF finds no words in the training texts"):
-        baseline.tune(["?", "!"], np.array([0, 1]), ["?", "!"], np.array([0, 1]))
 
 
 def test_without_maps_there_are_no_boundary_errors():

@@ -57,6 +57,12 @@ def tables(text: str) -> list[pd.DataFrame]:
     return found
 
 
+def main_table(text: str) -> pd.DataFrame:
+    """The main table of a page."""
+    (table,) = (table for table in tables(text) if "Examples/s" in table)
+    return table
+
+
 def shown(token) -> str:
     return "".join(child.content for child in token.children)
 
@@ -86,7 +92,7 @@ def usual(tmp_path_factory) -> MadeUp:
 
 def test_every_table_is_well_formed_and_has_its_baselines(usual):
     found = tables(usual.text)
-    main = found[0]
+    main = main_table(usual.text)
     assert main["Model"].tolist()[-3:] == [
         "TF-IDF, full text",
         "TF-IDF, text of a",
@@ -131,13 +137,10 @@ def test_statistics_of_the_tables_agree_with_five_lines_of_pandas(usual):
 def test_seeds_are_counted_in_the_conditions(usual):
     settings = usual.read("conditions")
     several = settings[settings["seeds"] > 1]
-    assert set(several["interval"]) == {"t over seeds"} and several["deviation"].notna().all()
+    several = several[several["learned"] == several["seeds"]]
+    assert set(several["interval"]) == {"seeds and reviews"} and several["deviation"].notna().all()
     single = settings[settings["seeds"] == 1]
     assert set(single["interval"]) == {"Wilson"} and single["deviation"].isna().all()
-    over_seeds = usual.read("comparisons_over_seeds")
-    assert set(over_seeds["seeds"]) == {2}
-    models = over_seeds[over_seeds["factor"] == "model"]
-    assert len(models) == 3  # of the fourth setting, one run is missing
 
 
 def test_hostile_texts_stay_texts(tmp_path):
@@ -219,11 +222,10 @@ def test_one_run_alone_makes_a_page(tmp_path, classes):
     study.add(right_or_wrong(90, 0.7, 1), "only", "cls", 64, "base", 42)
     study.analyse()
     page = study.page()
-    found = tables(page)
-    assert found[0]["Model"].tolist() == ["only"]
-    confusion = next(table for table in found if "Recall" in table)
+    assert main_table(page)["Model"].tolist() == ["only"]
+    confusion = next(table for table in tables(page) if "Recall" in table)
     assert len(confusion) == classes and f"As {classes - 1}" in confusion
-    assert "## Comparisons" in page and "TF-IDF is a logistic" not in page
+    assert "TF-IDF is a logistic" not in page
 
 
 def test_three_classes_and_a_run_at_the_majority(tmp_path):
@@ -234,7 +236,7 @@ def test_three_classes_and_a_run_at_the_majority(tmp_path):
     study.add_baseline(right_or_wrong(90, 0.8, 3))
     study.analyse()
     page = study.page(["low", "middle", "high"])
-    assert "b †" in tables(page)[0]["Model"].tolist()
+    assert "b †" in main_table(page)["Model"].tolist()
     assert "b right, a wrong" not in page
     assert f"Wrong by every model** ({(~right).sum()} reviews)" in page
 
@@ -282,7 +284,8 @@ def test_a_study_of_which_nothing_learned_has_all_sections(tmp_path, baseline):
     assert "One run stands" not in page and "Wrong by every model" not in page
     tables(page)
     for name in FIGURE:
-        of_models = {"tsne", "attention"} | (set() if baseline else {"reliability", "lengths"})
+        of_models = {"findings", "tsne", "attention"}
+        of_models |= set() if baseline else {"reliability", "lengths"}
         svg = (tmp_path / f"figures/{name}.svg").read_text()
         assert ("nothing to show" in svg) == (name in of_models), name
 
@@ -365,7 +368,7 @@ def test_tables_of_the_report_name_classes_and_sort_numbers(daggers, tmp_path):
 def test_tables_for_papers_have_the_cells_of_the_page(usual):
     lines = (usual.tables / "results.tex").read_text().splitlines()
     found = [line.removesuffix(r" \\").split(" & ") for line in lines if line.endswith(r" \\")]
-    (main,) = (table for table in tables(usual.text) if "Examples/s" in table)
+    main = main_table(usual.text)
     bold = usual.text.partition("## Results")[2].partition("Accuracy, loss")[0].count("**") / 2
     assert "".join(lines).count(r"\textbf{") == bold > 0
     plain = [
@@ -375,7 +378,8 @@ def test_tables_for_papers_have_the_cells_of_the_page(usual):
     plain = [[cell.replace(r"$\pm$", "±") for cell in row] for row in plain]
     assert plain == [list(main.columns), *main.to_numpy().tolist()]
     assert r"\toprule" in lines and r"\bottomrule" in lines
-    assert "difference shown" in (usual.tables / "findings.tex").read_text()
+    verdicts = next(table for table in tables(usual.text) if "Verdict" in table)
+    assert (usual.tables / "findings.tex").read_text().count(r" \\") == len(verdicts) + 1
 
 
 @pytest.mark.parametrize(
@@ -385,6 +389,7 @@ def test_tables_for_papers_have_the_cells_of_the_page(usual):
         (r"\input{x} $y$", r"\textbackslash{}input\{x\} \$y\$"),
         ("a~b^c\nd", r"a\textasciitilde{}b\textasciicircum{}c d"),
         ("[x]", "{[}x]"),
+        ("-1.2 to +3 of imdb-25k", "$-$1.2 to +3 of imdb-25k"),
     ],
 )
 def test_texts_in_latex_stay_texts(text, escaped):
@@ -407,7 +412,7 @@ def test_a_run_that_diverged_is_on_the_page_without_numbers(tmp_path):
     study.add(right_or_wrong(60, 0.7, 1), "a", "cls", 64, "base", 42)
     study.add(right_or_wrong(60, 0.7, 2), "b", "cls", 64, "base", 42, diverged=True)
     study.analyse()
-    main = tables(study.page())[0].set_index("Model")
+    main = main_table(study.page()).set_index("Model")
     assert main.loc["b †", "Test loss"] == "n/a"
     measures = study.read("measures").set_index("model")
     assert measures.loc["b", ["brier", "calibration_error"]].isna().all()
@@ -419,7 +424,7 @@ def test_a_study_of_which_all_diverged_has_a_page(tmp_path):
     study.add(np.ones(40, bool), "Id", "cls", 64, "base", 1, diverged=True)
     (found,) = study.analyse().query("question.str.startswith('Did any')")["answer"]
     assert "diverged" in found
-    assert "Label †" in tables(study.page())[0]["Model"].tolist()
+    assert "Label †" in main_table(study.page())["Model"].tolist()
 
 
 def test_models_named_as_headings_keep_their_columns(tmp_path):
@@ -438,20 +443,21 @@ def test_a_seed_that_diverged_leaves_no_mean(tmp_path):
         quirks = {"diverged": True} if seed == 3 else {}
         study.add(right_or_wrong(60, 0.7, seed), "a", "cls", 64, "base", seed, **quirks)
     study.analyse()
-    assert tables(study.page())[0]["Test loss"].tolist() == ["n/a ± n/a"]
+    assert main_table(study.page())["Test loss"].tolist() == ["n/a ± n/a"]
     assert study.read("conditions")["brier"].isna().all()
 
 
-def test_seeds_that_are_all_the_same_have_no_interval(tmp_path):
+def test_means_over_runs_that_did_not_all_learn_have_no_interval(tmp_path):
     study = MadeUp(tmp_path, 60)
     for seed in (1, 2):
-        study.add(np.arange(60) < 40, "a", "cls", 64, "base", seed)
-        study.add(np.arange(60) < 50, "b", "cls", 64, "base", seed)
+        study.add(right_or_wrong(60, 0.8, seed), "a", "cls", 64, "base", seed)
+        failed = {"answer": 0} if seed == 2 else {}
+        study.add(right_or_wrong(60, 0.8, 9 + seed), "b", "cls", 64, "base", seed, **failed)
     study.analyse()
     text = study.page()
     assert "nan" not in text
     settings = next(table for table in tables(text) if "Brier score" in table)
-    assert settings["95% interval"].tolist() == ["n/a", "n/a"]
+    assert settings["95% interval"].tolist()[1] == "n/a" != settings["95% interval"].tolist()[0]
 
 
 def test_intervals_over_few_seeds_end_at_zero_and_one(tmp_path):

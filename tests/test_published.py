@@ -113,8 +113,11 @@ def test_what_was_measured_with_a_run_that_did_not_learn_has_a_dagger(tmp_path):
         study.add(right_or_wrong(200, 0.9, seed), "m", pooling, 64, "base", seed, **failed)
     study.analyse()
     sources = [f"s,m,{pooling},64,5,,0.85," for pooling in ("cls", "mean", "")]
-    rows = published_table(beside(study, tmp_path, *sources)).splitlines()[2:]
+    found = beside(study, tmp_path, *sources)
+    rows = published_table(found).splitlines()[2:]
     assert ["†" in row for row in rows] == [True, False, True]
+    assert found["inside"].isna().tolist() == [True, False, True, False]  # without an interval
+    assert " - " in rows[0] and " of 1 " in rows[2]
 
 
 def test_whole_numbers_stay_whole_where_some_are_missing(study, tmp_path):

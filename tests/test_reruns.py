@@ -23,13 +23,14 @@ RUNS_READ = ("collect", "measure", "compare", "findings", "published", "errors",
 ON_PAGES = {"draw", "summary", "latex"}
 WITH_NAMES = {*RUNS_READ, "overviews", "baseline", "tsne", "attention", *ON_PAGES}
 WITH_TABLES = WITH_NAMES - {"baseline"} | {"summary_html", "tables_html"}
-WITH_STATISTICS = {"measure", "compare", "lengths", "summary"}
+WITH_STATISTICS = {"measure", "compare", "findings", "lengths", "summary"}
 WITH_RESULTS = WITH_NAMES - {"baseline"}
 WITH_REPRESENTATIVES = {
-    *("measure", "overviews", "errors", "lengths", "tsne", "attention", "summary")
+    *("measure", "findings", "overviews", "errors", "lengths", "tsne", "attention", "summary")
 }
 WITH_MODEL = {"train", "evaluate", "tsne", "attention"}
-WITH_PREDICTIONS = {*WITH_MODEL, "baseline", "measure", "compare", "errors", "lengths"}
+WITH_PREDICTIONS = {*WITH_MODEL, "baseline", "measure", "compare", "findings"}
+WITH_PREDICTIONS |= {"errors", "lengths"}
 
 # module -> the rules whose results it decides; those that follow from them run again as well
 DECIDES = {
@@ -40,9 +41,9 @@ DECIDES = {
     "console": set(),
     "files": set(),
     "flags": set(),
-    "formats": {"findings", "overviews", *ON_PAGES, "summary_html", "tables_html"},
+    "formats": {"measure", "findings", "overviews", *ON_PAGES, "summary_html", "tables_html"},
     "gpus": set(),
-    "metrics": {"evaluate", "baseline"},
+    "metrics": {"train", "evaluate", "baseline"},
     "planning": set(),
     "predictions": WITH_PREDICTIONS,
     "schema": set(),
@@ -57,6 +58,7 @@ DECIDES = {
     "data.folding": {"download", "split", "encoder", "summary", "latex"},
     "data.hub": set(),
     "data.hub_datasets": {"download"},
+    "data.near_duplicates": {"download"},
     "data.new_encoders": {"encoder"},
     "data.readers": {"download"},
     "data.reviews": {"download", "split", "encoder"},
@@ -81,8 +83,10 @@ DECIDES = {
     "training.tracking": set(),
     "analysis.attention": {"attention"},
     "analysis.baseline": {"baseline"},
-    "analysis.collection": {"collect", "findings", "published", "summary"},
-    "analysis.comparisons": {"compare"},
+    "analysis.collection": {"collect", "measure", "findings", "published", "summary"},
+    "analysis.comparisons": {"compare", "findings"},
+    "analysis.contrasts": {"measure", "findings"},
+    "analysis.crossed": {"measure", "findings"},
     "analysis.errors": {"errors"},
     "analysis.findings": {"findings"},
     "analysis.lengths": {"lengths"},
@@ -93,6 +97,8 @@ DECIDES = {
     "analysis.representatives": WITH_REPRESENTATIVES,
     "analysis.results": WITH_RESULTS,
     "analysis.statistics": WITH_STATISTICS,
+    "analysis.verdicts": {"measure", "findings"},
+    "analysis.wording": {"measure", "findings", "draw", "summary", "latex"},
     "page.drawing": {"draw"},
     "page.figures": {"draw"},
     "page.html": {"summary_html", "tables_html"},

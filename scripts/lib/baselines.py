@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from lib.runs import KEYS, Run, keys_in
+from lib.runs import KEYS, Condition, Run, keys_in
 
 PREFIX = "TF-IDF, "  # begins the names of baselines, and of no encoder: it holds a comma
 FULL_TEXT = "full"
@@ -37,6 +37,6 @@ def baselines_of(model: str) -> list[str]:
     return [baseline_name(FULL_TEXT), baseline_name(SEEN_TEXT + model)]
 
 
-def is_baseline(run: Run) -> bool:
+def is_baseline(keys: Run | Condition) -> bool:
     """Whether the keys are those of a baseline."""
-    return run.seed is None
+    return keys.model.startswith(PREFIX)

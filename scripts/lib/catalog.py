@@ -106,7 +106,8 @@ TABLES = (
         command="measure",
         part="statistics",
         row="condition: model, pooling, batch and variant",
-        content="means over its seeds; accuracy with deviation and t-interval (one seed: Wilson's)",
+        content="means over its seeds; accuracy with deviation and interval over seeds and reviews "
+        "(one seed: Wilson's)",
     ),
     Table(
         name="reliability",
@@ -134,22 +135,22 @@ TABLES = (
         command="compare",
         part="statistics",
         row="two runs that differ in one key, or a run and a baseline",
-        content="difference, bootstrap interval, exact McNemar test, p after Holm's correction, "
-        "agreement",
-    ),
-    Table(
-        name="comparisons_over_seeds",
-        command="compare",
-        part="statistics",
-        row="two conditions with shared seeds",
-        content="mean difference, t-interval, paired t-test, p after Holm's correction",
+        content="difference with interval over reviews, exact McNemar test, agreement",
     ),
     Table(
         name="findings",
         command="findings",
         part="statistics",
         row="answer",
-        content="the sentence, its verdict, the numbers of the clearest comparison",
+        content="the sentence and its verdict; of a contrast: difference, simultaneous interval, "
+        "p before and after Holm's correction, what the design would have found",
+    ),
+    Table(
+        name="estimates",
+        command="findings",
+        part="statistics",
+        row="contrast, and model or setting in it",
+        content="difference with its own 95% interval, without a verdict",
     ),
     Table(
         name="published",
@@ -213,6 +214,17 @@ TABLES = (
 
 FIGURES = (
     Figure(
+        name="findings",
+        table="findings",
+        theme="Findings",
+        title="Differences and verdicts",
+        alternative="Differences of accuracy with their intervals and verdicts",
+        caption="Differences of test accuracy, the second level minus the first, in the mean over "
+        "settings that share everything else. Lines are simultaneous 95% intervals; grey ones are "
+        "over test reviews and hold for these runs alone. The band is the margin of practical "
+        "equality.",
+    ),
+    Figure(
         name="learning_curves",
         table="histories",
         theme="Training",
@@ -228,9 +240,9 @@ FIGURES = (
         theme="Accuracy",
         title="Accuracy by batch and pooling",
         alternative="Test accuracy by effective batch and pooling",
-        caption="Test accuracy with 95% intervals: of one seed Wilson's, of several the t-interval "
-        "of their mean. Dashed lines are the TF-IDF baselines; a dagger marks conditions with a "
-        "run that did not learn, and a baseline that did not.",
+        caption="Test accuracy with 95% intervals: of one seed Wilson's, of several over "
+        "seeds and reviews. Dashed lines are the TF-IDF baselines; a dagger marks conditions with "
+        "a run that did not learn, and a baseline that did not.",
     ),
     Figure(
         name="cost",

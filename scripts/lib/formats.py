@@ -39,8 +39,8 @@ def interval(low: float, high: float, show: Callable[[float], str]) -> str:
 
 
 def points(share: float) -> str:
-    """A difference of shares in percentage points, with its sign, as `+1.8`."""
-    return f"{100 * share:+.1f}"
+    """A difference of shares in percentage points, with its sign, as `+1.8`; `n/a` for none."""
+    return "n/a" if math.isnan(share) else f"{100 * share:+.1f}"
 
 
 def plural(count: int, noun: str) -> str:

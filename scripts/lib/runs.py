@@ -4,6 +4,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 
+class Condition(NamedTuple):
+    """What runs with other seeds repeat; a baseline has a model's name alone."""
+
+    model: str
+    pooling: str = ""
+    batch: int | None = None
+    variant: str = ""
+
+
 class Run(NamedTuple):
     """The keys of one run, in the order of its path; a baseline has dataset and model alone."""
 
@@ -14,9 +23,14 @@ class Run(NamedTuple):
     variant: str = ""
     seed: int | None = None
 
+    @property
+    def condition(self) -> Condition:
+        """The condition of which this is one run."""
+        return Condition(self.model, self.pooling, self.batch, self.variant)
+
 
 KEYS = Run._fields
-CONDITION = ["model", "pooling", "batch", "variant"]  # what runs with other seeds repeat
+CONDITION = list(Condition._fields)
 
 
 def keys_in(path: Path) -> dict[str, str]:

@@ -106,22 +106,20 @@ rule compare:
     params:
         runs=run_folders,
         baselines=baseline_flags,
-        seed=ANALYSIS["seed"],
         out=output_folder,
     message:
         "compare runs in pairs; log: {log}"
     shell:
-        "python {input.command:q} --log {log} --runs {params.runs} {params.baselines} --seed {params.seed} "
-        "--out {params.out}"
+        "python {input.command:q} --log {log} --runs {params.runs} {params.baselines} --out {params.out}"
 
 
 rule findings:
     input:
-        runs=table("runs"),
+        table=table("runs"),
         measures=table("measures"),
         conditions=table("conditions"),
-        comparisons=table("comparisons"),
-        over_seeds=table("comparisons_over_seeds"),
+        runs=RUN_FILES,
+        baselines=BASELINE_FILES,
         command=command("findings"),
         code=code("findings"),
     output:
@@ -131,14 +129,17 @@ rule findings:
     conda:
         "../../envs/results.yaml"
     params:
+        runs=run_folders,
+        baselines=baseline_flags,
+        margin=planning.flags({"margin": ANALYSIS["margin"]}),
         learned=schema.keys_that("learned"),  # which the command reads in the schema
         out=output_folder,
     message:
         "answer the questions of the study; log: {log}"
     shell:
-        "python {input.command:q} --log {log} --runs {input.runs} --measures {input.measures} "
-        "--conditions {input.conditions} --comparisons {input.comparisons} "
-        "--over-seeds {input.over_seeds} --out {params.out}"
+        "python {input.command:q} --log {log} --table {input.table} --measures {input.measures} "
+        "--conditions {input.conditions} --runs {params.runs} {params.baselines} {params.margin} "
+        "--out {params.out}"
 
 
 rule published:

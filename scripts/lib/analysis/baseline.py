@@ -10,6 +10,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.pipeline import Pipeline, make_pipeline
+from threadpoolctl import threadpool_limits
 
 from lib.baselines import run_of
 from lib.console import UserError, log, one_line, progress
@@ -18,8 +19,9 @@ from lib.files import write_json
 from lib.metrics import chance_p, measure
 from lib.predictions import Predictions, write_predictions
 
-C = (0.1, 1.0, 10.0, 100.0, 1000.0)
+C = (0.01, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
 WORDS = (1, 2)
+TOLERANCE = 1e-8  # at 1e-4 a large C stops far from its minimum, at another accuracy
 
 
 def train_baseline(splits: Path, encoder: Path | None, max_length: int | None, out: Path) -> None:
@@ -40,7 +42,8 @@ def train_baseline(splits: Path, encoder: Path | None, max_length: int | None, o
         if encoder and max_length:
             texts[name] = seen_texts(texts[name], encoder, max_length)
     started = time.perf_counter()
-    model, settings = tune(texts["train"], labels["train"], texts["valid"], labels["valid"])
+    with threadpool_limits(1):  # more threads wait for one another longer than they compute
+        model, settings = tune(texts["train"], labels["train"], texts["valid"], labels["valid"])
     seconds = time.perf_counter() - started
     predictions = Predictions.of(model.predict_log_proba(texts["test"]), labels["test"])
     keys = run_of(out)
@@ -86,7 +89,8 @@ def tune(
             ) from error
         valid_counts = vectorizer.transform(valid)
         for c in C:
-            classifier = LogisticRegression(C=c, max_iter=1000).fit(counts, labels)
+            classifier = LogisticRegression(C=c, solver="newton-cg", tol=TOLERANCE, max_iter=1000)
+            classifier.fit(counts, labels)
             accuracy = classifier.score(valid_counts, valid_labels)
             loss = log_loss(valid_labels, classifier.predict_proba(valid_counts))
             log.info("up to %d words, C %g: validation accuracy %.4f", words, c, accuracy)
@@ -94,4 +98,10 @@ def tune(
                 best = (accuracy, -loss)
                 model = make_pipeline(vectorizer, classifier)
                 settings = {"c": c, "words": words, "valid_accuracy": float(accuracy)}
+    if settings["c"] in (C[0], C[-1]):
+        log.warning(
+            "the best C, %g, is at the edge of those tried, and one beyond it may be better; "
+            "to try more, widen C in scripts/lib/analysis/baseline.py",
+            settings["c"],
+        )
     return model, settings

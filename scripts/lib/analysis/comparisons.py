@@ -1,8 +1,8 @@
-"""Comparisons of runs in pairs on the same test reviews, and of conditions over their seeds.
+"""Comparisons of single runs in pairs, on the same test reviews.
 
 Two runs are a pair when they differ in one key alone: model, pooling, batch or variant. Every run
-is compared with the baselines besides. Holm's correction counts all pairs of one table that differ
-in the same key as one family.
+is compared with the baselines besides. What such a pair shows is about these two trained models;
+what settings do is told by contrasts over seeds.
 """
 
 import itertools
@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from lib.analysis.results import NUMBERS, learned, read_all, read_measured
-from lib.analysis.statistics import OverSeeds, Paired, compare_over_seeds, compare_pair, holm
+from lib.analysis.statistics import Paired, compare_pair
 from lib.baselines import baselines_of, is_baseline
 from lib.console import log, progress
 from lib.predictions import read_predictions
@@ -23,13 +23,12 @@ from lib.tables import write_table
 FACTORS = ("model", "pooling", "batch", "variant")
 
 
-def compare(runs: Sequence[Path], baselines: Sequence[Path], seed: int, out: Path) -> None:
-    """Write the tables comparisons and comparisons_over_seeds.
+def compare(runs: Sequence[Path], baselines: Sequence[Path], out: Path) -> None:
+    """Write the table comparisons.
 
     Args:
         runs: folders of the runs.
         baselines: folders of the baselines.
-        seed: of the bootstrap.
         out: folder of the tables.
     """
     folders = [*runs, *baselines]
@@ -42,13 +41,11 @@ def compare(runs: Sequence[Path], baselines: Sequence[Path], seed: int, out: Pat
         rows.append(
             describe(factor, first, second)
             | {"both_learned": all(learned(each["chance_p"]) for each in both)}
-            | compare_runs(predictions[first], predictions[second], seed)
+            | compare_runs(predictions[first], predictions[second])._asdict()
         )
     columns = ["factor", *KEYS, "first", "second", "both_learned", *Paired._fields]
     table = pd.DataFrame(rows, columns=columns).astype(NUMBERS | {"both_learned": bool})
-    table = correct(table)
     write_table(out, "comparisons", table)
-    write_table(out, "comparisons_over_seeds", over_seeds(table))
     log.info("%d pairs of runs compared", len(rows))
 
 
@@ -89,33 +86,9 @@ def describe(factor: str, first: Run, second: Run) -> dict[str, Any]:
     }
 
 
-def compare_runs(first: pd.DataFrame, second: pd.DataFrame, seed: int) -> dict[str, Any]:
+def compare_runs(first: pd.DataFrame, second: pd.DataFrame) -> Paired:
     """Compare the predictions of two runs on the reviews that both were tested on."""
     shared = first.index.intersection(second.index)
     first, second = first.loc[shared], second.loc[shared]
-    pair = compare_pair(
-        first["label"].to_numpy(),
-        first["prediction"].to_numpy(),
-        second["prediction"].to_numpy(),
-        seed,
-    )
-    return pair._asdict()
-
-
-def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per pair of conditions with two shared seeds or more with which both learned."""
-    names = ["factor", "dataset", *FACTORS, "first", "second"]
-    rows = []
-    for values, group in table[table["both_learned"]].groupby(names, sort=False, dropna=False):
-        if len(group) > 1:
-            pair = compare_over_seeds(group["accuracy_first"], group["accuracy_second"])
-            counts = {"n": int(group["n"].iloc[0])}
-            rows.append(dict(zip(names, values, strict=True)) | counts | pair._asdict())
-    found = pd.DataFrame(rows, columns=[*names, "n", *OverSeeds._fields])
-    return correct(found.astype({"batch": "Int64"}))
-
-
-def correct(table: pd.DataFrame) -> pd.DataFrame:
-    """Add the p-values after Holm's correction, each factor being a family."""
-    adjusted = table.groupby("factor", sort=False)["p"].transform(holm)
-    return table.assign(p_holm=adjusted.astype(float))
+    answers = (each["prediction"].to_numpy() for each in (first, second))
+    return compare_pair(first["label"].to_numpy(), *answers)

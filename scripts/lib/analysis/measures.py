@@ -1,25 +1,29 @@
 """What every run and baseline measures on the test split, and every condition over its seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from lib.analysis.representatives import find_representatives
+from lib.analysis.collection import settings_of_variants
+from lib.analysis.contrasts import distinct
+from lib.analysis.representatives import find_learned, find_representatives
 from lib.analysis.results import read_all, read_measured, stack
 from lib.analysis.statistics import (
     brier,
     calibration_error,
-    mean_over_seeds,
     proportion,
     reliability,
 )
+from lib.analysis.verdicts import Answers, accuracy_of, answers_of
+from lib.baselines import is_baseline
 from lib.console import log
 from lib.predictions import read_predictions
-from lib.runs import CONDITION
-from lib.tables import write_table
+from lib.runs import CONDITION, Condition
+from lib.tables import read_table, write_table
 
 MEANS = ["loss", "macro_f1", "calibration_error", "brier", "valid_accuracy", "train_seconds"]
 
@@ -44,7 +48,10 @@ def measure(table: Path, runs: Sequence[Path], baselines: Sequence[Path], out: P
     }
     measures = stack(rows, measured, chosen)
     write_table(out, "measures", measures)
-    write_table(out, "conditions", conditions(measures))
+    variants = settings_of_variants(read_table(table))
+    known = distinct([key.condition for key in measured if not is_baseline(key)], variants)
+    answers = answers_of({key: predictions[key] for key in find_learned(table, runs)})
+    write_table(out, "conditions", conditions(measures, answers, known))
     write_table(out, "reliability", stack(bins, measured, chosen))
     for name, tabulate in (("classes", classes), ("confusion", confusion)):
         tables = {key: tabulate(found) for key, found in predictions.items()}
@@ -60,6 +67,7 @@ def measure_run(
     accuracy = proportion(int(right.sum()), len(right))
     return {
         "chance_p": measured["chance_p"],
+        "diverged": bool(measured.get("diverged")),
         "n": len(right),
         "accuracy": accuracy.value,
         "low": accuracy.low,
@@ -73,24 +81,38 @@ def measure_run(
     }
 
 
-def conditions(measures: pd.DataFrame) -> pd.DataFrame:
-    """One row per condition: the mean over its seeds, with a t-interval; of one seed, Wilson's."""
+def conditions(
+    measures: pd.DataFrame, answers: Answers, distinct: Collection[Condition]
+) -> pd.DataFrame:
+    """One row per condition: the mean over its seeds.
+
+    The interval of accuracy is over seeds and reviews; of one seed Wilson's, over reviews. There is
+    none where some of several runs did not learn.
+
+    Args:
+        measures: of the runs and baselines.
+        answers: by condition and seed, which reviews the runs that learned label right.
+        distinct: the conditions that do not repeat the training of another.
+    """
     rows = []
-    for _, group in measures.groupby(CONDITION, sort=False, dropna=False):
-        accuracy = group["accuracy"].to_numpy()
-        seeds = len(group)
-        only = group.iloc[0]
-        low, high = mean_over_seeds(accuracy)[1:] if seeds > 1 else (only["low"], only["high"])
+    for keys, group in measures.groupby(CONDITION, sort=False, dropna=False):
+        only, kind = group.iloc[0], "Wilson"
+        low, high = only["low"], only["high"]
+        if len(group) > 1:
+            low, high, kind = np.nan, np.nan, ""
+            if group["learned"].all():
+                _, low, high = accuracy_of(Condition(*keys), group["seed"], answers, distinct)
+                kind = "seeds and reviews"
         rows.append(
             {
                 **only[CONDITION],
-                "seeds": seeds,
+                "seeds": len(group),
                 "learned": int(group["learned"].sum()),
-                "accuracy": accuracy.mean(),
+                "accuracy": group["accuracy"].mean(),
                 "deviation": group["accuracy"].std(ddof=1),
                 "low": low,
                 "high": high,
-                "interval": "t over seeds" if seeds > 1 else "Wilson",
+                "interval": kind,
                 **group[MEANS].mean(skipna=False),
             }
         )

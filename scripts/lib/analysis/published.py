@@ -120,7 +120,8 @@ def beside(accuracy: float, condition: dict[str, Any]) -> dict[str, Any]:
     measured = {name: condition.get(name) for name in (*CONDITION, *MEASURED)}
     if not condition:
         return measured | {"difference": None, "inside": None}
+    inside = condition["low"] <= accuracy <= condition["high"]
     return measured | {
         "difference": condition["accuracy"] - accuracy,
-        "inside": condition["low"] <= accuracy <= condition["high"],
+        "inside": None if pd.isna(condition["low"]) else inside,
     }

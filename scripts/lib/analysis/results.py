@@ -12,7 +12,6 @@ from lib.files import read_json
 from lib.runs import KEYS, Run
 
 Content = TypeVar("Content")
-SIGNIFICANCE = 0.05
 CHANCE = 0.001
 NUMBERS = {"batch": "Int64", "seed": "Int64"}  # missing for baselines
 

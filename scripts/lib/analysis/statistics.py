@@ -1,4 +1,4 @@
-"""Intervals, paired tests and calibration: scipy's and statsmodels' statistics, put to this use."""
+"""Intervals, tests and calibration: scipy's and statsmodels' statistics, put to this use."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,8 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 CONFIDENCE = 0.95
-RESAMPLES = 9999
+SIGNIFICANCE = 0.05
+POWER = 0.8
 BINS = 15
 
 
@@ -36,7 +37,7 @@ class Paired(NamedTuple):
         accuracy_first: share that the first gets right.
         accuracy_second: share that the second gets right.
         difference: second minus first.
-        low: lower end of the 95% bootstrap interval of the difference.
+        low: lower end of the 95% t-interval of the difference; NaN where no example differs.
         high: upper end.
         only_first: examples that the first alone gets right.
         only_second: examples that the second alone gets right.
@@ -56,34 +57,13 @@ class Paired(NamedTuple):
     agreement: float
 
 
-class OverSeeds(NamedTuple):
-    """Two conditions, each trained with the same seeds.
-
-    Attributes:
-        seeds: number of them.
-        difference: mean over seeds of second minus first.
-        deviation: standard deviation of the differences.
-        low: lower end of the 95% t-interval of the mean difference; NaN where all differences
-            are the same, which leaves nothing to test against.
-        high: upper end.
-        p: of the paired t-test that the mean difference is 0.
-    """
-
-    seeds: int
-    difference: float
-    deviation: float
-    low: float
-    high: float
-    p: float
-
-
 def proportion(right: int, n: int) -> Estimate:
     """A proportion with its Wilson interval."""
     low, high = proportion_confint(right, n, alpha=1 - CONFIDENCE, method="wilson")
     return Estimate(right / n, float(low), float(high))
 
 
-def mean_over_seeds(values: np.ndarray) -> Estimate:
+def mean_with_interval(values: np.ndarray) -> Estimate:
     """A mean with its t-interval; two values or more.
 
     There is no interval where all are the same.
@@ -94,26 +74,24 @@ def mean_over_seeds(values: np.ndarray) -> Estimate:
     return Estimate(float(np.mean(values)), float(low), float(high))
 
 
-def compare_pair(label: np.ndarray, first: np.ndarray, second: np.ndarray, seed: int) -> Paired:
+def compare_pair(label: np.ndarray, first: np.ndarray, second: np.ndarray) -> Paired:
     """Compare two classifiers on the same examples.
 
     Args:
         label: `(n,)` true classes.
         first: `(n,)` predictions of the first.
         second: `(n,)` predictions of the second.
-        seed: of the bootstrap, which resamples examples (percentile method, 9,999 resamples).
     """
     right_first, right_second = label == first, label == second
     both = pd.crosstab(right_first, right_second).reindex(
         index=[True, False], columns=[True, False], fill_value=0
     )
-    gains = right_second.astype(float) - right_first
-    low, high = bootstrap(gains, seed)
+    difference, low, high = mean_with_interval(right_second.astype(float) - right_first)
     return Paired(
         n=len(label),
         accuracy_first=float(right_first.mean()),
         accuracy_second=float(right_second.mean()),
-        difference=float(gains.mean()),
+        difference=difference,
         low=low,
         high=high,
         only_first=int(both.loc[True, False]),
@@ -123,49 +101,14 @@ def compare_pair(label: np.ndarray, first: np.ndarray, second: np.ndarray, seed:
     )
 
 
-def bootstrap(values: np.ndarray, seed: int) -> tuple[float, float]:
-    """The 95% percentile interval of a mean."""
-    found = stats.bootstrap(
-        (values,),
-        np.mean,
-        n_resamples=RESAMPLES,
-        batch=max(1, 2_000_000 // len(values)),  # 16 MB at a time
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(found.low), float(found.high)
-
-
-def compare_over_seeds(first: np.ndarray, second: np.ndarray) -> OverSeeds:
-    """Compare the accuracies of two conditions, seed by seed; two seeds or more."""
-    gains = np.asarray(second) - np.asarray(first)
-    if _same(gains):
-        return OverSeeds(len(gains), float(gains.mean()), 0.0, np.nan, np.nan, np.nan)
-    test = stats.ttest_rel(second, first)
-    low, high = test.confidence_interval(CONFIDENCE)
-    return OverSeeds(
-        seeds=len(gains),
-        difference=float(gains.mean()),
-        deviation=float(gains.std(ddof=1)),
-        low=float(low),
-        high=float(high),
-        p=float(test.pvalue),
-    )
-
-
 def _same(values: np.ndarray) -> bool:
     """Whether values differ by rounding at most, so that they have no spread to test against."""
     return np.ptp(values) < 1e-12
 
 
 def holm(p: pd.Series) -> pd.Series:
-    """P-values of one family after Holm's correction; those that are NaN take no part."""
-    known = p.notna()
-    adjusted = p.astype(float).copy()
-    if known.any():
-        adjusted[known] = multipletests(p[known], method="holm")[1]
-    return adjusted
+    """P-values of one family after Holm's correction."""
+    return pd.Series(multipletests(p, method="holm")[1] if len(p) else [], p.index, float)
 
 
 def reliability(right: np.ndarray, confidence: np.ndarray) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lib.analysis.results import are_baselines
+from lib.analysis.wording import ALIKE, ALONE, IDENTICAL, SHOWN, UNDECIDED
 from lib.formats import NOT_LEARNED, marked
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
@@ -19,6 +20,13 @@ SHAPES = (  # one more than colours, so that together they tell 56 things apart
     *("triangle-down", "triangle-right", "triangle-left"),
 )
 DASHES = ([4, 3], [1, 3], [8, 3], [8, 3, 1, 3], [12, 2], [2, 6], [12, 3, 3, 3], [6, 6])
+VERDICTS = {  # colour and shape of each
+    SHOWN: (COLOURS[5], "diamond"),
+    ALIKE: (COLOURS[2], "square"),
+    UNDECIDED: (COLOURS[0], "circle"),
+    ALONE: ("#888888", "triangle-up"),
+    IDENTICAL: ("#000000", "cross"),
+}
 MEASURES = {"accuracy": "Accuracy", "loss": "Loss (nats)"}
 RUN = ["model", "pooling", "batch", "variant", "seed"]
 SERIES = "M-1,0L-.3,0M.3,0L1,0M.3,0A.3,.3 0 1 1 -.3,0A.3,.3 0 1 1 .3,0"  # a line through a point
@@ -28,6 +36,55 @@ FAILED = "datum.learned < datum.seeds"  # of a condition, some run
 ABOVE = -11  # pixels, of a dagger to the end of its interval
 LIFT = 18  # pixels, which no mark exceeds
 NOT_FROM_ZERO = alt.Scale(zero=False, nice=True)
+
+
+def findings(answers: pd.DataFrame) -> alt.TopLevelMixin:
+    """Differences with their intervals and verdicts, a row per contrast, from the table findings.
+
+    The questions stand above their rows; the band is the margin of practical equality.
+    """
+    shown = answers.dropna(subset="difference")
+    if shown.empty:
+        return _side_by_side([], 1)
+    ends = ["difference", "low", "high", "margin"]
+    shown = shown.assign(
+        row=shown["second"] + " − " + shown["first"],
+        least=-100 * shown["margin"],
+        **{name: 100 * shown[name] for name in ends},
+    )
+    widest = 1.05 * shown[ends].abs().max(axis=None)
+    verdicts = [name for name in VERDICTS if name in set(shown["verdict"])]
+    colours, shapes = (
+        alt.Scale(domain=verdicts, range=[VERDICTS[name][i] for name in verdicts]) for i in (0, 1)
+    )
+    base = alt.Chart().encode(
+        x=alt.X(
+            "difference:Q",
+            title="Difference of test accuracy (points)",
+            scale=alt.Scale(domain=[-widest, widest], nice=False),
+        ),
+        y=alt.Y(
+            "row:N",
+            title=None,
+            sort=shown["row"].unique().tolist(),
+            axis=alt.Axis(labelLimit=300, ticks=False, grid=False),
+        ),
+        color=alt.Color("verdict:N", title="Verdict", scale=colours),
+    )
+    band = alt.Chart().mark_rect(color="#e3e3e3").encode(x="least:Q", x2="margin:Q")
+    zero = alt.Chart().mark_rule(color="#666666", strokeDash=[4, 3]).encode(x=alt.datum(0))
+    lines = base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q")
+    points = base.mark_point(filled=True, size=90, opacity=1).encode(
+        shape=alt.Shape("verdict:N", title="Verdict", scale=shapes), tooltip=_tooltip("answer")
+    )
+    layers = alt.layer(band, zero, lines, points).properties(width=480, height=alt.Step(24))
+    header = alt.Header(labelOrient="top", labelAnchor="start", labelFontWeight="bold", title=None)
+    questions = shown["question"].unique().tolist()
+    return (
+        layers.properties(data=_data(shown))
+        .facet(row=alt.Row("question:N", sort=questions, header=header), spacing=6)
+        .resolve_scale(y="independent")
+    )
 
 
 def learning_curves(curves: pd.DataFrame) -> alt.TopLevelMixin:

@@ -1,5 +1,6 @@
 """Tables for papers: LaTeX with the cells of the summary, of which each text stays a text."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from lib.page.tables import LEFT, result_cells, verdict_cells
 from lib.tables import read_table
 
 HEADING = "% \\usepackage{booktabs} in the preamble; \\input this file inside a table\n"
-NUMBER = r"^(?:\\textbf\{)?[+-]?\d"
+NUMBER = r"^(?:\\textbf\{)?(?:\+|\$-\$)?\d"
+MINUS = re.compile(r"(?<!\S)-(?=\d)")
 LINE = 40  # letters, beyond which the texts of a column are broken into lines
 LETTERS = str.maketrans(
     {
@@ -24,6 +26,7 @@ LETTERS = str.maketrans(
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
         "±": r"$\pm$",
+        "−": "$-$",
         "†": r"\dag{}",
         "…": r"\dots{}",
     }
@@ -43,17 +46,18 @@ def write_latex(tables: Sequence[Path], baselines: Sequence[Path], out: Path) ->
     cells = cells.map(escape)
     write_text(out / "results.tex", tabular(cells.where(~best, r"\textbf{" + cells + "}")))
     if "findings" in found:
-        write_text(out / "findings.tex", tabular(verdict_cells(found["findings"]).map(escape)))
+        contrasts = found["findings"].dropna(subset="first")
+        write_text(out / "findings.tex", tabular(verdict_cells(contrasts).map(escape)))
 
 
 def escape(text: object) -> str:
     """Text on one line that is shown as it is."""
-    return " ".join(str(text).split()).translate(LETTERS)
+    return MINUS.sub("−", " ".join(str(text).split())).translate(LETTERS)
 
 
 def tabular(cells: pd.DataFrame) -> str:
     """A table of cells that are LaTeX already, long ones in lines of their own."""
-    kinds = "".join(map(kind, cells.columns, map(cells.get, cells.columns)))
+    kinds = "".join(kind(name, cells[name].astype(str)) for name in cells)
     titled = cells.rename(columns=escape)
     return HEADING + titled.to_latex(index=False, escape=False, column_format=kinds)
 

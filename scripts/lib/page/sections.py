@@ -9,19 +9,13 @@ from dataclasses import dataclass
 import pandas as pd
 
 from lib.analysis.representatives import representatives
-from lib.analysis.statistics import BINS, RESAMPLES
+from lib.analysis.statistics import BINS
+from lib.analysis.wording import NOT_ASKED, OBSERVED
 from lib.catalog import FIGURE
 from lib.formats import NOT_LEARNED, plural
 from lib.page import tables
-from lib.page.markdown import escape
+from lib.page.markdown import escape, table
 
-FACTORS = {
-    "model": "Between models, at equal pooling, batch, variant and seed",
-    "pooling": "Between poolings of a model",
-    "batch": "Between effective batches of a model",
-    "variant": "Between variants of a model",
-    "baseline": "Encoders against the baselines",
-}
 STANDS = "of the run that stands for the model"
 OF_BATCHES = f"means over seeds, with pooling and variant {STANDS}"
 OVERVIEWS = {
@@ -96,15 +90,21 @@ class Page:
 
 
 def findings(page: Page) -> Iterator[str]:
-    """The questions with their answers."""
-    yield (
-        "A difference is *shown* where p is under 5% after Holm's correction over all comparisons "
-        "of its kind. The test is the paired t-test over seeds where two conditions share two "
-        "seeds or more, else the exact McNemar test on the test reviews of the one seed. Runs that "
-        "did not learn are not compared."
-    )
-    for question, answers in page.tables["findings"].groupby("question", sort=False)["answer"]:
-        yield "\n".join([f"**{question}**", "", *(f"- {escape(answer)}" for answer in answers)])
+    """The verdicts as a picture and a table, what holds for all of them, and what was observed."""
+    answers = page.tables["findings"]
+    contrasts = answers.dropna(subset="first")
+    if len(contrasts):
+        yield page.figure("findings")
+        yield table(tables.verdict_cells(contrasts).map(escape), tables.LEFT)
+        yield tables.verdict_note(contrasts)
+    for question, found in answers[answers["verdict"] == OBSERVED].groupby("question", sort=False):
+        lines = [f"- {escape(text)}" for text in found["answer"]]
+        yield "\n".join([f"**{question}**", "", *lines])
+    left_out = answers[answers["verdict"] == NOT_ASKED]
+    if len(left_out):
+        pairs = zip(left_out["question"], left_out["answer"], strict=True)
+        reasons = [f"*{question}* {escape(answer)}" for question, answer in pairs]
+        yield f"Not asked: {' '.join(reasons)}"
     yield page.file("findings", "With their numbers")
 
 
@@ -132,37 +132,26 @@ def certainty(page: Page) -> Iterator[str]:
     yield tables.conditions_table(page.tables["conditions"])
     yield (
         "The 95% interval of one seed is Wilson's, which tells how exactly the test reviews "
-        "measure this one run; that of several is the t-interval of their mean. Calibration error "
+        "measure this one run; that of several is over seeds and reviews, with the variance "
+        "between seeds of all conditions together. Calibration error "
         f"(expected, {BINS} bins) and Brier score are those of the predicted class; 0 is best."
     )
     yield page.file("conditions", "All conditions") + "; " + page.file("measures", "each run")
     yield page.figure("cost")
 
 
-def comparisons(page: Page) -> Iterator[str]:
-    """The clearest comparisons of each kind."""
-    yield (
-        "On the same test reviews: exact McNemar test, and bootstrap interval of the difference "
-        f"({RESAMPLES:,} resamples of the reviews). Over seeds: paired t-test and its interval. "
-        "p (Holm) is corrected for all comparisons of the same kind. The clearest come first."
-    )
-    single, several = page.tables["comparisons"], page.tables["comparisons_over_seeds"]
-    failed = ~single["both_learned"]
-    if failed.any():
+def estimates(page: Page) -> Iterator[str]:
+    """The differences of single models and settings."""
+    found = page.tables["estimates"]
+    if len(found):
         yield (
-            f"{plural(int(failed.sum()), 'pair')} with a run that did not learn are in the file "
-            "alone; the correction counts them."
+            "What the verdicts are means of. Each 95% interval holds for itself; of many, some "
+            "leave out 0 by chance, so that no line is a finding. With fewer than three seeds an "
+            "interval is over reviews, for these runs alone."
         )
-    single = single[~failed]
-    for factor, heading in FACTORS.items():
-        for table, how in ((several, "over seeds"), (single, "on the same test reviews")):
-            rows = table[table["factor"] == factor]
-            if len(rows):
-                count = plural(len(rows), "comparison")
-                yield f"**{heading}**, {how}, {count}:"
-                yield tables.comparisons_table(rows)
-    yield page.file("comparisons", "All pairs of runs")
-    yield page.file("comparisons_over_seeds", "All pairs of conditions over seeds")
+        yield table(tables.estimate_cells(found).map(escape), tables.LEFT)
+    yield page.file("estimates", "The same with all digits")
+    yield page.file("comparisons", "Pairs of single runs, with exact McNemar tests")
 
 
 def calibration(page: Page) -> Iterator[str]:
@@ -300,7 +289,7 @@ SECTIONS: dict[str, tuple[tuple[str, ...], Callable[[Page], Iterator[str]]]] = {
     "Findings": (("findings",), findings),
     "Results": (("runs",), results),
     "Accuracy and calibration": (("conditions",), certainty),
-    "Comparisons": (("comparisons", "comparisons_over_seeds"), comparisons),
+    "By model and setting": (("estimates", "comparisons"), estimates),
     "Reliability and confusion": (("reliability", "confusion", "classes"), calibration),
     "Published and measured": (("published",), published),
     "In the form of published tables": (tuple(OVERVIEWS), overviews),

@@ -10,6 +10,14 @@ import numpy as np
 import pandas as pd
 
 from lib.analysis.results import are_baselines, learned
+from lib.analysis.wording import (
+    ALIKE,
+    ALONE,
+    IDENTICAL,
+    UNDECIDED,
+    margin_is,
+    what_would_decide,
+)
 from lib.formats import (
     NOT_LEARNED,
     classes_named,
@@ -26,7 +34,10 @@ from lib.runs import CONDITION
 
 NONE = "-"
 ROWS = 8  # of a long table, whose file holds them all
-LEFT = ("Model", "Pooling", "Variant", "First", "Second", "Label", "Predicted", "Review", "Source")
+LEFT = (
+    *("Question", "Difference", "Verdict", "What would decide it"),
+    *("Model", "Pooling", "Variant", "First", "Second", "Label", "Predicted", "Review", "Source"),
+)
 
 
 class Column(NamedTuple):
@@ -190,38 +201,85 @@ def share(values: pd.Series) -> list[str]:
     return [f"{value:.4f}" for value in values]
 
 
-def comparisons_table(rows: pd.DataFrame) -> str:
-    """Pairs, the clearest first: those of one factor, over seeds or on the same reviews."""
-    order = rows.assign(size=-rows["difference"].abs()).sort_values(
-        ["p_holm", "size"], kind="stable"
+def verdict_cells(contrasts: pd.DataFrame) -> pd.DataFrame:
+    """The verdicts of the table findings, a row per contrast."""
+    p = contrasts["p_holm"].where(contrasts["verdict"] != ALIKE, contrasts["p_alike_holm"])
+    p = p.where(contrasts["verdict"] != ALONE, contrasts["p"])
+    rows = contrasts.assign(p=p).to_dict("records")
+    return pd.DataFrame(
+        {
+            "Question": once(contrasts["question"]),
+            "Difference": [f"{row['second']} − {row['first']}" for row in rows],
+            "Verdict": contrasts["verdict"].tolist(),
+            "Points": [points(row["difference"]) for row in rows],
+            "95% interval": [interval(row["low"], row["high"], points) for row in rows],
+            "p": [p_value(row["p"]) for row in rows],
+            "Settings": [count(row["settings"]) for row in rows],
+            "Seeds": [count(row["seeds"]) for row in rows],
+            "Reviews": [count(row["n"]) for row in rows],
+            "What would decide it": [
+                what_would_decide(row) if row["verdict"] == UNDECIDED else "" for row in rows
+            ],
+        }
     )
-    rows = rows.loc[order.index].head(ROWS)
-    cells = condition_cells(rows)
-    if (rows["second"] == rows["model"]).all():  # a baseline and an encoder
-        del cells["Model"]
-    cells.insert(0, "First", [escape(name) for name in rows["first"]])
-    cells.insert(1, "Second", [escape(name) for name in rows["second"]])
-    if "seeds" in rows:
-        cells["Seeds"] = rows["seeds"].astype(str).tolist()
-    else:
-        cells["Seed"] = rows["seed"].astype(str).tolist()
-    cells["Second minus first (points)"] = [points(value) for value in rows["difference"]]
-    ends = zip(rows["low"], rows["high"], strict=True)
-    cells["95% interval"] = [interval(low, high, points) for low, high in ends]
-    cells["p"] = [escape(p_value(p)) for p in rows["p"]]
-    cells["p (Holm)"] = [escape(p_value(p)) for p in rows["p_holm"]]
-    if "agreement" in rows:
-        cells["Right: first only, second only"] = [
-            f"{first}, {second}"
-            for first, second in zip(rows["only_first"], rows["only_second"], strict=True)
-        ]
-        cells["Agreement"] = share(rows["agreement"])
-    return table(cells, LEFT)
 
 
-def verdict_cells(findings: pd.DataFrame) -> pd.DataFrame:
-    """The texts of the findings in short: a row per answer."""
-    return findings[["question", "verdict"]].rename(columns=str.capitalize)
+def verdict_note(contrasts: pd.DataFrame) -> str:
+    """What holds for all verdicts of a page."""
+    verdicts = set(contrasts["verdict"])
+    family = int(contrasts["p_holm"].notna().sum())
+    texts = [
+        "Each line compares two levels in the mean over all settings that share everything else, "
+        "the second named minus the first.",
+    ]
+    if family:
+        texts.append(
+            "Seeds and test reviews are both a sample, and a difference has to stand out from "
+            f"both. It is *shown* where p is under 5% after Holm's correction over the {family} "
+            "lines with a verdict; two levels are *alike* where both one-sided tests against the "
+            f"margin of {margin_is(contrasts['margin'].iloc[0])} are, corrected likewise. "
+            "Intervals are simultaneous: 95% of such pages have none that misses the truth. What "
+            "an *undecided* line says would be found has a power of 80%."
+        )
+    if ALONE in verdicts:
+        texts.append(
+            "*On these runs alone*: a verdict needs three seeds. Here p is that of the "
+            "exact McNemar test (the smallest of its pairs of runs, after Holm's correction over "
+            "them) and the interval is over reviews; both are about these trained models, and say "
+            "nothing of others with other seeds."
+        )
+    if IDENTICAL in verdicts:
+        texts.append("*Identical*: both give every test review the same label.")
+    return " ".join([*texts, "Runs that did not learn take no part."])
+
+
+def estimate_cells(estimates: pd.DataFrame) -> pd.DataFrame:
+    """The estimates of single models and settings, a row each."""
+    rows = estimates.to_dict("records")
+    shared = {
+        name.capitalize(): ["" if missing(x) else str(x) for x in estimates[name]]
+        for name in CONDITION
+    }
+    return pd.DataFrame(
+        {
+            "Question": once(estimates["question"]),
+            "Difference": [f"{row['second']} − {row['first']}" for row in rows],
+            **shared,
+            "Points": [points(row["difference"]) for row in rows],
+            "95% interval": [interval(row["low"], row["high"], points) for row in rows],
+            "Seeds": [count(row["seeds"]) for row in rows],
+        }
+    )
+
+
+def once(names: pd.Series) -> list[str]:
+    """Names, each in its first row alone."""
+    return names.mask(names.duplicated(), "").tolist()
+
+
+def count(number: float) -> str:
+    """A number of things; nothing where there is none."""
+    return "" if pd.isna(number) else f"{number:,.0f}"
 
 
 def confusion_table(confusion: pd.DataFrame, classes: pd.DataFrame, names: Sequence[str]) -> str:
@@ -283,20 +341,20 @@ def measured(group: pd.DataFrame) -> dict[str, str]:
     failed = f" {NOT_LEARNED}" if (found["learned"] < found["seeds"]).any() else ""
     if len(found) > 1:
         low, high = found["accuracy"].min(), found["accuracy"].max()
-        inside = int(found["inside"].astype(bool).sum())
+        inside = found["inside"].dropna().astype(bool)
         return {
             "Measured": f"{low:.4f} to {high:.4f}{failed}",
             "95% interval": f"{len(found)} conditions fit",
             "Measured minus published (points)": f"{points(found['difference'].min())} to "
             f"{points(found['difference'].max())}",
-            "Inside": f"{inside} of {len(found)}",
+            "Inside": f"{inside.sum()} of {len(inside)}" if len(inside) else NONE,
         }
     row = found.iloc[0]
     return {
         "Measured": f"{row['accuracy']:.4f}{failed}",
         "95% interval": interval(row["low"], row["high"], "{:.4f}".format),
         "Measured minus published (points)": points(row["difference"]),
-        "Inside": "yes" if row["inside"] else "no",
+        "Inside": NONE if missing(row["inside"]) else "yes" if row["inside"] else "no",
     }
 
 

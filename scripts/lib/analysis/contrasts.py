@@ -1,0 +1,180 @@
+"""Contrasts: the comparisons that answer the questions of a study, planned from its grid alone.
+
+A contrast compares two levels of one factor in the mean over all conditions that share everything
+else. Variants that change how a training is computed, and not what it learns, repeat a condition;
+they are compared with it, and have no part in any other contrast.
+"""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from lib.baselines import baselines_of, is_baseline
+from lib.runs import Condition, Run
+from lib.schema import keys_that
+
+ENCODER = "Which encoder?"
+BASELINE = "Does an encoder beat the classical baseline?"
+POOLING = "Does the pooling matter?"
+PADDING = "Does padding in the mean cost anything?"
+BATCH = "Which effective batch?"
+BACKEND = "Do torch and Accelerate agree?"
+SCALING = "Does scaling the learning rate help at large batches?"
+VARIANT = "Does another variant change anything?"
+QUESTIONS = (ENCODER, BASELINE, POOLING, PADDING, BATCH, BACKEND, SCALING, VARIANT)
+
+MIN_SEEDS = 3  # for a verdict
+MEANS = {"mean", "masked-mean"}
+SCALINGS = ("lr_scaling", "lr_scaling_base")
+
+Pair = tuple[Condition, Condition]
+Variants = Mapping[str, Mapping[str, Any]]
+
+
+class Contrast(NamedTuple):
+    """Two levels of a factor, compared in the mean over pairs of conditions.
+
+    Attributes:
+        question: that it helps to answer.
+        first: a level.
+        second: the other one; differences are this minus the first.
+        pairs: conditions that differ in the level alone.
+        seeds: with which every one of these conditions was trained.
+    """
+
+    question: str
+    first: str
+    second: str
+    pairs: Sequence[Pair]
+    seeds: Sequence[int]
+
+    @property
+    def weights(self) -> dict[Condition, float]:
+        """The weight of each condition in the difference."""
+        weights: dict[Condition, float] = defaultdict(float)
+        for first, second in self.pairs:
+            weights[first] -= 1 / len(self.pairs)
+            weights[second] += 1 / len(self.pairs)
+        return dict(weights)
+
+
+def plan(grid: Collection[Run], variants: Variants, learned: Collection[Run]) -> list[Contrast]:
+    """The contrasts of a study, in the order of the questions.
+
+    Of the pairs of a contrast those are compared that share the most seeds, with these. Where some
+    contrasts of a question have seeds enough for a verdict, those without are not asked.
+
+    Args:
+        grid: all runs and baselines of the study, which decide what is asked.
+        variants: per variant the settings of its training.
+        learned: the runs that count.
+    """
+    conditions = list(dict.fromkeys(run.condition for run in grid))
+    asked: dict[tuple[str, str, str], list[Pair]] = defaultdict(list)
+    for question, first, second, pair in pairs(conditions, variants):
+        asked[question, first, second].append(pair)
+    planned = with_seeds(asked, grid)
+    most = {contrast.question: 0 for contrast in planned}
+    for contrast in planned:
+        most[contrast.question] = max(most[contrast.question], len(contrast.seeds))
+    return [
+        found
+        for found, contrast in zip(with_seeds(asked, learned), planned, strict=True)
+        if len(contrast.seeds) >= min(MIN_SEEDS, most[contrast.question])
+    ]
+
+
+def with_seeds(
+    asked: Mapping[tuple[str, str, str], Sequence[Pair]], runs: Collection[Run]
+) -> list[Contrast]:
+    """The contrasts that are asked, in the order of the questions, with the seeds of some runs."""
+    seeds: dict[Condition, set[int | None]] = defaultdict(set)
+    for run in runs:
+        seeds[run.condition].add(run.seed)
+    contrasts = [Contrast(*names, *with_most_seeds(each, seeds)) for names, each in asked.items()]
+    return sorted(contrasts, key=lambda contrast: QUESTIONS.index(contrast.question))
+
+
+def with_most_seeds(
+    pairs: Sequence[Pair], seeds: Mapping[Condition, set[int | None]]
+) -> tuple[list[Pair], list[Any]]:
+    """The pairs that share the most seeds, and these seeds; none where no pair shares one."""
+    shared = [
+        frozenset.intersection(*(frozenset(seeds[each]) for each in pair if not is_baseline(each)))
+        for pair in pairs
+    ]
+    most = max(shared, key=lambda found: (len(found), shared.count(found)))
+    kept = [pair for pair, found in zip(pairs, shared, strict=True) if most and found >= most]
+    return kept, sorted(most)
+
+
+def pairs(
+    conditions: Sequence[Condition], variants: Variants
+) -> Iterator[tuple[str, str, str, Pair]]:
+    """The pairs that differ in one factor: question, first level, second level, conditions."""
+    encoders = [condition for condition in conditions if not is_baseline(condition)]
+    once = distinct(encoders, variants)
+    for factor in Condition._fields:
+        for pair in itertools.combinations(in_order(encoders, factor), 2):
+            first, second = (getattr(condition, factor) for condition in pair)
+            if first == second or pair[0] != pair[1]._replace(**{factor: first}):
+                continue
+            if set(pair) <= set(once) or (factor == "variant" and same_training(pair, variants)):
+                yield question_of(factor, pair, variants), str(first), str(second), pair
+    for baseline, encoder in itertools.product(filter(is_baseline, conditions), once):
+        if baseline.model in baselines_of(encoder.model):
+            yield BASELINE, baseline.model, encoder.model, (baseline, encoder)
+
+
+def distinct(conditions: Collection[Condition], variants: Variants) -> list[Condition]:
+    """The conditions without those that repeat the training of an earlier one."""
+    found: dict[tuple, Condition] = {}
+    for condition in conditions:
+        settings = decisive(variants[condition.variant], condition.batch)
+        key = (*condition._replace(variant=""), *map(str, sorted(settings.items())))
+        found.setdefault(key, condition)
+    return list(found.values())
+
+
+def decisive(settings: Mapping[str, Any], batch: int | None) -> dict[str, Any]:
+    """The settings that decide what is learned at a batch."""
+    unscaled = settings["lr_scaling"] == "none" or batch == settings["lr_scaling_base"]
+    idle = SCALINGS if unscaled else ()
+    return {key: settings[key] for key in keys_that("learned") if key not in idle}
+
+
+def same_training(pair: Pair, variants: Variants) -> bool:
+    """Whether two conditions learn the same, and differ in how that is computed."""
+    first, second = (decisive(variants[each.variant], each.batch) for each in pair)
+    return first == second
+
+
+def in_order(conditions: Sequence[Condition], factor: str) -> list[Condition]:
+    """Conditions in the order that levels have: of batches by size, else as the study has them."""
+    levels = list(dict.fromkeys(getattr(condition, factor) for condition in conditions))
+    place = int if factor == "batch" else levels.index
+    return sorted(conditions, key=lambda condition: place(getattr(condition, factor)))
+
+
+def question_of(factor: str, pair: Pair, variants: Variants) -> str:
+    """The question to which a pair of conditions belongs that differ in one factor."""
+    match factor:
+        case "model":
+            return ENCODER
+        case "pooling":
+            return PADDING if {each.pooling for each in pair} == MEANS else POOLING
+        case "batch":
+            return BATCH
+    first, second = (variants[condition.variant] for condition in pair)
+    if same_training(pair, variants) and first["backend"] != second["backend"]:
+        return BACKEND
+    changed = {key for key, value in first.items() if second[key] != value}
+    scaled = [each for each in (first, second) if each["lr_scaling"] != "none"]
+    one_scales = changed <= set(SCALINGS) and len(scaled) == 1
+    return SCALING if one_scales and is_above_base(pair[0], scaled[0]) else VARIANT
+
+
+def is_above_base(condition: Condition, settings: Mapping[str, Any]) -> bool:
+    """Whether a batch is above the one at which the learning rate is left as it is."""
+    return condition.batch is not None and condition.batch > settings["lr_scaling_base"]

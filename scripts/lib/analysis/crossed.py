@@ -1,0 +1,207 @@
+"""Differences of accuracy where seeds and test reviews are both a sample.
+
+Settings are fixed; seeds and reviews are crossed random factors, as readers and cases are in the
+multi-reader multi-case studies of radiology (Dorfman, Berbaum and Metz 1992, Investigative
+Radiology 27; Obuchowski and Rockette 1995, Communications in Statistics 24; Hillis 2007,
+Statistics in Medicine 26). A difference has a part that changes with the seeds and a part that
+changes with the reviews; its standard error is the root of both.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from lib.analysis.statistics import POWER, SIGNIFICANCE, holm
+from lib.analysis.wording import ALIKE, SHOWN, UNDECIDED
+
+MOST_SEEDS = 100
+MOST_REVIEWS = 1e7
+STEPS = 2000
+TINY = 1e-18  # a variance that stands for none
+
+Number = Any  # a number, or an array of them
+
+
+class SeedVariance(NamedTuple):
+    """How much the accuracy of a setting varies with its seed, as all settings tell together.
+
+    Attributes:
+        accuracy: variance of an accuracy; in a mean over settings, beyond what seeds share.
+        residual: variance of one right or wrong answer that nothing else explains.
+        df: degrees of freedom of both, per review.
+    """
+
+    accuracy: float
+    residual: float
+    df: int
+
+
+class Spread(NamedTuple):
+    """What the difference of a contrast varies with; variances are those of the difference.
+
+    Attributes:
+        seeds: number of them.
+        n: test reviews.
+        df: degrees of freedom of the part of the seeds.
+        by_seed: variance from one seed to the next, if there were all reviews.
+        by_answer: variance of one answer of one seed.
+        by_review: variance from one review to the next, if there were all seeds.
+    """
+
+    seeds: int
+    n: int
+    df: int
+    by_seed: float
+    by_answer: float
+    by_review: float
+
+    def standard_error(self, seeds: Number, n: Number) -> tuple[Number, Number]:
+        """The standard error with as many seeds and reviews, and its degrees of freedom.
+
+        The latter are Satterthwaite's; the part of the reviews counts as known.
+        """
+        part = np.maximum((self.by_seed + self.by_answer / n) / seeds, TINY)
+        total = part + self.by_review / n
+        return np.sqrt(total), self.df * (seeds - 1) / (self.seeds - 1) * (total / part) ** 2
+
+    def detectable(self, level: float, seeds: Number, n: Number) -> Number:
+        """The smallest difference that is found with 80% power (Bloom 1995, Evaluation Review 19).
+
+        Args:
+            level: of the two-sided test.
+            seeds: number of them.
+            n: test reviews.
+        """
+        error, df = self.standard_error(seeds, n)
+        return error * (stats.t.isf(level / 2, df) + stats.t.isf(1 - POWER, df))
+
+
+def seed_variance(right: np.ndarray, crossed: bool) -> SeedVariance:
+    """The variance with the seed, pooled over settings, since one of them has too few seeds.
+
+    Args:
+        right: `(settings, seeds, n)`, 1 where a review is labelled right, else 0.
+        crossed: whether settings are compared that share their seeds: it is the interaction of
+            settings and seeds then, else the variance between seeds within settings.
+    """
+    settings, seeds, n = right.shape
+    accuracy = right.mean(axis=2)
+    by_review = right.mean(axis=1)
+    deviation = accuracy - accuracy.mean(axis=1, keepdims=True)
+    residual = right - accuracy[:, :, None] - by_review[:, None] + accuracy.mean(1)[:, None, None]
+    df = settings * (seeds - 1)
+    if crossed:
+        deviation = deviation - deviation.mean(axis=0)
+        residual = residual - residual.mean(axis=0)
+        df = (settings - 1) * (seeds - 1)
+    return SeedVariance(
+        accuracy=float((deviation**2).sum() / df),
+        residual=float((residual**2).sum() / (df * (n - 1))),
+        df=df,
+    )
+
+
+def spread(gains: np.ndarray, squares: float, seeds: int, variance: SeedVariance) -> Spread:
+    """What a difference varies with.
+
+    The variance between seeds counts as no less than what the residual alone would make of it,
+    and that between reviews as no less than 0.
+
+    Args:
+        gains: `(n,)` difference in each review, in the mean over seeds; its mean is the difference.
+        squares: sum of the squared weights of the settings that have seeds.
+        seeds: number of them.
+        variance: of the settings with the seed.
+    """
+    n = len(gains)
+    answer = squares * variance.residual
+    return Spread(
+        seeds=seeds,
+        n=n,
+        df=variance.df,
+        by_seed=max(squares * variance.accuracy - answer / n, 0),
+        by_answer=answer,
+        by_review=max(float(gains.var(ddof=1)) - answer / seeds, 0),
+    )
+
+
+def judge(differences: pd.Series, spreads: Sequence[Spread], margin: float) -> pd.DataFrame:
+    """What the contrasts of one page show.
+
+    A difference is shown where p is under 5% after Holm's correction over all of them. Two levels
+    are alike where both one-sided tests against the margin are (Schuirmann 1987, Journal of
+    Pharmacokinetics and Biopharmaceutics 15), corrected likewise. Intervals are simultaneous:
+    Bonferroni's, cut at what Holm's steps show (Strassburger and Bretz 2008, Statistics in
+    Medicine 27), so that none contradicts its verdict.
+
+    Args:
+        differences: of the contrasts.
+        spreads: of the contrasts.
+        margin: difference up to which two levels count as equal in practice.
+
+    Returns:
+        `verdict`, `low`, `high`, `p`, `p_holm`, `p_alike`, `p_alike_holm`, `standard_error`, `df`.
+    """
+    errors = [each.standard_error(each.seeds, each.n) for each in spreads]
+    table = pd.DataFrame(errors, differences.index, ["standard_error", "df"], float)
+    error, df = table["standard_error"], table["df"]
+    table["p"] = 2 * stats.t.sf(differences.abs() / error, df)
+    table["p_alike"] = stats.t.sf((margin - differences.abs()) / error, df)
+    table["p_holm"], table["p_alike_holm"] = holm(table["p"]), holm(table["p_alike"])
+    shown, alike = table["p_holm"] < SIGNIFICANCE, table["p_alike_holm"] < SIGNIFICANCE
+    low, high = interval(differences, spreads, level_of(len(table)))
+    low = low.mask(shown & (differences > 0), low.clip(lower=0))
+    high = high.mask(shown & (differences < 0), high.clip(upper=0))
+    table["low"] = low.mask(alike, low.clip(lower=-margin))
+    table["high"] = high.mask(alike, high.clip(upper=margin))
+    table["verdict"] = np.select([shown, alike], [SHOWN, ALIKE], UNDECIDED)
+    return table
+
+
+def interval(
+    differences: pd.Series, spreads: Sequence[Spread], level: float
+) -> tuple[pd.Series, pd.Series]:
+    """The ends of intervals that leave out the truth with a probability of `level` each."""
+    errors = [each.standard_error(each.seeds, each.n) for each in spreads]
+    halves = [error * stats.t.isf(level / 2, df) for error, df in errors]
+    return differences - halves, differences + halves
+
+
+def foresee(spreads: Sequence[Spread], contrasts: int) -> pd.DataFrame:
+    """What designs find, and what would halve that.
+
+    Args:
+        spreads: of some contrasts.
+        contrasts: how many there are on the page.
+
+    Returns:
+        `detectable`, the smallest difference that is found with 80% power; `seeds_to_halve` or
+        `reviews_to_halve` it, NaN where no 100 seeds or ten million reviews do.
+    """
+    level = level_of(contrasts)
+    rows = []
+    for each in spreads:
+        found = each.detectable(level, each.seeds, each.n)
+        seeds = np.arange(each.seeds, MOST_SEEDS + 1)
+        n = np.geomspace(each.n, MOST_REVIEWS, STEPS)
+        rows.append(
+            (
+                found,
+                first_where(each.detectable(level, seeds, each.n) <= found / 2, seeds),
+                first_where(each.detectable(level, each.seeds, n) <= found / 2, n.round(-2)),
+            )
+        )
+    return pd.DataFrame(rows, columns=["detectable", "seeds_to_halve", "reviews_to_halve"])
+
+
+def level_of(contrasts: int) -> float:
+    """The level of one test among several that share 5%."""
+    return SIGNIFICANCE / max(contrasts, 1)
+
+
+def first_where(condition: np.ndarray, values: np.ndarray) -> float:
+    """The first value for which a condition holds; NaN where there is none."""
+    return float(values[condition.argmax()]) if condition.any() else np.nan

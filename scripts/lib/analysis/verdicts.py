@@ -1,0 +1,182 @@
+"""What the answers of all runs to the test reviews show of each contrast."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from lib.analysis.contrasts import BASELINE, MIN_SEEDS, Contrast, Pair
+from lib.analysis.crossed import (
+    SeedVariance,
+    Spread,
+    foresee,
+    interval,
+    judge,
+    seed_variance,
+    spread,
+)
+from lib.analysis.statistics import SIGNIFICANCE, Estimate, mean_with_interval
+from lib.analysis.wording import ALONE
+from lib.baselines import is_baseline
+from lib.runs import Condition, Run
+
+Answers = Mapping[tuple[Condition, int | None], np.ndarray]
+
+
+def decide(
+    contrasts: Sequence[Contrast],
+    answers: Answers,
+    distinct: Collection[Condition],
+    margin: float,
+    ahead: bool = True,
+) -> pd.DataFrame:
+    """The verdict on each contrast with its numbers; all with three seeds or more are one family.
+
+    Args:
+        contrasts: of the page, each with a pair of conditions or more.
+        answers: by condition and seed, `(n,)` booleans, which reviews are labelled right; the seed
+            of a baseline is None.
+        distinct: the conditions that do not repeat the training of another.
+        margin: difference up to which two levels count as equal in practice.
+        ahead: whether to tell which differences the design would have found.
+
+    Returns:
+        A row per contrast: `difference`, `seeds`, `n`, `settings` (pairs of conditions), and what
+        `judge` and `foresee` tell. With fewer than three seeds the verdict is that on these runs
+        alone, and the interval, over reviews, is about no others.
+    """
+    table = measure(contrasts, answers).assign(verdict=ALONE)
+    family = table.index[table["seeds"] >= MIN_SEEDS]
+    spreads = spreads_of([contrasts[i] for i in family], answers, distinct)
+    judged = judge(table.loc[family, "difference"], spreads, margin)
+    if ahead:
+        judged = judged.join(foresee(spreads, len(family)).set_index(family))
+    return judged.combine_first(table)
+
+
+def estimate(
+    contrasts: Sequence[Contrast], answers: Answers, distinct: Collection[Condition]
+) -> pd.DataFrame:
+    """Contrasts without verdicts: each with its own 95% interval, which is not simultaneous.
+
+    Args:
+        contrasts: each with a pair of conditions or more.
+        answers: as for `decide`.
+        distinct: as for `decide`.
+
+    Returns:
+        A row per contrast: `difference`, `low`, `high`, `seeds`, `n`, `settings`.
+    """
+    table = measure(contrasts, answers)
+    several = table.index[table["seeds"] >= MIN_SEEDS]
+    spreads = spreads_of([contrasts[i] for i in several], answers, distinct)
+    low, high = interval(table.loc[several, "difference"], spreads, SIGNIFICANCE)
+    return table.assign(low=low.combine_first(table["low"]), high=high.combine_first(table["high"]))
+
+
+def accuracy_of(
+    condition: Condition, seeds: Sequence[int], answers: Answers, distinct: Collection[Condition]
+) -> Estimate:
+    """The accuracy of a condition, with its 95% interval over seeds and reviews.
+
+    Args:
+        condition: whose runs all learned.
+        seeds: two or more.
+        answers: as for `decide`.
+        distinct: as for `decide`.
+    """
+    right = np.mean([answers[condition, seed] for seed in seeds], axis=0)
+    pool = pool_of(seeds, [condition], answers, distinct)
+    variance = seed_variance(stacked(pool, seeds, answers), crossed=False)
+    found = spread(right, 1, len(seeds), variance)
+    accuracy = pd.Series([right.mean()])
+    return Estimate(*map(float, pd.concat([accuracy, *interval(accuracy, [found], SIGNIFICANCE)])))
+
+
+def answers_of(predictions: Mapping[Run, pd.DataFrame]) -> Answers:
+    """Which reviews each run labels right."""
+    return {
+        (run.condition, run.seed): (found["label"] == found["prediction"]).to_numpy()
+        for run, found in predictions.items()
+    }
+
+
+def measure(contrasts: Sequence[Contrast], answers: Answers) -> pd.DataFrame:
+    """The differences, with intervals over reviews that hold for these runs alone."""
+    rows = []
+    for contrast in contrasts:
+        gains = gains_of(contrast, answers)
+        counts = {"seeds": len(contrast.seeds), "n": len(gains), "settings": len(contrast.pairs)}
+        difference, low, high = mean_with_interval(gains)
+        rows.append({"difference": difference, "low": low, "high": high} | counts)
+    table = pd.DataFrame(rows, columns=["difference", "low", "high", "seeds", "n", "settings"])
+    return table.astype({"difference": float, "low": float, "high": float})
+
+
+def parts(contrast: Contrast) -> Iterator[tuple[Condition, Contrast]]:
+    """The contrasts of single models and settings in a contrast, and what their pairs share."""
+    shared = {pair: shared_by(pair) for pair in contrast.pairs}
+    models = dict.fromkeys(each.model for each in shared.values() if each.model)
+    for model in models if len(models) > 1 else ():
+        own = [pair for pair in contrast.pairs if shared[pair].model == model]
+        if len(own) > 1:
+            yield Condition(model), contrast._replace(pairs=own)
+    for pair, keys in shared.items() if len(contrast.pairs) > 1 else ():
+        yield keys, contrast._replace(pairs=[pair])
+
+
+def shared_by(pair: Pair) -> Condition:
+    """What two conditions share; an encoder and a baseline share what the encoder has."""
+    first, second = pair
+    if is_baseline(first):
+        return second
+    alike = {key: x for key, x in second._asdict().items() if getattr(first, key) == x}
+    return Condition(**{"model": ""} | alike)
+
+
+def spreads_of(
+    contrasts: Sequence[Contrast], answers: Answers, distinct: Collection[Condition]
+) -> list[Spread]:
+    """What the differences of contrasts vary with; three seeds or more."""
+    known: dict[tuple, SeedVariance] = {}
+    spreads = []
+    for contrast in contrasts:
+        crossed = contrast.question != BASELINE
+        weights = {c: x for c, x in contrast.weights.items() if not is_baseline(c)}
+        pool = pool_of(contrast.seeds, weights, answers, distinct)
+        key = (crossed, tuple(contrast.seeds), tuple(pool))
+        if key not in known:
+            known[key] = seed_variance(stacked(pool, contrast.seeds, answers), crossed)
+        squares = sum(weight**2 for weight in weights.values())
+        gains = gains_of(contrast, answers)
+        spreads.append(spread(gains, squares, len(contrast.seeds), known[key]))
+    return spreads
+
+
+def gains_of(contrast: Contrast, answers: Answers) -> np.ndarray:
+    """`(n,)` difference of a contrast in each review, in the mean over its seeds."""
+    return sum(
+        weight * np.mean([answers[condition, seed] for seed in seeds_of(condition, contrast)], 0)
+        for condition, weight in contrast.weights.items()
+    )
+
+
+def seeds_of(condition: Condition, contrast: Contrast) -> Sequence[int | None]:
+    """The seeds of a contrast, or the none of a baseline."""
+    return [None] if is_baseline(condition) else contrast.seeds
+
+
+def pool_of(
+    seeds: Sequence[int],
+    own: Collection[Condition],
+    answers: Answers,
+    distinct: Collection[Condition],
+) -> list[Condition]:
+    """The conditions that tell how much seeds matter: one's own, and all that have the seeds."""
+    candidates = dict.fromkeys([*distinct, *own])
+    return [c for c in candidates if all((c, seed) in answers for seed in seeds)]
+
+
+def stacked(conditions: Sequence[Condition], seeds: Sequence[int], answers: Answers) -> np.ndarray:
+    """`(conditions, seeds, n)`, 1 where a review is labelled right."""
+    return np.array([[answers[c, seed] for seed in seeds] for c in conditions], np.float32)

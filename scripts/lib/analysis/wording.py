@@ -1,0 +1,32 @@
+"""The names of the verdicts, and how a page says what would decide one."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from lib.formats import plural
+
+SHOWN = "difference shown"
+ALIKE = "alike within the margin"
+UNDECIDED = "undecided"
+ALONE = "on these runs alone"
+IDENTICAL = "identical"
+NOTHING = "nothing to compare"
+NOT_ASKED = "not asked"
+OBSERVED = "observed"
+
+
+def margin_is(margin: float) -> str:
+    """A margin of practical equality, as `1 point` or `0.5 points`."""
+    return f"{100 * margin:g} point{'' if math.isclose(margin, 0.01) else 's'}"
+
+
+def what_would_decide(row: Mapping[str, Any]) -> str:
+    """What an undecided contrast would have found, and what would make that half as much."""
+    ways = [
+        plural(math.ceil(row[f"{name}s_to_halve"]), name)
+        for name in ("seed", "review")
+        if not math.isnan(row[f"{name}s_to_halve"])
+    ]
+    more = " or ".join(ways) or "four times the seeds and the reviews"
+    return f"{100 * row['detectable']:.1f} points would be found; half of that with {more}"

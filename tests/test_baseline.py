@@ -1,0 +1,71 @@
+"""TF-IDF with logistic regression: what it learns from, what it is tuned on."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.analysis.baseline import C, train_baseline, tune
+from lib.console import UserError
+
+FILLER = ["film", "plot", "song", "scene"]
+WORD = [("lovely salt pepper", 1), ("dreadful pepper salt", 0)]  # what differs is one word,
+ORDER = [("salt pepper", 1), ("pepper salt", 0)]  # or the order of two,
+BOTH = [("lovely pepper salt", 1), ("dreadful salt pepper", 0)]  # or the one against the other
+
+
+def reviews(count: int, right: float = 1.0) -> tuple[list[str], np.ndarray]:
+    """Reviews of six words and one that tells the label, with this probability."""
+    rng = np.random.default_rng(count)
+    labels = np.arange(count) % 2
+    told = np.where(rng.random(count) < right, labels, 1 - labels)
+    marks = np.where(told == 1, "lovely", "dreadful")
+    return [f"{mark} {' '.join(rng.choice(FILLER, 6))}" for mark in marks], labels
+
+
+def test_a_baseline_learns_words():
+    model, settings = tune(*reviews(60), *reviews(40))
+    texts, labels = reviews(50)
+    assert (model.predict(texts) == labels).all()
+    assert settings["valid_accuracy"] == 1 and settings["c"] in C
+
+
+def test_texts_without_words_are_refused():
+    with pytest.raises(UserError, match="TF-IDF finds no words in the training texts"):
+        tune(["?", "!"], np.array([0, 1]), ["?", "!"], np.array([0, 1]))
+
+
+@pytest.mark.parametrize(("right", "warnings"), [(1.0, 1), (0.8, 0)])
+def test_the_best_setting_at_an_edge_is_said(caplog, right, warnings):
+    caplog.set_level("WARNING")
+    _, settings = tune(*reviews(300, right), *reviews(200, right))
+    assert (settings["c"] == C[-1]) == bool(warnings)
+    assert len(caplog.messages) == warnings
+    assert all(f"C, {C[-1]:g}, is at the edge" in message for message in caplog.messages)
+
+
+def baseline_of(folder, **splits: list[tuple[str, int]]) -> tuple[dict, pd.DataFrame]:
+    """The test and the predictions of a baseline on splits of texts, each with its label."""
+    for name, rows in splits.items():
+        split = pd.DataFrame(rows * 10, columns=["text", "label"]).rename_axis("id").reset_index()
+        split.to_parquet(folder / f"{name}.parquet")
+    out = folder / "baselines" / "dataset=d" / "text=full"
+    train_baseline(folder, None, None, out)
+    return json.loads((out / "test.json").read_text()), pd.read_parquet(out / "predictions.parquet")
+
+
+@pytest.mark.parametrize(("valid", "test", "words"), [(ORDER, BOTH, 2), (BOTH, ORDER, 1)])
+def test_validation_decides_and_the_test_does_not(tmp_path, valid, test, words):
+    measured, _ = baseline_of(tmp_path, train=WORD, valid=valid, test=test)
+    assert measured["words"] == words and measured["valid_accuracy"] == 1
+    assert measured["accuracy"] < 1
+
+
+def test_nothing_is_learned_from_validation(tmp_path):
+    train = [("maybe good", 1), ("maybe bad", 0), ("perhaps good", 1), ("perhaps bad", 0)]
+    valid = [("maybe good unseen", 1), ("perhaps bad", 0)]
+    test = [("maybe", 1), ("perhaps", 0), ("unseen", 1)]
+    measured, predictions = baseline_of(tmp_path, train=train, valid=valid, test=test)
+    assert measured["valid_accuracy"] == 1
+    assert predictions["confidence"].tolist() == pytest.approx([0.5] * 30, abs=1e-3)

@@ -1,0 +1,206 @@
+"""What is compared to answer a question, planned from grids."""
+
+import itertools
+
+import numpy as np
+import pytest
+import yaml
+from conftest import ROOT
+
+from lib import config
+from lib.analysis.contrasts import (
+    BACKEND,
+    BASELINE,
+    BATCH,
+    ENCODER,
+    PADDING,
+    POOLING,
+    SCALING,
+    VARIANT,
+    distinct,
+    plan,
+)
+from lib.analysis.verdicts import accuracy_of, decide, estimate, parts
+from lib.baselines import baseline_name
+from lib.runs import Condition, Run
+from lib.schema import options_of
+
+SETTINGS = {key: option["default"] for key, option in options_of("training").items()}
+VARIANTS = {
+    "base": SETTINGS,
+    "spread": SETTINGS | {"backend": "accelerate"},
+    "steep": SETTINGS | {"lr_scaling": "sqrt"},
+    "steeper": SETTINGS | {"lr_scaling": "linear"},
+    "decayed": SETTINGS | {"optimizer": "adamw"},
+    "small-steps": SETTINGS | {"micro_batch": 8},
+}
+
+
+def grid(models="ab", poolings=("cls",), batches=(64,), variants=("base",), seeds=(1, 2, 3)):
+    keys = itertools.product(models, poolings, batches, variants, seeds)
+    return [Run("d", *each) for each in keys]
+
+
+def planned(runs, learned=None):
+    found = plan(runs, VARIANTS, runs if learned is None else learned)
+    return {(each.question, each.first, each.second): each for each in found}
+
+
+def test_two_models_are_compared_in_the_mean_over_all_that_they_share():
+    runs = [*grid(poolings=("cls", "max")), *grid(models="b", poolings=("mean",))]
+    (contrast,) = [each for each in planned(runs).values() if each.question == ENCODER]
+    assert contrast.weights == {
+        Condition("a", "cls", 64, "base"): -0.5,
+        Condition("b", "cls", 64, "base"): 0.5,
+        Condition("a", "max", 64, "base"): -0.5,
+        Condition("b", "max", 64, "base"): 0.5,
+    }
+    assert contrast.seeds == [1, 2, 3]
+
+
+def test_every_question_has_its_contrasts():
+    runs = [
+        *grid(poolings=("cls", "mean", "masked-mean")),
+        *grid(batches=(256, 1024), variants=("base", "steep")),
+        *grid(variants=("spread", "decayed")),
+        *(Run("d", baseline_name(text)) for text in ("full", "seen-by-a", "seen-by-b")),
+    ]
+    assert list(planned(runs)) == [
+        (ENCODER, "a", "b"),
+        (BASELINE, "TF-IDF, full text", "a"),
+        (BASELINE, "TF-IDF, full text", "b"),
+        (BASELINE, "TF-IDF, text of a", "a"),
+        (BASELINE, "TF-IDF, text of b", "b"),
+        (POOLING, "cls", "mean"),
+        (POOLING, "cls", "masked-mean"),
+        (PADDING, "mean", "masked-mean"),
+        (BATCH, "64", "256"),
+        (BATCH, "64", "1024"),
+        (BATCH, "256", "1024"),
+        (BACKEND, "base", "spread"),
+        (SCALING, "base", "steep"),
+        (VARIANT, "base", "decayed"),
+    ]
+
+
+def test_the_order_of_the_grid_decides_no_direction_of_batches():
+    runs = grid(batches=(1024, 64, 256))
+    batches = [key[1:] for key in planned(runs) if key[0] == BATCH]
+    assert batches == [("64", "256"), ("64", "1024"), ("256", "1024")]
+    assert planned(runs[::-1])[BATCH, "64", "1024"].weights == (
+        planned(runs)[BATCH, "64", "1024"].weights
+    )
+
+
+def test_what_repeats_a_training_is_compared_with_it_alone():
+    runs = grid(variants=("base", "spread", "small-steps", "steep"))  # at 64 nothing is scaled
+    found = planned(runs)
+    assert len(found[ENCODER, "a", "b"].pairs) == 1
+    assert {question for question, *_ in found} == {ENCODER, BACKEND, VARIANT}
+    conditions = {run.condition: None for run in runs}
+    assert [each.variant for each in distinct(conditions, VARIANTS)] == ["base", "base"]
+    above = distinct([Condition("a", "cls", 256, each) for each in VARIANTS], VARIANTS)
+    assert [each.variant for each in above] == ["base", "steep", "steeper", "decayed"]
+
+
+def test_scaling_is_asked_of_large_batches_and_against_none():
+    found = planned(grid(batches=(8, 256), variants=("base", "steep", "steeper")))
+    assert {key[1:] for key in found if key[0] == SCALING} == {
+        ("base", "steep"),
+        ("base", "steeper"),
+    }
+    for key, contrast in found.items():
+        if key[0] == SCALING:
+            assert {each.batch for each in contrast.weights} == {256}
+
+
+def test_the_settings_with_the_most_seeds_are_compared():
+    runs = [*grid(seeds=(1, 2, 3, 4)), *grid(poolings=("max",), seeds=(1,))]
+    contrast = planned(runs)[ENCODER, "a", "b"]
+    assert contrast.seeds == [1, 2, 3, 4] and len(contrast.pairs) == 1
+    few = planned([*grid(seeds=(1,)), *grid(poolings=("max",), seeds=(2,))])
+    assert few[ENCODER, "a", "b"].seeds == [1]
+
+
+def test_contrasts_too_small_for_a_verdict_are_left_out_where_others_have_one():
+    runs = [*grid(models="a", batches=(64, 256)), *grid(models="a", batches=(8,), seeds=(1,))]
+    assert list(planned(runs)) == [(BATCH, "64", "256")]
+    alone = grid(models="a", batches=(64, 8), seeds=(1,))
+    assert list(planned(alone)) == [(BATCH, "8", "64")]
+
+
+def test_runs_that_did_not_learn_leave_the_question_standing():
+    runs = grid(poolings=("cls", "max"))
+    failed = [run for run in runs if run.condition == Condition("b", "cls", 64, "base")]
+    contrast = planned(runs, set(runs) - set(failed))[ENCODER, "a", "b"]
+    assert [first.pooling for first, _ in contrast.pairs] == ["max"]
+    none = planned(runs, [run for run in runs if run.model == "a"])
+    assert none[ENCODER, "a", "b"].pairs == [] and none[POOLING, "cls", "max"].seeds == [1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "imdb.yaml"])
+def test_shipped_studies_have_seeds_for_every_question(name):
+    settings = yaml.safe_load((ROOT / "config" / name).read_text())
+    config.check(settings)
+    variants = {variant: config.training(settings, variant) for variant in settings["variants"]}
+    runs = [*config.runs(settings), Run("d", baseline_name("full"))]
+    found = plan(runs, variants, runs)
+    assert {each.question for each in found} == {
+        *(ENCODER, BASELINE, POOLING, PADDING, BATCH, BACKEND, SCALING)
+    }
+    assert min(len(each.seeds) for each in found) >= 3
+
+
+def answers_of(runs, n=500):
+    rng = np.random.default_rng(0)
+    return {(run.condition, run.seed): rng.random(n) < 0.8 for run in runs}
+
+
+def test_estimates_are_the_parts_of_which_a_contrast_is_the_mean():
+    runs = grid(poolings=("cls", "max"), batches=(64, 256))
+    contrast = planned(runs)[BATCH, "64", "256"]
+    answers, known = answers_of(runs), list(dict.fromkeys(run.condition for run in runs))
+    (whole,) = decide([contrast], answers, known, 0.01)["difference"]
+    keys, pieces = zip(*parts(contrast), strict=True)
+    found = estimate(pieces, answers, known).assign(model=[key.model for key in keys])
+    singles = found[found["settings"] == 1]
+    assert len(singles) == 4 and singles["difference"].mean() == pytest.approx(whole)
+    models = found[found["settings"] == 2]
+    assert models["model"].tolist() == ["a", "b"]
+    assert models["difference"].mean() == pytest.approx(whole)
+    direct = np.mean(
+        [
+            answers[Condition("a", pooling, 256, "base"), seed].mean()
+            - answers[Condition("a", pooling, 64, "base"), seed].mean()
+            for pooling in ("cls", "max")
+            for seed in (1, 2, 3)
+        ]
+    )
+    assert models["difference"].iloc[0] == pytest.approx(direct)
+
+
+def test_a_page_without_verdicts_is_no_family():
+    runs = grid(seeds=(1, 2))
+    (contrast,) = planned(runs).values()
+    found = decide([contrast], answers_of(runs), [run.condition for run in runs], 0.01)
+    assert found["verdict"].tolist() == ["on these runs alone"]
+    assert found["p_holm"].isna().all() and found["low"].notna().all()
+
+
+def test_accuracies_have_intervals_over_seeds_and_reviews():
+    """Where seeds do not matter it is that of the reviews, else wider."""
+    rng = np.random.default_rng(1)
+    same = rng.random(2000) < 0.8
+    conditions = [Condition(model, "cls", 64, "base") for model in "ab"]
+    steady = {(each, seed): same for each in conditions for seed in (1, 2, 3)}
+    found = accuracy_of(conditions[0], [1, 2, 3], steady, conditions)
+    half = 1.96 * np.sqrt(same.var() / 2000)
+    assert found.value == same.mean()
+    assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half), 1e-3)
+    shaken = steady | {
+        (each, seed): np.where(np.arange(2000) < 60 * seed, 0, same)
+        for each in conditions
+        for seed in (1, 2, 3)
+    }
+    wide = accuracy_of(conditions[0], [1, 2, 3], shaken, conditions)
+    assert wide.high - wide.low > 1.5 * (found.high - found.low)

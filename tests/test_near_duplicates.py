@@ -1,0 +1,141 @@
+"""Reviews that nearly repeat an earlier one."""
+
+import json
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from conftest import call
+
+import download
+import split
+from lib.console import UserError
+from lib.data.near_duplicates import jaccard, repetitions, shingles
+
+WORDS = [f"word{number}" for number in range(300)]
+
+
+def window(start: int, runs: int = 100) -> str:
+    """A text of so many runs of five words; two that start d apart share all but d of each."""
+    return " ".join(WORDS[start : start + runs + 4])
+
+
+def repeats(*texts: str, threshold: float = 0.8) -> list[bool]:
+    return repetitions(iter(texts), len(texts), threshold).tolist()
+
+
+def test_similarity_is_that_of_runs_of_five_words():
+    one, other = shingles("a b c d e f"), shingles("x b c d e f")
+    assert (len(one), len(other), jaccard(one, other)) == (2, 2, 1 / 3)
+    assert jaccard(shingles(window(0)), shingles(window(10))) == 90 / 110
+    assert len(shingles("one two three four five " * 9)) == 5
+    assert jaccard(shingles("a b c d e"), shingles("a b c e d")) == 0
+
+
+def test_a_copy_with_one_word_changed_is_found(sample):
+    review = next(text for text in sample["text"].to_pylist() if len(text.split()) > 100)
+    words = review.split()
+    copy = " ".join([*words[:50], "surely", *words[51:]])
+    assert repeats("Something else altogether, and longer.", review, copy) == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("common", "own", "threshold", "dropped"),
+    [(8, 1, 0.8, False), (79, 10, 0.8, False), (81, 10, 0.8, True), (81, 10, 0.81, False)],
+)
+def test_what_is_above_the_threshold_is_dropped(common, own, threshold, dropped):
+    texts = window(0, common + own), window(own, common + own)
+    assert jaccard(*map(shingles, texts)) == common / (common + 2 * own)
+    assert repeats(*texts, threshold=threshold) == [False, dropped]
+
+
+def test_a_chain_is_one_group_whose_first_text_stays():
+    first, middle, last = window(0), window(10), window(20)
+    assert repeats(first, last) == [False, False]
+    assert repeats(first, middle, last) == [False, True, True]
+    assert repeats(last, first, "other", middle) == [False, True, False, True]
+
+
+def test_case_punctuation_and_line_breaks_are_no_difference():
+    assert repeats("A film<br />I will not forget.", "a film I will not forget") == [False, True]
+
+
+def test_short_texts_repeat_by_all_their_words_and_texts_without_words_never():
+    assert repeats("Great film!", "great film", "film great", "great") == [
+        False,
+        True,
+        False,
+        False,
+    ]
+    assert repeats("?", "??", "!", "", "<br />") == [False] * 5
+    assert repeats("one two three four", "one two three four five") == [False, False]
+
+
+def test_nothing_is_above_a_threshold_of_one():
+    assert repeats(window(0), window(0).upper(), window(1), threshold=1) == [False] * 3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_in_any_order_one_of_each_group_stays(sample, seed):
+    texts = sample["text"].to_pylist()[:100]
+    texts += [f"{text} Really." for text in texts[:30] if len(text.split()) > 60]
+    assert len(texts) > 120
+    order = np.random.default_rng(seed).permutation(len(texts))
+    found = repetitions((texts[row] for row in order), len(texts), 0.8)
+    kept = [shingles(texts[row]) for row in order[~found]]
+    assert len(kept) == 100
+    assert not any(jaccard(*pair) > 0.8 for pair in combinations(kept, 2))
+
+
+@pytest.fixture
+def source(tmp_path):
+    """200 reviews, of which 1, 3, ... 99 repeat the one before, a third under the same label."""
+    noise = np.random.default_rng(0)
+    texts = [" ".join(noise.choice(WORDS, 60)) for _ in range(200)]
+    texts[1:100:2] = [f"{text} indeed" for text in texts[0:100:2]]
+    labels = np.arange(200) % 3 % 2
+    pd.DataFrame({"text": texts, "label": labels}).to_csv(tmp_path / "source.csv", index=False)
+    return tmp_path / "source.csv"
+
+
+@pytest.mark.parametrize(
+    ("flags", "dropped", "beyond"),
+    [("", 50, 0), ("--limit 120", 50, 30), ("--near-duplicates 1", 0, 0), ("--limit 150", 50, 0)],
+)
+def test_near_duplicates_are_dropped_before_the_limit_and_counted(
+    tmp_path, source, flags, dropped, beyond
+):
+    call(download, f"files --paths {source} {flags} --out {tmp_path}")
+    kept = pq.read_table(tmp_path / "reviews.parquet")
+    about = json.loads((tmp_path / "reviews.json").read_text())
+    assert about["dropped"] == {
+        **{"empty": 0, "conflicting_labels": 0, "duplicates": 0},
+        **{"near_duplicates": dropped, "beyond_limit": beyond},
+    }
+    assert about["reviews"] == kept.num_rows == 200 - dropped - beyond
+    repeated = set(range(1, 100, 2)) & set(kept["id"].to_pylist())
+    assert len(repeated) == 50 - dropped
+
+
+def test_no_split_holds_a_near_duplicate_of_another(tmp_path, source):
+    call(download, f"files --paths {source} --out {tmp_path}")
+    call(
+        split,
+        f"--reviews {tmp_path}/reviews.parquet --ratios 1 1 1 --seed 1 "
+        f"--out {tmp_path} --counts {tmp_path}/splits.json",
+    )
+    parts = [
+        [shingles(text) for text in pq.read_table(tmp_path / f"{name}.parquet")["text"].to_pylist()]
+        for name in ("train", "valid", "test")
+    ]
+    similarities = [jaccard(a, b) for two in combinations(parts, 2) for a in two[0] for b in two[1]]
+    assert len(similarities) == 3 * 50 * 50 and max(similarities) <= 0.8
+
+
+def test_a_class_of_nothing_but_near_duplicates_is_refused(tmp_path):
+    texts = [window(0), f"{window(0)} indeed"]
+    pd.DataFrame({"text": texts, "label": [0, 1]}).to_csv(tmp_path / "two.csv", index=False)
+    with pytest.raises(UserError, match=r"the reviews per class 0, 1, ... are \[1\]"):
+        call(download, f"files --paths {tmp_path}/two.csv --out {tmp_path}")
