@@ -14,6 +14,7 @@ def arguments() -> Parser:
     """The command line."""
     flags = Parser(description=__doc__)
     flags.add_argument("--tables", required=True, nargs="+", type=Path, help="Parquet files")
+    flags.add_argument("--reviews", required=True, type=Path, help="reviews.json of the dataset")
     flags.add_argument("--out", required=True, type=Path, help="HTML file to write")
     return flags
 

@@ -15,6 +15,7 @@ import compare
 import draw
 import errors
 import findings
+import latex
 import lengths
 import measure
 import overviews
@@ -30,7 +31,6 @@ from lib.tables import read_table
 VALID = 1000  # reviews of the validation split
 KEYS = ("model", "pooling", "batch", "variant", "seed")
 SETTINGS = {key: option["default"] for key, option in options_of("training").items()}
-DRAWN = [figure for figure in FIGURES if figure.name not in ("tsne", "attention")]
 
 
 def right_or_wrong(n: int, accuracy: float, seed: int) -> np.ndarray:
@@ -123,13 +123,13 @@ class MadeUp:
         epochs |= {"valid_loss": [0.7, 0.7], "valid_accuracy": [valid, 0.5]}
         pd.DataFrame(epochs).to_csv(folder / "history.csv", index=False)
 
-    def add_baseline(self, right: np.ndarray, text: str = "full") -> None:
+    def add_baseline(self, right: np.ndarray, text: str = "full", chance_p: float = 0.0) -> None:
         """Add a baseline."""
         folder = self.folder / "baselines" / "dataset=d" / f"text={text}"
         self.baselines.append(folder)
         measured = self.predict(folder, right)
         measured |= {
-            "chance_p": 1e-9,
+            "chance_p": chance_p,
             "valid_accuracy": 0.8,
             "train_accuracy": 1.0,
             "train_seconds": 2.0,
@@ -205,7 +205,10 @@ class MadeUp:
             f"{table} --runs {runs} {baselines} --reviews {self.reviews} --tokens {tokens} {out}",
         )
         (self.folder / "figures").mkdir(exist_ok=True)
-        for figure in DRAWN:
+        figures = [
+            figure for figure in FIGURES if (self.tables / f"{figure.table}.parquet").exists()
+        ]
+        for figure in figures:
             if drawn:
                 self.draw(figure.name, figure.table)
             else:
@@ -217,8 +220,10 @@ class MadeUp:
         split = {"reviews": len(self.ids), "classes": counts}
         splits = {"seed": 1, "train": split, "valid": split, "test": split}
         (self.folder / "splits.json").write_text(json.dumps(splits))
+        papers = " ".join(f"{self.tables}/{name}.parquet" for name in ("runs", "findings"))
+        call(latex, f"--tables {papers} {baselines} {out}")
         tables = " ".join(str(path) for path in sorted(self.tables.glob("*.parquet")))
-        shown = " ".join(f"{self.folder}/figures/{figure.name}.svg" for figure in DRAWN)
+        shown = " ".join(f"{self.folder}/figures/{figure.name}.svg" for figure in figures)
         call(
             summary,
             f"--study made-up --tables {tables} --figures {shown} --runs {runs} {baselines} "

@@ -82,6 +82,7 @@ def test_texts_are_legible_and_not_clipped(drawn, name):
     assert min(text["size"] for text in found["texts"]) * scale >= 7.5
     shown = {text["text"] for text in found["texts"]}
     titles = {
+        "findings": {"Difference of test accuracy (points)", "Which encoder?", "modernbert − bert"},
         "learning_curves": {"Epoch", "Accuracy", "Loss (nats)", "Effective batch", "validation"},
         "accuracy": {
             "Effective batch (reviews)",
@@ -136,13 +137,69 @@ def test_panels_of_a_grid_with_gaps_show_what_their_titles_say(tmp_path):
         "max, steep": {("max", "steep")},
         "mean, base": {("mean", "base")},
     }
-    fields = [layer["encoding"]["y"]["field"] for layer in found["concat"][0]["layer"]]
-    assert fields == ["low", "accuracy", "accuracy"]
     curves = figures.learning_curves(study.read("histories")).to_dict()
     for panel in curves["concat"]:
         assert {f"{row['model']}, {row['pooling']}" for row in rows(curves, panel)} == {
             panel["title"]
         }
+
+
+# How far the titles of panels are above their frames.
+READ_TITLES = """() => [...document.querySelectorAll(".role-scope > g")].flatMap(panel => {
+  const title = panel.querySelector(".role-title text");
+  const top = each => each.getBoundingClientRect().top;
+  return title ? [top(panel.querySelector("path.background")) - top(title)] : [];
+})"""
+
+
+@needs_chromium
+@pytest.mark.parametrize(
+    "name", ["learning_curves", "accuracy", "reliability", "tsne", "attention"]
+)
+def test_titles_of_panels_are_at_one_height(drawn, name):
+    with opened(drawn.folder / f"figures/{name}.svg") as page:
+        found = page.evaluate(READ_TITLES)
+    assert len(found) > 1 and max(found) - min(found) < 0.1
+
+
+def test_training_is_hollow_and_validation_filled(tmp_path):
+    study = MadeUp(tmp_path, 60)
+    study.add(right_or_wrong(60, 0.7, 1), "a", "cls", 64, "base", 1)
+    study.analyse()
+    histories = study.read("histories")
+    write_table(study.tables, "histories", histories[histories["epoch"] == 1])
+    (tmp_path / "figures").mkdir()
+    study.draw("learning_curves", "histories")
+    svg = (tmp_path / "figures/learning_curves.svg").read_text()
+    colour = figures.COLOURS[0]
+    hollow = rf'fill="white" stroke="{colour}"'
+    points = re.findall(rf'<path transform="[^"]*" d="[^"]+" (?:{hollow}|fill="{colour}")', svg)
+    assert sum("white" in point for point in points) == 2  # of accuracy and loss
+    assert {">validation<", ">training<"} <= set(re.findall(r">\w+<", svg))
+
+
+def test_attention_is_on_one_scale_from_0_to_1(drawn):
+    chart = figures.attention(drawn.read("attention")).to_dict()
+    colours = [panel["layer"][0]["encoding"]["color"] for panel in chart["concat"]]
+    assert len(colours) == 2 and all(each["scale"]["domain"] == [0, 1] for each in colours)
+    svg = (drawn.folder / "figures/attention.svg").read_text()
+    assert svg.count(">Attention<") == 1
+
+
+def test_the_legend_of_the_bins_names_numbers_that_there_are(drawn):
+    table = drawn.read("reliability")
+    chart = figures.reliability(table).to_dict()
+    shown = [
+        layer["encoding"]["size"]["legend"]["values"]
+        for layer in chart["concat"][0]["layer"]
+        if "size" in layer["encoding"]
+    ]
+    assert len(shown) == 1 and shown[0] and set(shown[0]) <= set(table["n"])
+
+
+def test_a_scale_of_equal_values_has_room_for_ticks():
+    low, high = figures._spanning(pd.Series([0.5, 0.5])).to_dict()["domain"]
+    assert low < 0.5 < high
 
 
 def rows(chart: dict, panel: dict) -> list[dict]:
@@ -171,7 +228,8 @@ def test_marks_differ_in_shape_and_dash_besides_colour(drawn):
 @pytest.mark.parametrize("name", ["tsne", "reliability"])
 def test_a_table_without_rows_is_a_picture_that_says_so(tmp_path, name):
     columns = "model,id,label,label_name,prediction,confidence,x,y,accuracy,low,high,n"
-    empty = pd.DataFrame(columns=columns.split(",")).assign(representative=pd.Series(dtype=bool))
+    none = pd.Series(dtype=bool)
+    empty = pd.DataFrame(columns=columns.split(",")).assign(representative=none, learned=none)
     write_table(tmp_path, "empty", empty)
     files = f"--svg {tmp_path}/x.svg --html {tmp_path}/x.html"
     call(draw, f"{name} --table {tmp_path}/empty.parquet {files}")

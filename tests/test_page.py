@@ -1,5 +1,6 @@
 """The summary of made-up studies, read as GitHub would read it."""
 
+import random
 import re
 
 import numpy as np
@@ -10,9 +11,15 @@ from conftest import call
 from made_up import MadeUp, right_or_wrong
 from markdown_it import MarkdownIt
 
+import attention
 import summary_html
 import tables_html
+import tsne
+from lib.catalog import FIGURE
+from lib.page import latex
 from lib.page.markdown import escape, excerpt, facts
+from lib.page.sections import SECTIONS
+from lib.page.summary import opening
 
 HOSTILE = [
     "a | b || c",
@@ -22,6 +29,8 @@ HOSTILE = [
     "www.evil.example http://evil.example &amp; &lt;b&gt; \\| \\",
     "</td></tr></table>",
 ]
+PLAIN = ["modern_bert", "p < 0.001", "p = 0.03 > 0", "R&D, A & B", "3 * 4", "a [CLS] b", "C:\\new"]
+SPLIT = {"reviews": 9}
 
 
 def parsed(text: str) -> list:
@@ -46,6 +55,10 @@ def tables(text: str) -> list[pd.DataFrame]:
             )
             rows = []
     return found
+
+
+def main_table(text: str) -> pd.DataFrame:
+    return next(table for table in tables(text) if "Train accuracy" in table)
 
 
 def shown(token) -> str:
@@ -77,8 +90,7 @@ def usual(tmp_path_factory) -> MadeUp:
 
 def test_every_table_is_well_formed_and_has_its_baselines(usual):
     found = tables(usual.text)
-    assert len(found) >= 14
-    main = found[0]
+    main = main_table(usual.text)
     assert main["Model"].tolist()[-3:] == [
         "TF-IDF, full text",
         "TF-IDF, text of a",
@@ -91,21 +103,17 @@ def test_every_table_is_well_formed_and_has_its_baselines(usual):
     assert all(table.iloc[:, 0].str.startswith("TF-IDF").sum() == 3 for table in forms)
 
 
-def test_the_page_has_its_parts_in_order(usual):
-    headings = re.findall(r"^## (.*)", usual.text, re.MULTILINE)
-    assert headings == [
-        "Findings",
-        "Results",
-        "Accuracy and calibration",
-        "Comparisons",
-        "Reliability and confusion",
-        "In the form of published tables",
-        "Learning curves",
-        "Errors on the test split",
-        "What was run",
-    ]
+def headings(page: str) -> list[str]:
+    return re.findall(r"^## (.*)", page, re.MULTILINE)
+
+
+def test_the_page_has_its_parts_and_what_it_links_to(usual):
+    assert headings(usual.text)[0] == "Findings" and headings(usual.text)[-1] == "What was run"
+    assert set(SECTIONS) - set(headings(usual.text)) == {
+        *("Published and measured", "Map of the test reviews", "Attention in a test review"),
+    }
     images = re.findall(r"!\[[^]]+\]\(([^)]+)\)", usual.text)
-    assert len(images) == len(set(images)) == 5
+    assert images and len(images) == len(set(images))
     assert all((usual.folder / image).read_text().startswith("<svg") for image in images)
     links = re.findall(r"[^!]\[[^]]+\]\(([^)]+)\)", usual.text)
     assert links and all((usual.folder / link).is_file() for link in links)
@@ -163,14 +171,15 @@ def test_hostile_texts_do_not_run_in_pages(tmp_path):
     study.page(["</script><script>alert(3)</script>", "good"], drawn=True)
     call(summary_html, f"--page {tmp_path}/summary.md --out {tmp_path}/pages/summary.html")
     errors = " ".join(f"{study.tables}/{name}_errors.parquet" for name in ("confident", "shared"))
-    call(tables_html, f"--tables {errors} --out {tmp_path}/pages/errors.html")
+    flags = f"--reviews {tmp_path}/reviews.json --out {tmp_path}/pages/errors.html"
+    call(tables_html, f"--tables {errors} {flags}")
     for name in ("summary", "errors"):
         with opened(tmp_path / f"pages/{name}.html") as shown:
             shown.get_by_text("<script>alert(1)</script>").first.wait_for()
             shown.get_by_text("</td></tr></table>").first.wait_for()
 
 
-@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("text", [*HOSTILE, *PLAIN])
 def test_escaped_text_is_shown_as_it_is(text):
     cell = f"| a | b |\n| --- | --- |\n| {escape(text)} | x |"
     (table,) = tables(cell)
@@ -178,9 +187,30 @@ def test_escaped_text_is_shown_as_it_is(text):
     assert "html" not in str({token.type for token in parsed(cell)})
 
 
-def test_excerpts_are_cut_and_facts_are_lists():
-    assert excerpt("word<br />" * 100).endswith(" …")
-    assert "br" not in excerpt("word<br />" * 100)
+def test_no_mixture_of_marks_is_more_than_text():
+    chance = random.Random(1)
+    pieces = [*"ab _*~`[]()<>!&;#|\\$:/.@1é", "&amp;", "<b>", "](u)", "[a]: u", "<a@b.c>", "<!-- "]
+    for _ in range(2000):
+        text = "".join(chance.choices(pieces, k=chance.randint(1, 14)))
+        want = " ".join(text.split())
+        cell = parsed(f"| a | b |\n| --- | --- |\n| {escape(text)} | x |")
+        paragraph = parsed(f"so {escape(text)} so")
+        assert [shown(token) for token in cell if token.type == "inline"] == ["a", "b", want, "x"]
+        assert shown(paragraph[1]) == f"so {want} so"
+        found = {child.type for token in [*cell, *paragraph] for child in token.children or []}
+        assert found <= {"text", "text_special"}, text
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_text_that_is_no_markup_is_readable_as_it_is_pasted(text):
+    assert escape(text) == text
+
+
+def test_excerpts_are_cut_between_words_and_facts_are_lists():
+    words = excerpt("word<br />" * 100)
+    assert set(words.split()) == {"word", "…"} and words.endswith(" …")
+    assert excerpt("x" * 500) == "x" * 160 + " …"
+    assert excerpt("a short text") == "a short text"
     assert facts({"Data": "a\nb", "Empty": ""}) == "- **Data:** a b"
 
 
@@ -191,10 +221,10 @@ def test_one_run_alone_makes_a_page(tmp_path, classes):
     study.analyse()
     page = study.page()
     found = tables(page)
-    assert found[0]["Model"].tolist() == ["only"]
+    assert main_table(page)["Model"].tolist() == ["only"]
     confusion = next(table for table in found if "Recall" in table)
     assert len(confusion) == classes and f"As {classes - 1}" in confusion
-    assert "## Comparisons" in page and "TF-IDF is a logistic" not in page
+    assert "## By model and setting" in page and "TF-IDF is a logistic" not in page
 
 
 def test_three_classes_and_a_run_at_the_majority(tmp_path):
@@ -205,9 +235,164 @@ def test_three_classes_and_a_run_at_the_majority(tmp_path):
     study.add_baseline(right_or_wrong(90, 0.8, 3))
     study.analyse()
     page = study.page(["low", "middle", "high"])
-    assert "b †" in tables(page)[0]["Model"].tolist()
+    assert "b †" in main_table(page)["Model"].tolist()
     assert "b right, a wrong" not in page
     assert f"Wrong by every model** ({(~right).sum()} reviews)" in page
+
+
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        ({"a": "hub", "b": "folder"}, None),
+        ({"a": "scratch"}, "a started from random weights.** The study shows the workflow, not"),
+        ({"a": "scratch", "b": "scratch"}, "a and b started from random weights.** The study"),
+        (
+            {"a": "scratch", "b": "hub", "c": "folder"},
+            "a started from random weights.** A difference between it and b and c is one of "
+            "pretraining too.",
+        ),
+    ],
+)
+def test_the_opening_is_true_of_every_mixture_of_encoders(sources, said):
+    runs = [
+        {"dataset": "d", "model": model, "encoder": {"source": source}}
+        for model, source in sources.items()
+    ]
+    text = opening(runs, {"train": SPLIT, "valid": SPLIT, "test": SPLIT})
+    assert (said or "9 test reviews") in text
+    assert ("random weights" in text) == (said is not None)
+    assert ("not what pretraining buys" in text) == (set(sources.values()) == {"scratch"})
+
+
+@pytest.mark.parametrize("baseline", [True, False])
+def test_a_study_of_which_nothing_learned_has_all_sections(tmp_path, baseline):
+    study = MadeUp(tmp_path, 60)
+    for model, seed in (("a", 1), ("a", 2), ("b", 1)):
+        study.add(np.ones(60, bool), model, "cls", 64, "base", seed, answer=0)
+    if baseline:
+        study.add_baseline(right_or_wrong(60, 0.8, 1))
+    study.analyse()
+    runs = " ".join(map(str, study.runs))
+    flags = f"{study.table('runs')} --runs {runs} --reviews {study.reviews} --threads 1"
+    tokens = " ".join(str(study.tokens(model)) for model in ("a", "b"))
+    call(tsne, f"{flags} --tokens {tokens} --sample 9 --seed 1 --out {study.tables}")
+    call(attention, f"{flags} --out {study.tables}")
+    page = study.page(drawn=True)
+    assert set(headings(page)) == set(SECTIONS) - {"Published and measured"} | {"What was run"}
+    assert page.count("left out here: a, b") == 5
+    assert "One run stands" not in page and "Wrong by every model" not in page
+    tables(page)
+    for name in FIGURE:
+        of_models = {"findings", "tsne", "attention"} | (
+            set() if baseline else {"reliability", "lengths"}
+        )
+        svg = (tmp_path / f"figures/{name}.svg").read_text()
+        assert ("nothing to show" in svg) == (name in of_models), name
+
+
+def test_a_model_that_did_not_learn_is_said_to_be_left_out(tmp_path):
+    study = MadeUp(tmp_path, 60)
+    study.add(right_or_wrong(60, 0.8, 1), "a", "cls", 64, "base", 1)
+    study.add(right_or_wrong(60, 0.8, 1), "b", "cls", 64, "base", 1, answer=0)
+    study.analyse()
+    page = study.page()
+    assert "One run stands for each model: a (pooling cls" in page and "left out here: b" in page
+    overview = next(table for table in tables(page) if "val_acc@epoch" in table)
+    assert overview["model"].tolist() == ["a"]
+
+
+@pytest.fixture(scope="module")
+def daggers(tmp_path_factory) -> MadeUp:
+    """One model, of which a seed at batch 64 did not learn, nor did the baseline."""
+    study = MadeUp(tmp_path_factory.mktemp("daggers"))
+    for batch, seed, accuracy in ((64, 1, 0.9), (64, 2, 0.9), (256, 1, 0.7)):
+        failed = {"answer": 0} if seed == 2 else {}
+        study.add(right_or_wrong(400, accuracy, batch), "a", "cls", batch, "base", seed, **failed)
+    study.add_baseline(right_or_wrong(400, 0.5, 3), chance_p=0.5)
+    study.analyse()
+    study.text = study.page(drawn=True)
+    return study
+
+
+def test_every_table_of_the_page_marks_what_did_not_learn(daggers):
+    models = {"a †", "a", "TF-IDF, full text †"}
+    main, conditions, confusion, by_model, best_epoch, *by_batch = (
+        table[table.columns[0]].tolist()
+        for table in tables(daggers.text)
+        if table.columns[0].lower() == "model"
+    )
+    assert set(main) == set(conditions) == models
+    assert set(confusion) == set(best_epoch) == models - {"a †"}
+    assert set(by_model) == models - {"a"}
+    assert [set(names) for names in by_batch] == [models, models]
+    assert "Did not learn" in daggers.text and "model=TF-IDF, full text" in daggers.text
+
+
+def test_every_table_with_runs_that_did_not_learn_has_a_column_for_it(daggers):
+    names = ["runs", "histories", "measures", "reliability", "classes", "confusion", "lengths"]
+    for name in [*names, "accuracy_by_model", "accuracy_by_batch", "loss_by_batch"]:
+        assert not daggers.read(name)["learned"].all(), name
+    assert daggers.read("conditions")["learned"].tolist() == [1, 1, 0]
+
+
+def test_every_figure_marks_what_did_not_learn(daggers):
+    for name in ("learning_curves", "accuracy", "cost", "reliability", "lengths"):
+        assert "†" in (daggers.folder / f"figures/{name}.svg").read_text(), name
+    for name, count in {"learning_curves": 2, "accuracy": 1, "cost": 2}.items():
+        svg = (daggers.folder / f"figures/{name}.svg").read_text()
+        assert svg.count(">†<") == count, name
+
+
+@needs_chromium
+def test_tables_of_the_report_name_classes_and_sort_numbers(daggers, tmp_path):
+    names = ("conditions", "confident_errors")
+    files = " ".join(f"{daggers.tables}/{name}.parquet" for name in names)
+    (tmp_path / "reviews.json").write_text('{"labels": ["bad", "good"], "classes": [200, 200]}')
+    flags = f"--reviews {tmp_path}/reviews.json --out {tmp_path}/tables.html"
+    call(tables_html, f"--tables {files} {flags}")
+    with opened(tmp_path / "tables.html") as page:
+        table = page.locator(".dt-container").first
+        heading = table.locator("th", has_text="batch")
+        heading.locator(".dt-column-order").click()
+        batches = table.locator("tbody tr td:nth-child(3)")
+        assert batches.all_inner_texts() == ["", "64", "256"]
+        errors = page.locator(".dt-container").nth(1)
+        assert set(errors.locator("tbody td:nth-child(3)").all_inner_texts()) <= {"bad", "good"}
+        texts = errors.locator("tbody td:last-child").all_inner_texts()
+        assert {word for text in texts for word in text.split()} <= {
+            *("good", "film", "plot", "bad", "song", "…")
+        }
+        assert any(text.endswith(" …") for text in texts)
+
+
+def test_tables_for_papers_have_the_cells_of_the_page(usual):
+    lines = (usual.tables / "results.tex").read_text().splitlines()
+    found = [line.removesuffix(r" \\").split(" & ") for line in lines if line.endswith(r" \\")]
+    (main,) = (table for table in tables(usual.text) if "Examples/s" in table)
+    bold = usual.text.partition("## Results")[2].partition("Accuracy, loss")[0].count("**") / 2
+    assert "".join(lines).count(r"\textbf{") == bold > 0
+    plain = [
+        [re.sub(r"\\textbf\{(.*)\}", r"\1", cell).replace(r"\dag{}", "†") for cell in row]
+        for row in found
+    ]
+    plain = [[cell.replace(r"$\pm$", "±") for cell in row] for row in plain]
+    assert plain == [list(main.columns), *main.to_numpy().tolist()]
+    assert r"\toprule" in lines and r"\bottomrule" in lines
+    findings = (usual.tables / "findings.tex").read_text()
+    assert r"batch 256 $-$ batch 64 & on these runs alone" in findings
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("my_model & 5% #1", r"my\_model \& 5\% \#1"),
+        (r"\input{x} $y$", r"\textbackslash{}input\{x\} \$y\$"),
+        ("a~b^c\nd", r"a\textasciitilde{}b\textasciicircum{}c d"),
+        ("[x]", "{[}x]"),
+    ],
+)
+def test_texts_in_latex_stay_texts(text, escaped):
+    assert latex.escape(text) == escaped
 
 
 def test_all_errors_or_none(tmp_path):
@@ -226,7 +411,7 @@ def test_a_run_that_diverged_is_on_the_page_without_numbers(tmp_path):
     study.add(right_or_wrong(60, 0.7, 1), "a", "cls", 64, "base", 42)
     study.add(right_or_wrong(60, 0.7, 2), "b", "cls", 64, "base", 42, diverged=True)
     study.analyse()
-    main = tables(study.page())[0].set_index("Model")
+    main = main_table(study.page()).set_index("Model")
     assert main.loc["b †", "Test loss"] == "n/a"
     measures = study.read("measures").set_index("model")
     assert measures.loc["b", ["brier", "calibration_error"]].isna().all()
@@ -238,7 +423,7 @@ def test_a_study_of_which_all_diverged_has_a_page(tmp_path):
     study.add(np.ones(40, bool), "Id", "cls", 64, "base", 1, diverged=True)
     (found,) = study.analyse().query("question.str.startswith('Did any')")["answer"]
     assert "diverged" in found
-    assert "Label †" in tables(study.page())[0]["Model"].tolist()
+    assert "Label †" in main_table(study.page())["Model"].tolist()
 
 
 def test_models_named_as_headings_keep_their_columns(tmp_path):
@@ -257,7 +442,7 @@ def test_a_seed_that_diverged_leaves_no_mean(tmp_path):
         quirks = {"diverged": True} if seed == 3 else {}
         study.add(right_or_wrong(60, 0.7, seed), "a", "cls", 64, "base", seed, **quirks)
     study.analyse()
-    assert tables(study.page())[0]["Test loss"].tolist() == ["n/a ± n/a"]
+    assert main_table(study.page())["Test loss"].tolist() == ["n/a ± n/a"]
     assert study.read("conditions")["brier"].isna().all()
 
 

@@ -103,7 +103,28 @@ def test_what_a_source_does_not_state_agrees_with_any(study, tmp_path):
     rows = beside(study, tmp_path, "s,some-m,,64,5,,0.85,")
     assert rows["pooling"].tolist() == ["cls", "mean", "mean"] and not rows["stated"].any()
     text = published_table(rows)
-    assert "3 conditions fit" in text and text.count("\n") == 2
+    assert "3 conditions fit" in text and text.count("\n") == 2 and "†" not in text
+
+
+def test_what_was_measured_with_a_run_that_did_not_learn_has_a_dagger(tmp_path):
+    study = MadeUp(tmp_path, 200)
+    for pooling, seed in (("cls", 1), ("cls", 2), ("mean", 1)):
+        failed = {"answer": 0} if (pooling, seed) == ("cls", 2) else {}
+        study.add(right_or_wrong(200, 0.9, seed), "m", pooling, 64, "base", seed, **failed)
+    study.analyse()
+    sources = [f"s,m,{pooling},64,5,,0.85," for pooling in ("cls", "mean", "")]
+    rows = published_table(beside(study, tmp_path, *sources)).splitlines()[2:]
+    assert ["†" in row for row in rows] == [True, False, True]
+
+
+def test_whole_numbers_stay_whole_where_some_are_missing(study, tmp_path):
+    beside(study, tmp_path, "s,some-m,mean,64,5,,0.8,", "s,other,,,,,0.8,")
+    header, *rows = [
+        line.split(",") for line in (tmp_path / "out" / "published.csv").read_text().splitlines()
+    ]
+    for name in ("published_batch", "published_epochs", "batch", "seeds", "learned"):
+        values = [row[header.index(name)] for row in rows]
+        assert values[0].isdigit() and values[-1] == "", name
 
 
 def test_a_table_that_lacks_columns_or_numbers_is_refused(study, tmp_path):
@@ -136,13 +157,14 @@ def test_overviews_have_the_columns_of_published_tables(tmp_path):
     study.analyse()
     study.page()
     accuracies = ["Train Accuracy", "Validation Accuracy", "Test Accuracy"]
-    assert study.read("accuracy_by_model").columns.tolist() == ["model", *accuracies]
+    assert study.read("accuracy_by_model").columns.tolist() == ["model", *accuracies, "learned"]
     best = study.read("best_epoch_by_model")
-    assert best.columns.tolist() == ["model", "val_acc@epoch", "test_loss", "test_acc"]
+    assert best.columns.tolist() == ["model", "val_acc@epoch", "test_loss", "test_acc", "learned"]
     assert best["val_acc@epoch"][0].endswith("@1") and best["val_acc@epoch"][1] == "0.8000"
     batch = study.read("accuracy_by_batch")
-    assert batch.columns.tolist() == ["model", "batch", *accuracies, "Training Durations"]
+    durations = "Training Durations"
+    assert batch.columns.tolist() == ["model", "batch", *accuracies, durations, "learned"]
     assert batch["Training Durations"].tolist() == ["1m 01s", "1m 02s", "2.0 s"]
     loss = study.read("loss_by_batch")
-    assert loss.columns.tolist() == ["model", "batch", "Test Loss", "Test Accuracy"]
+    assert loss.columns.tolist() == ["model", "batch", "Test Loss", "Test Accuracy", "learned"]
     assert loss["batch"].tolist()[:2] == [64, 256] and pd.isna(loss["batch"][2])

@@ -20,7 +20,8 @@ RULES = re.findall(
     re.MULTILINE,
 )
 RUNS_READ = ("collect", "measure", "compare", "findings", "published", "errors", "lengths")
-WITH_NAMES = {*RUNS_READ, "overviews", "baseline", "tsne", "attention", "draw", "summary"}
+ON_PAGES = {"draw", "summary", "latex"}
+WITH_NAMES = {*RUNS_READ, "overviews", "baseline", "tsne", "attention", *ON_PAGES}
 WITH_TABLES = WITH_NAMES - {"baseline"} | {"summary_html", "tables_html"}
 WITH_STATISTICS = {"measure", "compare", "findings", "lengths", "summary"}
 WITH_RESULTS = WITH_NAMES - {"baseline"}
@@ -40,7 +41,7 @@ DECIDES = {
     "console": set(),
     "files": set(),
     "flags": set(),
-    "formats": {"measure", "findings", "overviews", "draw", "summary"},
+    "formats": {"measure", "findings", "overviews", *ON_PAGES, "summary_html", "tables_html"},
     "gpus": set(),
     "metrics": {"train", "evaluate", "baseline"},
     "planning": set(),
@@ -54,7 +55,7 @@ DECIDES = {
     "data.encoder_sources": {"encoder"},
     "data.encoder_files": {"encoder", *WITH_MODEL},
     "data.encoders": {"pretokenize", "baseline", *WITH_MODEL},
-    "data.folding": {"download", "split", "encoder", "summary"},
+    "data.folding": {"download", "split", "encoder", "summary", "latex"},
     "data.hub": set(),
     "data.hub_datasets": {"download"},
     "data.near_duplicates": {"download"},
@@ -97,14 +98,15 @@ DECIDES = {
     "analysis.results": WITH_RESULTS,
     "analysis.statistics": WITH_STATISTICS,
     "analysis.verdicts": {"measure", "findings"},
-    "analysis.wording": {"measure", "findings", "draw", "summary"},
+    "analysis.wording": {"measure", "findings", *ON_PAGES},
     "page.drawing": {"draw"},
     "page.figures": {"draw"},
     "page.html": {"summary_html", "tables_html"},
-    "page.markdown": {"summary"},
+    "page.latex": {"latex"},
+    "page.markdown": {"summary", "latex"},
     "page.sections": {"summary"},
     "page.summary": {"summary"},
-    "page.tables": {"summary"},
+    "page.tables": {"summary", "latex"},
 }
 
 

@@ -34,7 +34,7 @@ RUNS = [
     ("modernbert", "mean", 64, "decayed", 1),
 ]
 ONCE = {table.command for table in catalog.TABLES} - {"published"}
-FROM_RUNS = {**dict.fromkeys(ONCE, 1), "draw": len(catalog.FIGURES), "summary": 1}
+FROM_RUNS = {**dict.fromkeys(ONCE, 1), "draw": len(catalog.FIGURES), "latex": 1, "summary": 1}
 FOLDERS = [RUN.format(*run) for run in RUNS]
 BASE = FOLDERS[0]
 
@@ -370,7 +370,7 @@ def test_a_deleted_test_is_made_again_with_all_that_is_made_from_it(study, pytho
 
 def test_pages_are_made_without_torch(study, python):
     commands = ("collect", "measure", "compare", "findings", "overviews", "errors", "lengths")
-    lines = [study.command(name) for name in (*commands, "draw", "summary")]
+    lines = [study.command(name) for name in (*commands, "draw", "latex", "summary")]
     code = (
         "import runpy, sys; sys.path.insert(0, 'scripts')\n"
         f"for line in {[shlex.split(line) for line in lines]!r}:\n"

@@ -63,7 +63,7 @@ TABLES = (
         command="collect",
         part="results",
         row="run, epoch, split and measure",
-        content="the value",
+        content="the value, and whether it is of the best epoch",
         drawn=True,
     ),
     Table(
@@ -171,7 +171,7 @@ TABLES = (
         command="errors",
         part="errors",
         row="test review that every model labels wrongly",
-        content="mean confidence, share of all runs that err",
+        content="mean confidence, share of the runs that learned which err",
     ),
     Table(
         name="disagreements",
@@ -230,8 +230,9 @@ FIGURES = (
         theme="Training",
         title="Loss and accuracy by epoch",
         alternative="Loss and accuracy by epoch",
-        caption="Loss and accuracy by epoch. Solid: validation, dashed: training. A ring marks the "
-        "best epoch, whose checkpoint is tested.",
+        caption="Loss and accuracy by epoch. Solid and filled: validation; dashed and hollow: "
+        "training. A ring marks the best epoch, whose checkpoint is tested; a dagger ends the line "
+        "of a run that did not learn.",
     ),
     Figure(
         name="accuracy",
@@ -241,7 +242,7 @@ FIGURES = (
         alternative="Test accuracy by effective batch and pooling",
         caption="Test accuracy with 95% intervals: of one seed Wilson's, of several over "
         "seeds and reviews. Dashed lines are the TF-IDF baselines; a dagger marks conditions with "
-        "a run that did not learn.",
+        "a run that did not learn, and a baseline that did not.",
     ),
     Figure(
         name="cost",
@@ -250,7 +251,8 @@ FIGURES = (
         title="Accuracy against seconds",
         alternative="Test accuracy against seconds of training",
         caption="Test accuracy against the seconds of the training loop, with 95% intervals. The "
-        "seconds of a baseline include its tuning.",
+        "seconds of a baseline include its tuning; all depend on what else the machine did. A "
+        "dagger marks conditions with a run that did not learn.",
     ),
     Figure(
         name="reliability",
@@ -259,7 +261,8 @@ FIGURES = (
         title="Accuracy by confidence",
         alternative="Accuracy by confidence, a panel per model",
         caption="Share of right predictions by confidence, with 95% Wilson intervals; a larger "
-        "point stands for more test reviews. On the dashed line confidence is right.",
+        "point stands for more test reviews. On the dashed line confidence is right. A dagger "
+        "marks a baseline that did not learn.",
     ),
     Figure(
         name="lengths",
@@ -268,7 +271,8 @@ FIGURES = (
         title="Accuracy by length",
         alternative="Test accuracy by length of the reviews",
         caption="Test accuracy by length of the reviews, and of reviews that the encoder sees "
-        "whole against truncated ones, with 95% Wilson intervals.",
+        "whole against truncated ones, with 95% Wilson intervals. A dagger marks a baseline that "
+        "did not learn.",
     ),
     Figure(
         name="tsne",
@@ -286,8 +290,8 @@ FIGURES = (
         title="Attention in a review",
         alternative="Attention between the tokens of a review, a panel per model",
         caption="Attention of the last layer for one test review: mean over heads, special tokens "
-        "left out, rows brought to a sum of 1. Of longer reviews, the tokens that are looked at "
-        "most.",
+        "left out, rows brought to a sum of 1. One scale for all models, by the square root so "
+        "that small weights differ. Of longer reviews, the tokens that are looked at most.",
     ),
 )
 

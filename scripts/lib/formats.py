@@ -1,9 +1,12 @@
 """How numbers and lists read in a sentence or a cell."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
+
+NOT_LEARNED = "†"
 
 
 def duration(seconds: float) -> str:
@@ -43,6 +46,36 @@ def points(share: float) -> str:
 def plural(count: int, noun: str) -> str:
     """A count and a noun, as `1 seed` or `5,000 reviews`."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def joined(names: Sequence[str]) -> str:
+    """Names in a sentence, as `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def marked(names: Iterable[str], failed: Iterable[bool]) -> list[str]:
+    """Names, with a dagger those of runs that did not learn."""
+    pairs = zip(names, failed, strict=True)
+    return [f"{name} {NOT_LEARNED}" if each else name for name, each in pairs]
+
+
+def beginning(text: str, letters: int) -> str:
+    """A text on one line; of a longer one the words that fit, and `…`."""
+    line = " ".join(text.split())
+    if len(line) <= letters:
+        return line
+    words = line[: letters + 1].rpartition(" ")[0] or line[:letters]
+    return f"{words} …"
+
+
+def class_names(reviews: Mapping[str, Any]) -> list[str]:
+    """The names of the classes in reviews.json, or their numbers where they have none."""
+    return reviews["labels"] or list(map(str, range(len(reviews["classes"]))))
+
+
+def classes_named(numbers: object, names: Sequence[str]) -> str:
+    """The name of a class, or of several whose numbers stand in a text, as `bad or good`."""
+    return " or ".join(names[int(number)] for number in str(numbers).split())
 
 
 def over_seeds(values: pd.Series, show: Callable[[float], str]) -> str:

@@ -239,6 +239,7 @@ TEST_TOKENS = expand(f"{TOKENS}/test.parquet", dataset=DATASET, model=MODELS)
 PARTS = list(filter(is_on, catalog.PARTS))
 READ_PARTS = list(filter(catalog.tables_to_read, PARTS))
 SHOWN_TABLES = list(map(table, catalog.tables_in(PARTS)))
+FINDINGS = ["findings"] * ANALYSIS["statistics"]
 SHOWN_FIGURES = catalog.figures_in(PARTS)
 
 # As many jobs on GPUs at a time as there are GPUs here, unless --resources says otherwise or the

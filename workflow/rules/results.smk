@@ -34,9 +34,31 @@ rule draw:
         "--html {output.html}"
 
 
+rule latex:
+    input:
+        tables=map(table, ["runs", *FINDINGS]),
+        baselines=BASELINE_FILES,
+        command=command("latex"),
+        code=code("latex"),
+    output:
+        expand(f"{TABLES}/{{name}}.tex", name=["results", *FINDINGS]),
+    log:
+        f"{LOGS}/latex.log",
+    conda:
+        "../../envs/results.yaml"
+    params:
+        baselines=baseline_flags,
+        out=output_folder,
+    message:
+        "write tables for papers; log: {log}"
+    shell:
+        "python {input.command:q} --log {log} --tables {input.tables} {params.baselines} --out {params.out}"
+
+
 rule summary:
     input:
         tables=SHOWN_TABLES,
+        latex=rules.latex.output,
         figures=expand(rules.draw.output.svg, figure=SHOWN_FIGURES),
         interactive=expand(rules.draw.output.html, figure=SHOWN_FIGURES),
         runs=RUN_FILES,
@@ -89,6 +111,7 @@ rule summary_html:
 rule tables_html:
     input:
         tables=tables_to_read,
+        reviews=expand(rules.download.output.counts, dataset=DATASET),
         command=command("tables_html"),
         code=code("tables_html"),
     output:
@@ -105,4 +128,5 @@ rule tables_html:
     message:
         "turn the tables of {wildcards.part} into a page; log: {log}"
     shell:
-        "python {input.command:q} --log {log} --tables {input.tables} --out {output}"
+        "python {input.command:q} --log {log} --tables {input.tables} --reviews {input.reviews} "
+        "--out {output}"

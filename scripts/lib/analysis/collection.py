@@ -6,10 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from lib.analysis.results import key_columns, read_all, read_measured
+from lib.analysis.results import key_columns, learned, read_all, read_measured
 from lib.baselines import run_of
 from lib.console import log
-from lib.files import read_json
 from lib.runs import KEYS, Run
 from lib.schema import word
 from lib.tables import write_table
@@ -26,13 +25,15 @@ def collect(runs: Sequence[Path], out: Path) -> None:
         runs: folders of the runs.
         out: folder of the tables.
     """
-    write_table(out, "runs", runs_table(read_all(runs, read_measured)))
-    write_table(out, "histories", pd.concat(read_history(folder) for folder in runs))
+    measured = read_all(runs, read_measured)
+    write_table(out, "runs", runs_table(measured))
+    histories = (read_history(folder, measured[run_of(folder)]) for folder in runs)
+    write_table(out, "histories", pd.concat(histories))
     log.info("%d runs in %s", len(runs), out)
 
 
 def runs_table(measured: dict[Run, dict[str, Any]]) -> pd.DataFrame:
-    """A row per run: its keys, every number that was measured, and its training settings.
+    """A row per run: its keys, whether it learned, all that was measured, its settings.
 
     A setting that is a word in some runs is text in all, as in `settings.micro_batch`.
     """
@@ -41,7 +42,8 @@ def runs_table(measured: dict[Run, dict[str, Any]]) -> pd.DataFrame:
     settings = pd.DataFrame(one.get("settings", {}) for one in measured.values())
     mixed = [name for name in settings if settings[name].dtype == object]
     settings[mixed] = settings[mixed].map(word)
-    return key_columns(measured).join([table[numbers], settings.add_prefix(SETTING)])
+    keys = key_columns(measured).assign(learned=learned(table["chance_p"]))
+    return keys.join([table[numbers], settings.add_prefix(SETTING)])
 
 
 def settings_of_variants(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -51,12 +53,17 @@ def settings_of_variants(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return first.rename(columns=lambda name: name.removeprefix(SETTING)).to_dict("index")
 
 
-def read_history(folder: Path) -> pd.DataFrame:
-    """One row per epoch, split and measure of a run, with its `value`, and whether it is `best`."""
+def read_history(folder: Path, measured: dict[str, Any]) -> pd.DataFrame:
+    """One row per epoch, split and measure of a run, with its `value`, and whether it is `best`.
+
+    Args:
+        folder: of the run.
+        measured: what its files tell.
+    """
     history = pd.read_csv(folder / "history.csv")
     columns = [f"{split}_{measure}" for split in SPLITS for measure in MEASURES]
     long = history.melt(["epoch"], columns)
     long[["split", "measure"]] = long.pop("variable").str.split("_", n=1, expand=True)
-    best = read_json(folder / "train.json")["best_epoch"]
-    long["best"] = (long["epoch"] == best) & (long["split"] == "valid")
+    long["best"] = (long["epoch"] == measured["best_epoch"]) & (long["split"] == "valid")
+    long["learned"] = learned(measured["chance_p"])
     return key_columns([run_of(folder)]).merge(long, how="cross")

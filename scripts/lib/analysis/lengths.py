@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lib.analysis.representatives import find_representatives
-from lib.analysis.results import read_all, read_texts, stack
+from lib.analysis.results import read_all, read_measured, read_texts, stack
 from lib.analysis.statistics import proportion
 from lib.data.tokens import read_lengths
 from lib.predictions import read_predictions
@@ -46,7 +46,8 @@ def measure_by_length(
         key: accuracies(found, {"words": fifths, "truncation": truncated.get(key.model)})
         for key, found in read_all([*runs, *baselines], read_predictions).items()
     }
-    write_table(out, "lengths", stack(tables, chosen))
+    measured = read_all([*runs, *baselines], read_measured)
+    write_table(out, "lengths", stack(tables, measured, chosen))
 
 
 def fifths_of_words(reviews: Path) -> pd.Series:

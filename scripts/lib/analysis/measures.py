@@ -11,7 +11,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from lib.analysis.collection import settings_of_variants
 from lib.analysis.contrasts import distinct
 from lib.analysis.representatives import find_learned, find_representatives
-from lib.analysis.results import learned, read_all, read_measured, stack
+from lib.analysis.results import read_all, read_measured, stack
 from lib.analysis.statistics import (
     brier,
     calibration_error,
@@ -46,16 +46,16 @@ def measure(table: Path, runs: Sequence[Path], baselines: Sequence[Path], out: P
         key: pd.DataFrame([measure_run(measured[key], predictions[key], bins[key])])
         for key in measured
     }
-    measures = stack(rows, chosen)
+    measures = stack(rows, measured, chosen)
     write_table(out, "measures", measures)
     variants = settings_of_variants(read_table(table))
     known = distinct([key.condition for key in measured if not is_baseline(key)], variants)
     answers = answers_of({key: predictions[key] for key in find_learned(table, runs)})
     write_table(out, "conditions", conditions(measures, answers, known))
-    write_table(out, "reliability", stack(bins, chosen))
+    write_table(out, "reliability", stack(bins, measured, chosen))
     for name, tabulate in (("classes", classes), ("confusion", confusion)):
         tables = {key: tabulate(found) for key, found in predictions.items()}
-        write_table(out, name, stack(tables, chosen))
+        write_table(out, name, stack(tables, measured, chosen))
     log.info("%d runs and baselines measured", len(measures))
 
 
@@ -66,7 +66,6 @@ def measure_run(
     right = predictions["label"] == predictions["prediction"]
     accuracy = proportion(int(right.sum()), len(right))
     return {
-        "learned": learned(measured["chance_p"]),
         "chance_p": measured["chance_p"],
         "diverged": bool(measured.get("diverged")),
         "n": len(right),

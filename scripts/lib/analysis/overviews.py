@@ -1,7 +1,8 @@
 """The results in the forms of the tables that studies publish: by model, and by batch.
 
 Runs are those of the pooling and variant that stand for each model. Values are means over seeds,
-with their standard deviation where there are several.
+with their standard deviation where there are several; `learned` tells whether all runs behind a
+row learned.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib.analysis.representatives import representatives
-from lib.analysis.results import read_baselines
+from lib.analysis.results import learned, read_baselines
 from lib.formats import duration, over_seeds
 from lib.tables import read_table, write_table
 
@@ -74,6 +75,6 @@ def overview(runs: pd.DataFrame, keys: list[str], columns: dict[str, str]) -> pd
         for heading, measure in columns.items():
             show = duration if measure == "train_seconds" else "{:.4f}".format
             row[heading] = over_seeds(group[measure], show)
-        rows.append(row)
-    table = pd.DataFrame(rows, columns=[*keys, *columns])
-    return table.astype({"batch": "Int64"} if "batch" in keys else {})
+        rows.append(row | {"learned": learned(group["chance_p"]).all()})
+    table = pd.DataFrame(rows, columns=[*keys, *columns, "learned"])
+    return table.astype({"learned": bool} | ({"batch": "Int64"} if "batch" in keys else {}))

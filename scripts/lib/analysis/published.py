@@ -21,7 +21,8 @@ from lib.tables import read_table, write_table
 NAMES = ("source", "model", "pooling")
 NUMBERS = ("effective_batch", "test_accuracy")
 OPTIONAL = ("epochs", "test_loss", "train_seconds", "note")
-MEASURED = ("seeds", "accuracy", "low", "high", "interval", "loss", "train_seconds")
+COUNTED = ("published_batch", "published_epochs", "batch", "seeds", "learned")  # may be missing
+MEASURED = ("seeds", "learned", "accuracy", "low", "high", "interval", "loss", "train_seconds")
 
 
 def set_beside(
@@ -48,7 +49,9 @@ def set_beside(
         found = measured[same].to_dict("records") or [{}]
         rows += [known(number, row) | beside(row["test_accuracy"], each) for each in found]
     columns = list(known(0, {}) | beside(0, {}))
-    write_table(out, "published", pd.DataFrame(rows, columns=columns))
+    found = pd.DataFrame(rows, columns=columns)
+    found[[*COUNTED]] = found[[*COUNTED]].convert_dtypes()
+    write_table(out, "published", found)
 
 
 def with_settings(conditions: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:

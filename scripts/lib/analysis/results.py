@@ -59,13 +59,19 @@ def learned(chance_p: Any) -> Any:
     return chance_p < CHANCE
 
 
-def stack(tables: dict[Run, pd.DataFrame], chosen: Collection[Run]) -> pd.DataFrame:
+def stack(
+    tables: dict[Run, pd.DataFrame], measured: dict[Run, dict[str, Any]], chosen: Collection[Run]
+) -> pd.DataFrame:
     """The tables of runs and baselines below one another, after the keys of their runs.
 
-    The column `representative` marks baselines and the runs that stand for their models.
+    The column `representative` marks baselines and the runs that stand for their models, the
+    column `learned` those that learned.
     """
     parts = []
     for key, table in tables.items():
-        marked = key_columns([key]).assign(representative=is_baseline(key) or key in chosen)
+        marked = key_columns([key]).assign(
+            representative=is_baseline(key) or key in chosen,
+            learned=learned(measured[key]["chance_p"]),
+        )
         parts.append(marked.merge(table, how="cross"))
     return pd.concat(parts, ignore_index=True)

@@ -4,7 +4,6 @@ Colours are those of Okabe and Ito, which the colour-blind tell apart; shapes an
 same in black and white. The background is white on light and dark pages.
 """
 
-import itertools
 from typing import Any
 
 import altair as alt
@@ -13,6 +12,7 @@ import pandas as pd
 
 from lib.analysis.results import are_baselines
 from lib.analysis.wording import ALIKE, ALONE, IDENTICAL, SHOWN, UNDECIDED
+from lib.formats import NOT_LEARNED, marked
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 SHAPES = (  # one more than colours, so that together they tell 56 things apart
@@ -28,8 +28,13 @@ VERDICTS = {  # colour and shape of each
     IDENTICAL: ("#000000", "cross"),
 }
 MEASURES = {"accuracy": "Accuracy", "loss": "Loss (nats)"}
+RUN = ["model", "pooling", "batch", "variant", "seed"]
+SERIES = "M-1,0L-.3,0M.3,0L1,0M.3,0A.3,.3 0 1 1 -.3,0A.3,.3 0 1 1 .3,0"  # a line through a point
 MATRIX_TOKENS = 32
 PLACE_DIGITS = 6  # before a token, so that equal tokens differ and sort by their place
+FAILED = "datum.learned < datum.seeds"  # of a condition, some run
+ABOVE = -11  # pixels, of a dagger to the end of its interval
+LIFT = 18  # pixels, which no mark exceeds
 NOT_FROM_ZERO = alt.Scale(zero=False, nice=True)
 
 
@@ -88,35 +93,43 @@ def learning_curves(curves: pd.DataFrame) -> alt.TopLevelMixin:
     curves = curves.assign(
         series=curves["batch"].astype(str),
         split=curves["split"].map({"train": "training", "valid": "validation"}),
+        last=curves["epoch"] == curves.groupby([*RUN, "measure"])["epoch"].transform("max"),
     )
     if curves["variant"].nunique() > 1:
         curves["series"] += " " + curves["variant"]
     series = curves.sort_values(["batch", "variant"])["series"].unique().tolist()
-    split = alt.StrokeDash(
-        "split:N",
-        title="Split",
-        scale=alt.Scale(domain=["validation", "training"], range=[[1, 0], [4, 3]]),
-        legend=alt.Legend(symbolType="stroke", symbolStrokeColor="black", symbolSize=400),
-    )
-    panels = []
-    combinations = curves[["model", "pooling"]].drop_duplicates().itertuples(index=False)
-    for (model, pooling), (measure, label) in itertools.product(combinations, MEASURES.items()):
-        measured = curves[curves["measure"] == measure]
-        shown = measured[(measured["model"] == model) & (measured["pooling"] == pooling)]
-        base = alt.Chart(_data(shown)).encode(
+    splits = ["validation", "training"]
+    legend = alt.Legend(symbolType=SERIES, symbolStrokeColor="black", symbolSize=900)
+    split = {"shorthand": "split:N", "title": "Split", "legend": legend}
+    dash = alt.StrokeDash(**split, scale=_scale(splits, ([1, 0], [4, 3])))
+    fill = alt.Fill(**split, scale=_scale(splits, ("black", "white")))
+    layers = {}
+    for measure, label in MEASURES.items():
+        values = curves["value"][curves["measure"] == measure]
+        base = alt.Chart().encode(
             x=alt.X("epoch:O", title="Epoch", axis=alt.Axis(labelAngle=0)),
-            y=alt.Y("value:Q", title=label, scale=_spanning(measured["value"])),
+            y=alt.Y("value:Q", title=label, scale=_spanning(values)),
             color=_colour("series", "Effective batch", series),
             detail=["seed:N", "split:N"],
             tooltip=_tooltip("batch", "variant", "seed", "split", "epoch", "value"),
         )
-        lines = base.mark_line().encode(strokeDash=split)
-        points = base.mark_point(filled=True, size=45, opacity=1).encode(
-            shape=_shape("series", "Effective batch", series)
-        )
-        best = base.mark_point(size=130, strokeWidth=1.5).encode(color=alt.value("black"))
-        layers = lines + points + best.transform_filter("datum.best")
-        panels.append(layers.properties(width=320, height=110, title=f"{model}, {pooling}"))
+        shaped = base.encode(shape=_shape("series", "Effective batch", series))
+        training, valid = (f"datum.split === '{name}'" for name in ("training", "validation"))
+        layers[measure] = [
+            base.mark_line().encode(strokeDash=dash),
+            shaped.mark_point(size=45, opacity=1, fill="white").transform_filter(training),
+            shaped.mark_point(size=45, opacity=1, filled=True).transform_filter(valid),
+            base.mark_point().encode(fill=fill).transform_filter("false"),  # for the legend alone
+            base.mark_point(size=130, strokeWidth=1.5)
+            .encode(color=alt.value("black"))
+            .transform_filter("datum.best"),
+            _dagger(base, f"!datum.learned && datum.last && {valid}", dx=11),
+        ]
+    panels = [
+        _panel(layers[measure], f"{model}, {pooling}", shown[shown["measure"] == measure], 320, 110)
+        for (model, pooling), shown in curves.groupby(["model", "pooling"], sort=False)
+        for measure in MEASURES
+    ]
     return _side_by_side(panels, 2)
 
 
@@ -128,7 +141,7 @@ def accuracy(conditions: pd.DataFrame) -> alt.TopLevelMixin:
     conditions = _within_bounds(conditions)
     baselines = conditions[are_baselines(conditions)]
     encoders = conditions[~are_baselines(conditions)]
-    encoders = encoders.assign(note=_daggers(encoders))
+    baselines = baselines.assign(model=_named(baselines))
     models = encoders["model"].unique().tolist()
     y = {"title": "Test accuracy", "scale": _spanning(conditions[["low", "high"]].stack())}
     height = alt.Y("accuracy:Q", **y)
@@ -138,35 +151,33 @@ def accuracy(conditions: pd.DataFrame) -> alt.TopLevelMixin:
         scale=_scale(baselines["model"].tolist(), DASHES),
         legend=alt.Legend(symbolStrokeColor="#444444", symbolSize=400),
     )
+    base = alt.Chart().encode(
+        x=alt.X(
+            "batch:O",
+            title="Effective batch (reviews)",
+            axis=alt.Axis(labelAngle=0),
+            scale=alt.Scale(domain=sorted(encoders["batch"].unique())),
+        ),
+        xOffset=alt.XOffset(
+            "model:N", scale=alt.Scale(domain=models, paddingOuter=0.8), sort=models
+        ),
+        color=_colour("model", "Encoder", models),
+        tooltip=_tooltip("model", "pooling", "batch", "variant", "seeds", "accuracy"),
+    )
+    layers = [
+        base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", **y), y2="high:Q"),
+        base.mark_point(filled=True, size=80, opacity=1).encode(
+            y=height, shape=_shape("model", "Encoder", models)
+        ),
+        _dagger(base.encode(y=alt.Y("top:Q", **y)), FAILED, dy=ABOVE),
+    ]
+    if len(baselines):
+        rules = alt.Chart(_data(baselines)).mark_rule(color="#444444", strokeWidth=1.5)
+        layers.append(rules.encode(y=height, strokeDash=dash))
     panels = []
     for (variant, pooling), shown in encoders.groupby(["variant", "pooling"], sort=False):
-        base = alt.Chart(_data(shown)).encode(
-            x=alt.X(
-                "batch:O",
-                title="Effective batch (reviews)",
-                axis=alt.Axis(labelAngle=0),
-                scale=alt.Scale(domain=sorted(encoders["batch"].unique())),
-            ),
-            xOffset=alt.XOffset(
-                "model:N", scale=alt.Scale(domain=models, paddingOuter=0.8), sort=models
-            ),
-            color=_colour("model", "Encoder", models),
-            tooltip=_tooltip("model", "pooling", "batch", "variant", "seeds", "accuracy"),
-        )
-        layers = [
-            base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", **y), y2="high:Q"),
-            base.mark_point(filled=True, size=80, opacity=1).encode(
-                y=height, shape=_shape("model", "Encoder", models)
-            ),
-            base.mark_text(dx=9, fontSize=14).encode(
-                y=height, text="note:N", color=alt.value("black")
-            ),
-        ]
-        if len(baselines):
-            rules = alt.Chart(_data(baselines)).mark_rule(color="#444444", strokeWidth=1.5)
-            layers.append(rules.encode(y=height, strokeDash=dash))
         title = pooling if encoders["variant"].nunique() == 1 else f"{pooling}, {variant}"
-        panels.append(alt.layer(*layers).properties(width=200, height=200, title=title))
+        panels.append(_panel(layers, title, shown, 200, 200))
     return _side_by_side(panels, 3)
 
 
@@ -194,12 +205,14 @@ def cost(conditions: pd.DataFrame) -> alt.TopLevelMixin:
         y=alt.Y("accuracy:Q", title=title, scale=NOT_FROM_ZERO),
         shape=_shape("model", "Model", models),
     )
-    return (bars + points).properties(width=680, height=300)
+    daggers = _dagger(base.encode(y=alt.Y("top:Q", title=title)), FAILED, dy=ABOVE)
+    return (bars + points + daggers).properties(width=680, height=300)
 
 
 def lengths(groups: pd.DataFrame) -> alt.TopLevelMixin:
     """Accuracy by length of the reviews, with 95% intervals, from the table lengths."""
     groups = groups[groups["representative"]]
+    groups = groups.assign(model=_named(groups))
     models = groups["model"].unique().tolist()
     titles = {"words": "Words in the review", "truncation": "What the encoder sees of it"}
     panels = []
@@ -225,12 +238,14 @@ def lengths(groups: pd.DataFrame) -> alt.TopLevelMixin:
         )
         width = 480 if by == "words" else 200
         panels.append((bars + points).properties(width=width, height=260))
-    return alt.hconcat(*panels).resolve_scale(y="shared")
+    return _side_by_side(panels, 2).resolve_scale(y="shared")
 
 
 def reliability(bins: pd.DataFrame) -> alt.TopLevelMixin:
     """Accuracy by confidence, a panel per model, from the table reliability."""
     bins = bins[bins["representative"]]
+    bins = bins.assign(model=_named(bins))
+    sizes = bins["n"].astype(float).quantile([0, 0.5, 1], interpolation="nearest").dropna().unique()
     unit = alt.Scale(domain=[0, 1])
     base = alt.Chart().encode(
         x=alt.X("confidence:Q", title="Confidence", scale=unit),
@@ -240,7 +255,12 @@ def reliability(bins: pd.DataFrame) -> alt.TopLevelMixin:
         y=alt.Y("low:Q", title="Accuracy"), y2="high:Q"
     )
     points = base.mark_point(filled=True, color=COLOURS[0], opacity=1).encode(
-        size=alt.Size("n:Q", title="Reviews in the bin", scale=alt.Scale(range=[20, 260])),
+        size=alt.Size(
+            "n:Q",
+            title="Reviews in the bin",
+            scale=alt.Scale(range=[20, 260]),
+            legend=alt.Legend(values=sizes.tolist(), format=",d"),
+        ),
         tooltip=_tooltip("model", "confidence", "accuracy", "low", "high", "n"),
     )
     ends = alt.Chart(alt.Data(values=[{"confidence": 0}, {"confidence": 1}]))
@@ -248,9 +268,7 @@ def reliability(bins: pd.DataFrame) -> alt.TopLevelMixin:
         x="confidence:Q", y="confidence:Q"
     )
     panels = [
-        alt.layer(ideal, bars, points, data=_data(shown)).properties(
-            width=200, height=200, title=model
-        )
+        _panel([ideal, bars, points], model, shown, 200, 200)
         for model, shown in bins.groupby("model", sort=False)
     ]
     return _side_by_side(panels, 3)
@@ -262,26 +280,27 @@ def tsne(places: pd.DataFrame) -> alt.TopLevelMixin:
     labels = places.sort_values("label")["label_name"].unique().tolist()
     places = places.assign(wrong=_wrong(places))[columns]
     axis = alt.Axis(labels=False, ticks=False, grid=False)
-    panels = []
-    for model, shown in places.groupby("model", sort=False):
-        base = alt.Chart(_data(shown)).encode(
-            x=alt.X("x:Q", title="t-SNE 1 (no unit)", axis=axis),
-            y=alt.Y("y:Q", title="t-SNE 2 (no unit)", axis=axis),
-            tooltip=_tooltip("id", "label_name", "prediction", "confidence"),
+    base = alt.Chart().encode(
+        x=alt.X("x:Q", title="t-SNE 1 (no unit)", axis=axis),
+        y=alt.Y("y:Q", title="t-SNE 2 (no unit)", axis=axis),
+        tooltip=_tooltip("id", "label_name", "prediction", "confidence"),
+    )
+    points = base.mark_point(filled=True, size=34, opacity=0.75).encode(
+        color=_colour("label_name", "Label", labels),
+        shape=_shape("label_name", "Label", labels),
+    )
+    errors = base.mark_point(size=110, strokeWidth=1.3, opacity=0.9).encode(
+        stroke=alt.Stroke(
+            "wrong:N",
+            title=None,
+            scale=alt.Scale(domain=["labelled wrongly"], range=["black"]),
         )
-        points = base.mark_point(filled=True, size=34, opacity=0.75).encode(
-            color=_colour("label_name", "Label", labels),
-            shape=_shape("label_name", "Label", labels),
-        )
-        errors = base.mark_point(size=110, strokeWidth=1.3, opacity=0.9).encode(
-            stroke=alt.Stroke(
-                "wrong:N",
-                title=None,
-                scale=alt.Scale(domain=["labelled wrongly"], range=["black"]),
-            )
-        )
-        errors = errors.transform_filter("datum.wrong !== ''")
-        panels.append((points + errors).properties(width=340, height=340, title=model))
+    )
+    errors = errors.transform_filter("datum.wrong !== ''")
+    panels = [
+        _panel([points, errors], model, shown, 340, 340)
+        for model, shown in places.groupby("model", sort=False)
+    ]
     return _side_by_side(panels, 2)
 
 
@@ -302,29 +321,28 @@ def attention(weights: pd.DataFrame) -> alt.TopLevelMixin:
         labelLimit=90,
         grid=False,
     )
+    cells = (
+        alt.Chart()
+        .mark_rect()
+        .encode(
+            x=alt.X("attended:O", title="attended token", axis=token),
+            y=alt.Y("attending:O", title="attending token", axis=token),
+            color=alt.Color(
+                "weight:Q",
+                title="Attention",
+                scale=alt.Scale(type="sqrt", domain=[0, 1], range=["white", "black"]),
+                legend=alt.Legend(gradientLength=200, values=[0, 0.05, 0.2, 0.5, 1], format="~g"),
+            ),
+            tooltip=_tooltip("query_token", "key_token", "weight"),
+        )
+    )
     panels = []
     for model, table in weights.groupby("model", sort=False):
         received = table.groupby("key")["weight"].sum()
         kept = received.nlargest(MATRIX_TOKENS).index
         shown = table[table["key"].isin(kept) & table["query"].isin(kept)]
-        cells = (
-            alt.Chart(_data(shown[columns]))
-            .mark_rect()
-            .encode(
-                x=alt.X("attended:O", title="attended token", axis=token),
-                y=alt.Y("attending:O", title="attending token", axis=token),
-                color=alt.Color(
-                    "weight:Q",
-                    title="Attention",
-                    scale=alt.Scale(scheme="greys", domainMin=0),
-                    legend=alt.Legend(gradientLength=120),
-                ),
-                tooltip=_tooltip("query_token", "key_token", "weight"),
-            )
-        )
-        side = 12 * len(kept)
-        panels.append(cells.properties(width=side, height=side, title=model))
-    return _side_by_side(panels, 2).resolve_scale(color="independent")
+        panels.append(_panel([cells], model, shown[columns], 12 * len(kept), 12 * len(kept)))
+    return _side_by_side(panels, 2)
 
 
 def styled(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
@@ -343,9 +361,33 @@ def _side_by_side(panels: list[alt.Chart], columns: int) -> alt.TopLevelMixin:
     return alt.concat(*panels or [nothing.properties(width=340, height=60)], columns=columns)
 
 
+def _panel(
+    layers: list[alt.Chart], title: str, shown: pd.DataFrame, width: int, height: int
+) -> alt.LayerChart:
+    """A panel that shows some rows, with its title at the same height as those beside it.
+
+    A title stands above all that a panel shows, so that a mark or a number at its upper edge would
+    lift it: an invisible mark lifts them all.
+    """
+    lift = alt.Chart(alt.Data(values=[{}])).mark_point(opacity=0).encode(y=alt.value(-LIFT))
+    return alt.layer(*layers, lift, data=_data(shown), width=width, height=height, title=title)
+
+
+def _dagger(base: alt.Chart, shown: str, **place: int) -> alt.Chart:
+    """Daggers at those rows of a chart for which an expression holds."""
+    text = base.mark_text(text=NOT_LEARNED, fontSize=14, **place).encode(color=alt.value("black"))
+    return text.transform_filter(shown)
+
+
+def _named(table: pd.DataFrame) -> list[str]:
+    """The models of a table, with a dagger those of runs that did not learn."""
+    return marked(table["model"], table["learned"] < 1)
+
+
 def _within_bounds(table: pd.DataFrame) -> pd.DataFrame:
-    """Intervals cut at 0 and 1, which those over two seeds may exceed."""
-    return table.assign(low=table["low"].clip(lower=0), high=table["high"].clip(upper=1))
+    """Intervals cut at 0 and 1, which those over two seeds may exceed, and the `top` of each."""
+    table = table.assign(low=table["low"].clip(lower=0), high=table["high"].clip(upper=1))
+    return table.assign(top=table["high"].fillna(table["accuracy"]))
 
 
 def _data(table: pd.DataFrame) -> alt.Data:
@@ -356,8 +398,9 @@ def _data(table: pd.DataFrame) -> alt.Data:
 
 def _spanning(values: pd.Series) -> alt.Scale:
     """A scale over all values, which panels share; over 0 to 1 where there are none."""
-    ends = [float(values.min()), float(values.max())] if values.notna().any() else [0, 1]
-    return alt.Scale(domain=ends, nice=True, zero=False)
+    low, high = (float(values.min()), float(values.max())) if values.notna().any() else (0, 1)
+    margin = 0.05 * (low == high)  # without which ticks have no decimals
+    return alt.Scale(domain=[low - margin, high + margin], nice=True, zero=False)
 
 
 def _places(places: pd.Series, tokens: pd.Series) -> list[str]:
@@ -382,11 +425,6 @@ def _tooltip(*fields: str) -> list[alt.Tooltip]:
         alt.Tooltip(f"{name}:Q", format=".4f") if name in numbers else alt.Tooltip(f"{name}:N")
         for name in fields
     ]
-
-
-def _daggers(conditions: pd.DataFrame) -> list[str]:
-    failed = conditions["learned"] < conditions["seeds"]
-    return ["†" if each else "" for each in failed]
 
 
 def _wrong(places: pd.DataFrame) -> list[str]:

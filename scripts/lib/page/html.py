@@ -11,7 +11,8 @@ from itables import to_html_datatable
 from itables.javascript import generate_init_offline_itables_html
 from markdown_it import MarkdownIt
 
-from lib.files import write_text
+from lib.files import read_json, write_text
+from lib.formats import beginning, class_names, classes_named
 from lib.tables import read_table
 
 ROWS = 250
@@ -71,13 +72,15 @@ def embedded(picture: Path) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(picture.read_bytes()).decode()
 
 
-def write_tables(tables: Sequence[Path], out: Path) -> None:
+def write_tables(tables: Sequence[Path], reviews: Path, out: Path) -> None:
     """Write tables that can be sorted and searched.
 
     Args:
         tables: their Parquet files.
+        reviews: reviews.json of the dataset, which names the classes.
         out: HTML file to write.
     """
+    classes = class_names(read_json(reviews))
     found = {path.stem: read_table(path) for path in tables}
     contents = " · ".join(f'<a href="#{name}">{name}</a>' for name in found)
     parts = [TABLES, generate_init_offline_itables_html(itables.dt_bundle), f"<p>{contents}</p>"]
@@ -85,16 +88,27 @@ def write_tables(tables: Sequence[Path], out: Path) -> None:
         parts.append(f'<h2 id="{name}">{name}</h2>')
         if len(table) > ROWS:
             parts.append(f"<p>The first {ROWS} of {len(table):,} rows of tables/{name}.csv.</p>")
-        parts.append(sortable(table.head(ROWS)))
+        parts.append(sortable(readable(table.head(ROWS), classes)))
     write_text(out, "\n".join([*parts, "</html>", ""]))
+
+
+def readable(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """A table with the names of its classes, and the beginnings of its texts."""
+    table = table.copy()
+    for name in table.columns.intersection(["label", "prediction", "predictions"]):
+        table[name] = table[name].map(lambda numbers: classes_named(numbers, classes))
+    if "text" in table:
+        table["text"] = table["text"].map(lambda text: beginning(text, LETTERS))
+    return table
 
 
 def sortable(table: pd.DataFrame) -> str:
     """A table that can be sorted; its texts are shown as they are, never as HTML."""
-    if "text" in table:
-        table = table.assign(text=table["text"].str.slice(0, LETTERS))
+    numbers = table.columns.get_indexer(table.select_dtypes("number").columns).tolist()
+    gaps = table.select_dtypes(exclude="float").loc[:, table.isna().any()].astype(object)
     return to_html_datatable(
-        table,
+        table.assign(**gaps.where(gaps.notna(), "")),  # where itables would write <NA>
+        columnDefs=[{"type": "num", "targets": numbers}],
         connected=False,
         allow_html=False,
         maxBytes=0,

@@ -1,6 +1,5 @@
 """Markdown as GitHub shows it, in which texts from outside stay texts."""
 
-import html
 import re
 from collections.abc import Collection, Mapping
 
@@ -8,22 +7,33 @@ import pandas as pd
 from tabulate import tabulate
 
 from lib.data.folding import fold
+from lib.formats import beginning
 
 EXCERPT = 160  # characters
-# What would begin code, emphasis, a link, a cell, a strike-through, a formula or a web address.
-MARKUP = re.compile(r"[\\`*_\[\]|~$]|(?<=www)\.|:(?=//)", re.IGNORECASE)
+MARKUP = re.compile(
+    r"""
+      [`|$]                                # code, a cell, a formula
+    | \\(?=[!-/:-@\[-`{-~]|$)              # an escape
+    | (?<!\w)_+ | _++(?!\w)                # emphasis, which begins and ends at words alone
+    | (?<!\s)[*~] | [*~](?!\s)             # emphasis, a strike-through
+    | \](?=[(\[:])                         # a link
+    | <(?=[a-z/!?]|\S*@|$)                 # a tag or an address
+    | &(?=\#?\w+;)                         # an entity
+    | (?<=www)\. | :(?=//)                 # a web address
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
 
 
 def escape(text: object) -> str:
     """Text on one line that is shown as it is, in a paragraph or a cell."""
     line = "".join(char if char.isprintable() else " " for char in str(text))
-    return MARKUP.sub(r"\\\g<0>", html.escape(" ".join(line.split()), quote=False))
+    return MARKUP.sub(lambda found: re.sub("(.)", r"\\\1", found[0]), " ".join(line.split()))
 
 
 def excerpt(text: str) -> str:
     """The beginning of a review, escaped, with `<br />` as a space."""
-    line = fold(text)
-    return escape(line if len(line) <= EXCERPT else f"{line[:EXCERPT].rstrip()} …")
+    return escape(beginning(fold(text), EXCERPT))
 
 
 def table(cells: pd.DataFrame, left: Collection[str] = ()) -> str:

@@ -12,15 +12,20 @@ from lib.analysis.representatives import representatives
 from lib.analysis.statistics import BINS
 from lib.analysis.wording import NOT_ASKED, OBSERVED
 from lib.catalog import FIGURE
-from lib.formats import plural
+from lib.formats import NOT_LEARNED, plural
 from lib.page import tables
 from lib.page.markdown import escape, table
 
+STANDS = "of the run that stands for the model"
+OF_BATCHES = f"means over seeds, with pooling and variant {STANDS}"
 OVERVIEWS = {
-    "accuracy_by_model": "Accuracies per model",
-    "best_epoch_by_model": "Validation accuracy with its epoch, test loss and test accuracy",
-    "accuracy_by_batch": "Accuracies and duration by effective batch size",
-    "loss_by_batch": "Test loss and accuracy by effective batch size",
+    "accuracy_by_model": ("Accuracies per model", f"means over seeds, of the condition {STANDS}"),
+    "best_epoch_by_model": (
+        "Validation accuracy with its epoch, test loss and test accuracy",
+        f"{STANDS}, one seed alone",
+    ),
+    "accuracy_by_batch": ("Accuracies and duration by effective batch size", OF_BATCHES),
+    "loss_by_batch": ("Test loss and accuracy by effective batch size", OF_BATCHES),
 }
 CONFIDENCES = {"label": "Label", "prediction": "Predicted", "confidence": "Confidence"}
 
@@ -61,17 +66,27 @@ class Page:
         return tables.errors_table(rows, self.names, columns)
 
     def stand_ins(self) -> str:
-        """Which run stands for each model, and why."""
-        chosen = representatives(self.tables["runs"])
+        """Which run stands for each model, and why; which models have none."""
+        runs = self.tables["runs"]
+        chosen = representatives(runs)
         keys = ("pooling", "batch", "variant", "seed")
-        runs = [
+        named = [
             f"{row['model']} ({', '.join(f'{key} {row[key]}' for key in keys)})"
             for row in chosen.to_dict("records")
         ]
-        return (
-            f"One run stands for each model: {escape('; '.join(runs))}. It is chosen by validation "
-            "accuracy, where possible in a condition that all models share."
-        )
+        absent = [name for name in runs["model"].unique() if name not in set(chosen["model"])]
+        texts = []
+        if named:
+            texts.append(
+                f"One run stands for each model: {escape('; '.join(named))}. It is chosen by "
+                "validation accuracy, where possible in a condition in which all of them learned."
+            )
+        if absent:
+            texts.append(
+                "No run stands for a model of which none learned, and which is left out here: "
+                f"{escape(', '.join(absent))}."
+            )
+        return " ".join(texts)
 
 
 def findings(page: Page) -> Iterator[str]:
@@ -97,7 +112,7 @@ def results(page: Page) -> Iterator[str]:
     """The main table and its notes."""
     runs = page.tables["runs"]
     yield tables.results_table(runs, page.baselines)
-    yield from tables.notes(runs, page.majority)
+    yield from tables.notes(runs, page.baselines, page.majority)
     if len(page.baselines):
         yield (
             "TF-IDF is a logistic regression on weighted counts of words, trained on the same "
@@ -106,6 +121,9 @@ def results(page: Page) -> Iterator[str]:
             "in the best values."
         )
     yield page.file("runs", "All runs, one per row")
+    names = ["results", *(["findings"] if "findings" in page.tables else [])]
+    paths = [f"{page.folder}/{name}.tex" for name in names]
+    yield "For a paper: " + ", ".join(f"[{path}]({path})" for path in paths)
 
 
 def certainty(page: Page) -> Iterator[str]:
@@ -144,7 +162,9 @@ def calibration(page: Page) -> Iterator[str]:
         "On the dashed line, reviews labelled with a confidence of 0.8 are right in 80% of cases; "
         "below it a model is too sure of itself. Lines are 95% Wilson intervals."
     )
-    yield tables.confusion_table(page.tables["confusion"], page.tables["classes"], page.names)
+    confusion = page.tables["confusion"]
+    if confusion["representative"].any():
+        yield tables.confusion_table(confusion, page.tables["classes"], page.names)
     yield page.file("confusion", "Confusion matrices of all runs")
 
 
@@ -155,17 +175,20 @@ def published(page: Page) -> Iterator[str]:
         "A condition is the same where model, pooling, batch and the training settings agree that "
         "the source states. Inside tells whether the published accuracy lies in the 95% interval "
         "of the measured one. Where several conditions fit, because the source leaves some of "
-        "it unsaid, their range is shown."
+        f"it unsaid, their range is shown. {NOT_LEARNED} marks what was measured with a run "
+        "that did not learn."
     )
     yield page.file("published")
 
 
 def overviews(page: Page) -> Iterator[str]:
     """The results in the forms of published tables."""
-    yield page.stand_ins()
-    for name, heading in OVERVIEWS.items():
-        yield f"**{heading}**:"
-        yield tables.plain(page.tables[name])
+    yield f"{page.stand_ins()} {NOT_LEARNED} marks rows with a run that did not learn."
+    for name, (heading, what) in OVERVIEWS.items():
+        rows = page.tables[name]
+        if len(rows):
+            yield f"**{heading}**, {what}:"
+            yield tables.overview_table(rows)
 
 
 def curves(page: Page) -> Iterator[str]:
@@ -173,7 +196,8 @@ def curves(page: Page) -> Iterator[str]:
     yield page.figure("learning_curves")
     yield (
         "Training values are means over an epoch, each review at the weights that it met; "
-        "validation values are those at the end of the epoch. A ring marks the best epoch."
+        "validation values are those at the end of the epoch. A ring marks the best epoch, "
+        f"{NOT_LEARNED} the end of a run that did not learn."
     )
 
 
@@ -181,6 +205,18 @@ def errors(page: Page) -> Iterator[str]:
     """The reviews that the models get wrong."""
     tested = page.tables["runs"]["n"].iloc[0]
     yield f"All of this is on the test split, {tested:,} reviews. {page.stand_ins()}"
+    if len(representatives(page.tables["runs"])):
+        yield from errors_of_models(page)
+    yield page.figure("lengths")
+    yield (
+        "Left: fifths of the test reviews by number of words. Right: reviews that the encoder sees "
+        "whole, and those of which it sees the beginning alone. Lines are 95% Wilson intervals."
+    )
+    yield page.file("lengths")
+
+
+def errors_of_models(page: Page) -> Iterator[str]:
+    """The reviews that each model, all of them, or one of two gets wrong."""
     confident = page.tables["confident_errors"]
     for model, rows in confident.groupby("model", sort=False):
         yield f"**Most confidently wrong, {escape(model)}** ({plural(len(rows), 'error')}):"
@@ -205,24 +241,18 @@ def errors(page: Page) -> Iterator[str]:
     yield page.file("confident_errors", "All errors")
     yield page.file("shared_errors", "All that every model gets wrong")
     yield page.file("disagreements", "All on which models disagree")
-    yield page.figure("lengths")
-    yield (
-        "Left: fifths of the test reviews by number of words. Right: reviews that the encoder sees "
-        "whole, and those of which it sees the beginning alone. Lines are 95% Wilson intervals."
-    )
-    yield page.file("lengths")
 
 
 def tsne(page: Page) -> Iterator[str]:
     """The map of sentence vectors, and the errors on its boundary."""
     places = page.tables["tsne"]
-    sample = places["id"].nunique()
     yield page.figure("tsne")
-    yield (
-        f"t-SNE of the pooled vectors of {sample:,} reviews of the test split, the same for each "
-        f"model. {page.stand_ins()} Distances between far groups mean nothing. A model whose "
-        "vectors are all alike or not finite has no map."
-    )
+    if len(places):
+        yield (
+            f"t-SNE of the pooled vectors of {plural(places['id'].nunique(), 'review')} of the "
+            "test split, the same for each model. Distances between far groups mean nothing."
+        )
+    yield f"{page.stand_ins()} A model whose vectors are all alike or not finite has no map."
     boundary = page.tables["boundary_errors"]
     for model, rows in boundary.groupby("model", sort=False):
         yield (
@@ -235,13 +265,16 @@ def tsne(page: Page) -> Iterator[str]:
 
 def attention(page: Page) -> Iterator[str]:
     """The attention map of one review."""
+    yield page.figure("attention")
     rows = page.tables["attention"].drop_duplicates("model")
+    yield page.stand_ins()
+    if rows.empty:
+        return
     shown = rows.iloc[0]
     predictions = [
         f"{row['model']} says {page.names[row['prediction']]} ({row['confidence']:.3f})"
         for row in rows.to_dict("records")
     ]
-    yield page.figure("attention")
     yield (
         f"Review {shown['id']} of the test split, labelled {escape(page.names[shown['label']])}; "
         f"{escape('; '.join(predictions))}. A row shows where one token looks: the mean over the "

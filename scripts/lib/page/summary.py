@@ -10,6 +10,7 @@ import pandas as pd
 from lib.analysis.collection import settings_of_variants
 from lib.analysis.results import read_baselines, read_measured
 from lib.files import read_json, write_text
+from lib.formats import class_names, joined, plural
 from lib.page import markdown
 from lib.page.sections import Page, sections
 from lib.schema import word
@@ -46,7 +47,7 @@ def write_summary(
         figures={path.stem: os.path.relpath(path, out.parent) for path in figures},
         folder=os.path.relpath(tables[0].parent, out.parent),
         baselines=read_baselines(baselines),
-        names=data["labels"] or list(map(str, range(len(classes)))),
+        names=class_names(data),
         majority=max(classes) / sum(classes),
     )
     paragraphs = [
@@ -62,25 +63,28 @@ def write_summary(
 def opening(trainings: Sequence[Mapping[str, Any]], splits: Mapping[str, Any]) -> str:
     """The first paragraph, which says plainly what the study can't show."""
     text = (
-        f"{len(trainings)} runs on {trainings[0]['dataset']}: "
+        f"{plural(len(trainings), 'run')} on {markdown.escape(trainings[0]['dataset'])}: "
         f"{splits['train']['reviews']:,} training, {splits['valid']['reviews']:,} validation and "
         f"{splits['test']['reviews']:,} test reviews. Each run is tested once, at its best epoch "
         "by validation accuracy."
     )
     sources = {run["model"]: run["encoder"]["source"] for run in trainings}
     scratch = [model for model, source in sources.items() if source == "scratch"]
-    if scratch:
-        text += (
-            f"\n\n**{' and '.join(scratch)} started from random weights.** The study shows the "
-            "workflow, not what pretraining buys."
+    others = [model for model in sources if model not in scratch]
+    if not scratch:
+        return text
+    text += f"\n\n**{markdown.escape(joined(scratch))} started from random weights.** "
+    if others:
+        return text + (
+            f"A difference between {'it' if len(scratch) == 1 else 'these'} and "
+            f"{markdown.escape(joined(others))} is one of pretraining too."
         )
-    return text
+    return text + "The study shows the workflow, not what pretraining buys."
 
 
 def data_facts(reviews: Mapping[str, Any], splits: Mapping[str, Any]) -> dict[str, str]:
     """Where the reviews come from and how they were divided, by the name of each fact."""
-    names = reviews["labels"] or range(len(reviews["classes"]))
-    classes = zip(names, reviews["classes"], strict=True)
+    classes = zip(class_names(reviews), reviews["classes"], strict=True)
     sizes = [f"{name} {splits[name]['reviews']:,}" for name in ("train", "valid", "test")]
     return {
         "Data": " ".join([reviews["source"], reviews["revision"]]).strip(),

@@ -1,4 +1,7 @@
-"""The tables of the summary: seeds and intervals shown, best cells in bold, failures marked."""
+"""The tables of the summary: seeds and intervals shown, best cells in bold, failures marked.
+
+Those of a paper have the same cells.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -15,11 +18,20 @@ from lib.analysis.wording import (
     margin_is,
     what_would_decide,
 )
-from lib.formats import duration, interval, over_seeds, p_value, points
+from lib.formats import (
+    NOT_LEARNED,
+    classes_named,
+    duration,
+    interval,
+    marked,
+    over_seeds,
+    p_value,
+    plural,
+    points,
+)
 from lib.page.markdown import escape, excerpt, table
 from lib.runs import CONDITION
 
-NOT_LEARNED = "†"
 NONE = "-"
 ROWS = 8  # of a long table, whose file holds them all
 LEFT = (
@@ -34,7 +46,7 @@ class Column(NamedTuple):
     Attributes:
         name: column of the table runs.
         title: heading.
-        best: `max` or `min`, the better end.
+        best: `max` or `min`, the better end; empty where the load of the machine decides.
         show: formats a value.
     """
 
@@ -50,53 +62,72 @@ COLUMNS = (
     Column("accuracy", "Test accuracy", "max", "{:.4f}".format),
     Column("loss", "Test loss", "min", "{:.4f}".format),
     Column("macro_f1", "Macro F1", "max", "{:.4f}".format),
-    Column("train_seconds", "Duration", "min", duration),
-    Column("examples_per_second", "Examples/s", "max", "{:,.0f}".format),
+    Column("train_seconds", "Duration", "", duration),
+    Column("examples_per_second", "Examples/s", "", "{:,.0f}".format),
 )
 
 
 def results_table(runs: pd.DataFrame, baselines: pd.DataFrame) -> str:
-    """The main table: a row per condition, with mean and standard deviation over its seeds.
-
-    Bold is the best value of a column among the encoders whose runs all learned.
+    """The main table, with the best cells in bold.
 
     Args:
         runs: the table runs.
         baselines: what was measured of them, with the same names.
+    """
+    cells, best = result_cells(runs, baselines)
+    cells = cells.map(escape)
+    return table(cells.where(~best, "**" + cells + "**"), LEFT)
+
+
+def result_cells(runs: pd.DataFrame, baselines: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The texts of the main table: a row per condition, mean and deviation over its seeds.
+
+    Args:
+        runs: the table runs.
+        baselines: what was measured of them, with the same names.
+
+    Returns:
+        The texts, and which of them are the best of a column among the encoders whose runs all
+        learned.
     """
     both = pd.concat([runs, baselines], ignore_index=True)
     groups = [group for _, group in both.groupby(CONDITION, sort=False, dropna=False)]
     firsts = pd.concat([group.head(1) for group in groups])
     classical = are_baselines(firsts).to_numpy()
     failed = np.array([not learned(group["chance_p"]).all() for group in groups])
-    cells = condition_cells(firsts, failed)
+    cells = condition_texts(firsts, failed)
     cells["Seeds"] = [str(len(group)) for group in groups]
+    best = {}
     for column in COLUMNS:
         values = [group[column.name] for group in groups]
         means = np.array([value.mean(skipna=False) for value in values], float)
-        shown = [over_seeds(value, column.show) for value in values]
-        cells[column.title] = embolden(shown, means, ~failed & ~classical, column)
+        cells[column.title] = [over_seeds(value, column.show) for value in values]
+        best[column.title] = are_best(means, ~failed & ~classical, column)
     epochs = [group["best_epoch"].dropna().astype(int) for group in groups]
     cells["Best epoch"] = [", ".join(map(str, found)) for found in epochs]
     cells.loc[classical, ["Seeds", "Examples/s", "Best epoch"]] = NONE
-    return table(cells, LEFT)
+    return cells, pd.DataFrame(best).reindex(columns=cells.columns, fill_value=False)
 
 
 def condition_cells(rows: pd.DataFrame, failed: Iterable[bool] = ()) -> pd.DataFrame:
-    """The cells that name the conditions of rows, those that did not learn with a dagger.
+    """The same as `condition_texts`, as Markdown."""
+    return condition_texts(rows, failed).map(escape)
+
+
+def condition_texts(rows: pd.DataFrame, failed: Iterable[bool] = ()) -> pd.DataFrame:
+    """The texts that name the conditions of rows, those that did not learn with a dagger.
 
     The variant is left out where all are `base`, and so is what no row has.
     """
-    marks = [f" {NOT_LEARNED}" if each else "" for each in failed] or [""] * len(rows)
     cells = pd.DataFrame(
         {
-            name.capitalize(): [NONE if missing(x) else escape(x) for x in rows[name]]
+            name.capitalize(): [NONE if missing(x) else str(x) for x in rows[name]]
             for name in CONDITION
             if not all(map(missing, rows[name]))
         }
     )
     if "Model" in cells:
-        cells["Model"] += marks
+        cells["Model"] = marked(cells["Model"], list(failed) or [False] * len(rows))
     if "Variant" in cells and set(cells["Variant"]) <= {NONE, "base"}:
         del cells["Variant"]
     return cells
@@ -107,27 +138,24 @@ def missing(value: object) -> bool:
     return pd.isna(value) or value == ""
 
 
-def embolden(
-    shown: list[str], means: np.ndarray, eligible: np.ndarray, column: Column
-) -> list[str]:
-    """Cells with the best eligible one in bold, and those that look the same as it."""
-    eligible = eligible & np.isfinite(means)
+def are_best(means: np.ndarray, eligible: np.ndarray, column: Column) -> np.ndarray:
+    """Which eligible means are the best of a column, or look the same as it."""
+    eligible = eligible & np.isfinite(means) & bool(column.best)
     if not eligible.any():
-        return shown
+        return eligible
     best = column.show(getattr(means[eligible], column.best)())
-    return [
-        f"**{cell}**" if ok and column.show(mean) == best else cell
-        for cell, mean, ok in zip(shown, means, eligible, strict=True)
-    ]
+    return eligible & np.array([column.show(mean) == best for mean in means])
 
 
-def notes(runs: pd.DataFrame, majority: float) -> list[str]:
+def notes(runs: pd.DataFrame, baselines: pd.DataFrame, majority: float) -> list[str]:
     """What a reader has to know before believing the main table."""
     counts = runs.groupby(CONDITION)["seed"].count()
     tested = runs["n"].iloc[0]
     texts = [
         f"Accuracy, loss (nats) and macro F1 are those of {tested:,} test reviews. The answer that "
-        f"is always the most frequent class has an accuracy of {majority:.4f}."
+        f"is always the most frequent class has an accuracy of {majority:.4f}.",
+        "Bold is the best of a column among the encoders whose runs all learned. Durations and "
+        "examples/s depend on what else the machine does, and have no best.",
     ]
     if counts.max() > 1:
         texts.append("± is the standard deviation over seeds.")
@@ -137,17 +165,18 @@ def notes(runs: pd.DataFrame, majority: float) -> list[str]:
             f"**{some} comes from one seed**: another seed may change the order of the conditions, "
             "and nothing here tells by how much."
         )
-    failed = runs[~learned(runs["chance_p"])]
+    both = pd.concat([runs, baselines], ignore_index=True)
+    failed = both[~learned(both["chance_p"])]
     if len(failed):
         names = "; ".join(
-            " ".join(f"{key}={row[key]}" for key in [*CONDITION, "seed"])
+            " ".join(f"{key}={row[key]}" for key in [*CONDITION, "seed"] if not missing(row[key]))
             for _, row in failed.iterrows()
         )
         texts.append(
-            f"{NOT_LEARNED} **Did not learn**: the validation accuracy of {len(failed)} of "
-            f"{len(runs)} runs is not shown to be above the share of the most frequent class "
-            "(exact binomial test, 0.1%). They stand for nothing and are in no comparison: "
-            f"{escape(names)}."
+            f"{NOT_LEARNED} **Did not learn**: the validation accuracy of "
+            f"{plural(len(failed), 'run')} is not shown to be above the share of the most frequent "
+            "class (exact binomial test, 0.1%). Such a run stands for nothing and is in no "
+            f"comparison: {escape(names)}."
         )
     return texts
 
@@ -172,8 +201,9 @@ def share(values: pd.Series) -> list[str]:
     return [f"{value:.4f}" for value in values]
 
 
-def verdict_cells(contrasts: pd.DataFrame) -> pd.DataFrame:
+def verdict_cells(findings: pd.DataFrame) -> pd.DataFrame:
     """The verdicts of the table findings, a row per contrast."""
+    contrasts = findings.dropna(subset="first")
     p = contrasts["p_holm"].where(contrasts["verdict"] != ALIKE, contrasts["p_alike_holm"])
     p = p.where(contrasts["verdict"] != ALONE, contrasts["p"])
     rows = contrasts.assign(p=p).to_dict("records")
@@ -257,11 +287,13 @@ def confusion_table(confusion: pd.DataFrame, classes: pd.DataFrame, names: Seque
     """Predictions by label, and F1 by label, of the runs that stand for their models."""
     keys = ["model", "label"]
     shown = confusion[confusion["representative"]]
+    failed = set(shown["model"][~shown["learned"]])
     counts = shown.pivot_table("n", keys, "prediction", sort=False)
+    models = counts.index.get_level_values("model")
     scores = classes[classes["representative"]].set_index(keys)
     cells = pd.DataFrame(
         {
-            "Model": [escape(model) for model, _ in counts.index],
+            "Model": marked(map(escape, models), [model in failed for model in models]),
             "Label": [escape(names[label]) for _, label in counts.index],
             **{
                 f"As {escape(names[label])}": [f"{count:,.0f}" for count in counts[label]]
@@ -274,10 +306,11 @@ def confusion_table(confusion: pd.DataFrame, classes: pd.DataFrame, names: Seque
     return table(cells, LEFT)
 
 
-def plain(rows: pd.DataFrame) -> str:
-    """A table of cells as they are."""
-    cells = rows.astype(object).map(lambda cell: NONE if missing(cell) else escape(cell))
-    return table(cells, rows.columns[:1])
+def overview_table(rows: pd.DataFrame) -> str:
+    """An overview: its cells as they are, rows with a run that did not learn marked."""
+    cells = rows.drop(columns="learned").astype(object)
+    cells["model"] = marked(rows["model"], ~rows["learned"])
+    return table(cells.map(lambda cell: NONE if missing(cell) else escape(cell)), ["model"])
 
 
 def published_table(rows: pd.DataFrame) -> str:
@@ -306,11 +339,12 @@ def measured(group: pd.DataFrame) -> dict[str, str]:
     if found.empty:
         blank = dict.fromkeys(("95% interval", "Measured minus published (points)", "Inside"), NONE)
         return {"Measured": "not measured", **blank}
+    failed = f" {NOT_LEARNED}" if (found["learned"] < found["seeds"]).any() else ""
     if len(found) > 1:
         low, high = found["accuracy"].min(), found["accuracy"].max()
         inside = int(found["inside"].astype(bool).sum())
         return {
-            "Measured": f"{low:.4f} to {high:.4f}",
+            "Measured": f"{low:.4f} to {high:.4f}{failed}",
             "95% interval": f"{len(found)} conditions fit",
             "Measured minus published (points)": f"{points(found['difference'].min())} to "
             f"{points(found['difference'].max())}",
@@ -318,7 +352,7 @@ def measured(group: pd.DataFrame) -> dict[str, str]:
         }
     row = found.iloc[0]
     return {
-        "Measured": f"{row['accuracy']:.4f}",
+        "Measured": f"{row['accuracy']:.4f}{failed}",
         "95% interval": interval(row["low"], row["high"], "{:.4f}".format),
         "Measured minus published (points)": points(row["difference"]),
         "Inside": "yes" if row["inside"] else "no",
@@ -337,14 +371,9 @@ def errors_table(rows: pd.DataFrame, names: Sequence[str], columns: dict[str, st
     cells = [rows["id"].astype(str)]
     for name in columns:
         if name in ("label", "prediction", "predictions"):
-            cells.append(rows[name].map(lambda value: classes_named(value, names)))
+            cells.append(rows[name].map(lambda value: escape(classes_named(value, names))))
         else:
             cells.append(rows[name].map("{:.3f}".format))
     cells.append(rows["text"].map(excerpt))
     headings = ["Id", *columns.values(), "Review"]
     return table(pd.concat(cells, axis=1).set_axis(headings, axis=1), LEFT)
-
-
-def classes_named(numbers: object, names: Sequence[str]) -> str:
-    """The names of a class, or of several whose numbers stand in a text."""
-    return " or ".join(escape(names[int(number)]) for number in str(numbers).split())

@@ -1,0 +1,67 @@
+"""Tables for papers: LaTeX with the cells of the summary, of which each text stays a text."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from lib.analysis.results import read_baselines
+from lib.files import write_text
+from lib.page.tables import LEFT, result_cells, verdict_cells
+from lib.tables import read_table
+
+HEADING = "% \\usepackage{booktabs} in the preamble; \\input this file inside a table\n"
+NUMBER = r"^(?:\\textbf\{)?[+-]?\d"
+LINE = 40  # letters, beyond which the texts of a column are broken into lines
+LETTERS = str.maketrans(
+    {
+        **{letter: f"\\{letter}" for letter in "{}$&#%_"},
+        **{letter: f"{{{letter}}}" for letter in "[*"},  # which a row may not begin with
+        "\\": r"\textbackslash{}",
+        "^": r"\textasciicircum{}",
+        "~": r"\textasciitilde{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "±": r"$\pm$",
+        "−": "$-$",
+        "†": r"\dag{}",
+        "…": r"\dots{}",
+    }
+)
+
+
+def write_latex(tables: Sequence[Path], baselines: Sequence[Path], out: Path) -> None:
+    """Write results.tex, and findings.tex where there are findings.
+
+    Args:
+        tables: the table runs, and the table findings where it is made.
+        baselines: folders of the baselines.
+        out: folder of the tables.
+    """
+    found = {path.stem: read_table(path) for path in tables}
+    cells, best = result_cells(found["runs"], read_baselines(baselines))
+    cells = cells.map(escape)
+    write_text(out / "results.tex", tabular(cells.where(~best, r"\textbf{" + cells + "}")))
+    if "findings" in found:
+        write_text(out / "findings.tex", tabular(verdict_cells(found["findings"]).map(escape)))
+
+
+def escape(text: object) -> str:
+    """Text on one line that is shown as it is."""
+    return " ".join(str(text).split()).translate(LETTERS)
+
+
+def tabular(cells: pd.DataFrame) -> str:
+    """A table of cells that are LaTeX already, long ones in lines of their own."""
+    kinds = "".join(map(kind, cells.columns, map(cells.get, cells.columns)))
+    titled = cells.rename(columns=escape)
+    return HEADING + titled.to_latex(index=False, escape=False, column_format=kinds)
+
+
+def kind(name: str, cells: pd.Series) -> str:
+    """How LaTeX sets a column: numbers to the right, texts to the left or in several lines."""
+    cells = cells.astype(str)
+    if cells.str.len().max() > LINE:
+        return r"p{0.25\linewidth}"
+    return "l" if name in LEFT or not cells.str.contains(NUMBER).any() else "r"
