@@ -14,8 +14,13 @@ from test_training import BACKEND, build, fit, load
 from torch.distributed import DistBackendError
 from train_losses import train_losses
 
+import collect
+import evaluate
+import measure
+import predict
 import train
 from lib.console import UserError
+from lib.tables import read_table
 from lib.training.backends import Accelerate, Torch, blame_the_other_process
 from lib.training.device import is_out_of_memory, should_compile
 from lib.training.model import load_encoder
@@ -101,6 +106,33 @@ def test_the_command_trains_in_two_processes(python, encoders, tokens, tmp_path,
     weights = [load_file(tmp_path / n / "checkpoint" / "model.safetensors") for n in ("1", "2")]
     for key, tensor in weights[0].items():
         torch.testing.assert_close(weights[1][key], tensor, rtol=0, atol=1e-5)
+
+
+def test_a_diverged_training_ends_in_all_processes_and_the_study_goes_on(
+    python, encoders, tokens, tmp_path, capsys
+):
+    run = tmp_path / "dataset=d/model=m/pooling=masked-mean/batch=20/variant=base/seed=1"
+    flags = f"--batch 20 --epochs 3 --learning-rate 1e8 --log {tmp_path}/log"
+    line = train_command(encoders, tokens, run, f"{flags} --backend accelerate --processes 2")
+    done = run_train(python, line)
+    assert done.returncode == 0, done.stderr
+    message = (
+        "m masked-mean 20 base seed 1: training diverged, and ends: the loss of update 2, in epoch "
+        "1, is not finite; lower learning_rate or raise warmup"
+    )
+    assert done.stderr.splitlines()[1:] == [message]
+    assert (tmp_path / "log").read_text().count(message) == 1
+    assert len(pd.read_csv(run / "history.csv")) == 1
+    trained = json.loads((run / "train.json").read_text())
+    assert (trained["diverged"], trained["chance_p"], trained["valid_loss"]) == (True, 1, None)
+
+    call(evaluate, f"--tokens {tokens['bert']}/test.parquet --run {run} --device cpu")
+    call(collect, f"--runs {run} --out {tmp_path}")
+    call(measure, f"--table {tmp_path}/runs.parquet --runs {run} --out {tmp_path}")
+    for name in ("runs", "measures"):
+        assert read_table(tmp_path / f"{name}.parquet")["diverged"].tolist() == [True]
+    call(predict, f"{run} --text film --device cpu")
+    assert json.loads(capsys.readouterr().out) == {"label": "0", "confidence": None}
 
 
 def test_a_mistake_in_several_processes_is_no_traceback(python, encoders, tokens, tmp_path):

@@ -197,6 +197,16 @@ def test_a_run_at_the_majority_is_named_and_not_compared(tmp_path):
     assert verdict == "not asked" and "nothing to compare" in answer
 
 
+def test_a_run_that_diverged_is_named_whatever_its_best_epoch_reached(tmp_path):
+    study = MadeUp(tmp_path)
+    study.add(right_or_wrong(400, 0.8, 1), "a", "cls", 64, "base", 42, valid=0.9, diverged=True)
+    findings = study.analyse()
+    ((_, answer),) = answers(findings, "Did any run fail")
+    assert answer.startswith("Yes, 1 of 1 run") and "seed 42 (accuracy 0.5000, diverged)" in answer
+    assert study.read("runs")["diverged"].tolist() == [True]
+    assert "variant=base seed=42 (diverged)" in study.page()
+
+
 def test_trained_runs_are_said_to_depend_on_the_label(tmp_path):
     study = MadeUp(tmp_path)
     study.add(right_or_wrong(400, 0.8, 1), "a", "cls", 64, "base", 42)

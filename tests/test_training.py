@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
@@ -174,6 +175,23 @@ def test_ties_go_to_the_lower_loss_and_then_to_the_earlier_epoch():
 
     epochs = [epoch(1, 0.7, 0.5), epoch(2, 0.8, 0.6), epoch(3, 0.8, 0.4), epoch(4, 0.8, 0.4)]
     assert max(epochs, key=Epoch.rank).epoch == 3
+    for loss in (math.nan, math.inf):
+        for order in ([epoch(5, 0.9, loss), *epochs], [*epochs, epoch(5, 0.9, loss)]):
+            assert max(order, key=Epoch.rank).epoch == 3
+
+
+def test_a_training_that_diverges_ends_with_the_best_finite_epoch(encoders, tokens):
+    data, valid = load(tokens, "bert"), load(tokens, "bert", "valid")
+    steep = {"learning_rate": 1e8, "epochs": 9}
+    result, losses = fit(build(encoders, "bert"), data, valid, batch=20, **steep)
+    assert (len(result.history), result.best.epoch, result.diverged) == (1, 1, True)
+    assert math.isfinite(losses[0]) and math.isnan(losses[-1]) and len(losses) == 5
+
+    model = build(encoders, "bert")
+    result, losses = fit(model, data, valid, batch=100, warmup=1.0, **steep)  # the first rate is 0
+    assert (len(result.history), result.best.epoch, result.diverged) == (2, 1, True)
+    assert np.isfinite(losses).all() and math.isnan(result.history[-1].valid_loss)
+    assert predict(model, valid, 64, BACKEND).mean_loss() == result.best.valid_loss
 
 
 @pytest.mark.parametrize("eval_batch", [1, 7, 64])

@@ -32,16 +32,16 @@ def collect(runs: Sequence[Path], out: Path) -> None:
 
 
 def runs_table(measured: dict[Run, dict[str, Any]]) -> pd.DataFrame:
-    """A row per run: its keys, every number that was measured, and its training settings.
+    """A row per run: its keys, every number that was measured, whether it diverged, its settings.
 
     A setting that is a word in some runs is text in all, as in `settings.micro_batch`.
     """
     table = pd.DataFrame(measured.values())
-    numbers = table.select_dtypes("number").columns.difference(KEYS, sort=False)
+    columns = table.select_dtypes(["number", "bool"]).columns.difference(KEYS, sort=False)
     settings = pd.DataFrame(one.get("settings", {}) for one in measured.values())
     mixed = [name for name in settings if settings[name].dtype == object]
     settings[mixed] = settings[mixed].map(word)
-    return key_columns(measured).join([table[numbers], settings.add_prefix(SETTING)])
+    return key_columns(measured).join([table[columns], settings.add_prefix(SETTING)])
 
 
 def settings_of_variants(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -214,7 +214,7 @@ def within_models(
 
 
 def did_any_fail(study: Study) -> Iterator[Answer]:
-    """The runs whose validation accuracy is not shown to be above the majority."""
+    """The runs that diverged, or whose validation accuracy is not shown above the majority."""
     runs = study.encoders(study.measures)
     failed = runs[~runs["learned"]]
     count = plural(len(runs), "run")
@@ -228,12 +228,12 @@ def did_any_fail(study: Study) -> Iterator[Answer]:
         return
     names = [
         f"{row['model']}, {condition(row)}, seed {row['seed']} (accuracy {row['accuracy']:.4f}, "
-        + ("diverged)" if pd.isna(row["loss"]) else f"{p_is(row['chance_p'])})")
+        + ("diverged)" if row["diverged"] else f"{p_is(row['chance_p'])})")
         for _, row in failed.iterrows()
     ]
     yield Answer(
         f"Yes, {len(failed)} of {count}: the validation accuracy is not shown to be above the "
-        "share of the most frequent class (exact binomial test, 0.1%). "
+        "share of the most frequent class (exact binomial test, 0.1%), or training diverged. "
         f"{'; '.join(names)}.",
         "observed",
     )

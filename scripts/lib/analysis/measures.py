@@ -61,6 +61,7 @@ def measure_run(
     return {
         "learned": learned(measured["chance_p"]),
         "chance_p": measured["chance_p"],
+        "diverged": measured.get("diverged", False),  # a baseline can't
         "n": len(right),
         "accuracy": accuracy.value,
         "low": accuracy.low,

@@ -130,13 +130,14 @@ def notes(runs: pd.DataFrame, majority: float) -> list[str]:
     if len(failed):
         names = "; ".join(
             " ".join(f"{key}={row[key]}" for key in [*CONDITION, "seed"])
+            + (" (diverged)" if row["diverged"] else "")
             for _, row in failed.iterrows()
         )
         texts.append(
             f"{NOT_LEARNED} **Did not learn**: the validation accuracy of {len(failed)} of "
             f"{len(runs)} runs is not shown to be above the share of the most frequent class "
-            "(exact binomial test, 0.1%). They stand for nothing and are in no comparison: "
-            f"{escape(names)}."
+            "(exact binomial test, 0.1%), or they diverged. They stand for nothing and are in no "
+            f"comparison: {escape(names)}."
         )
     return texts
 
