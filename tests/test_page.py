@@ -13,6 +13,7 @@ from markdown_it import MarkdownIt
 import summary_html
 import tables_html
 from lib.page.markdown import escape, excerpt, facts
+from lib.tables import write_table
 
 HOSTILE = [
     "a | b || c",
@@ -241,7 +242,10 @@ def test_a_study_of_which_all_diverged_has_a_page(tmp_path):
     study.add(np.ones(40, bool), "Id", "cls", 64, "base", 1, diverged=True)
     (found,) = study.analyse().query("question.str.startswith('Did any')")["answer"]
     assert "diverged" in found
-    assert "Label †" in tables(study.page())[0]["Model"].tolist()
+    write_table(study.tables, "attention", pd.DataFrame(columns=["model"]))
+    page = study.page()
+    assert "Label †" in tables(page)[0]["Model"].tolist()
+    assert "No run learned, so that there is no attention to show." in page
 
 
 def test_models_named_as_headings_keep_their_columns(tmp_path):

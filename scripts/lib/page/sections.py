@@ -247,6 +247,9 @@ def tsne(page: Page) -> Iterator[str]:
 def attention(page: Page) -> Iterator[str]:
     """The attention map of one review."""
     rows = page.tables["attention"].drop_duplicates("model")
+    if rows.empty:
+        yield "No run learned, so that there is no attention to show."
+        return
     shown = rows.iloc[0]
     predictions = [
         f"{row['model']} says {page.names[row['prediction']]} ({row['confidence']:.3f})"
