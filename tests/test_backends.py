@@ -22,8 +22,10 @@ import train
 from lib.console import UserError
 from lib.tables import read_table
 from lib.training.backends import Accelerate, Torch, blame_the_other_process
+from lib.training.batches import Tokens, epoch_order
 from lib.training.device import is_out_of_memory, should_compile
-from lib.training.model import load_encoder
+from lib.training.model import load_checkpoint, load_encoder
+from lib.training.prediction import predict as predict_split
 
 ODD_BATCH = 33  # of 100 examples: the last update of an epoch has one, so a process has none
 
@@ -293,13 +295,17 @@ def test_accelerate_computes_what_torch_computes(encoders, tokens):
 
 def test_all_checkpoints_are_kept_if_asked_for(encoders, tokens, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    flags = "--batch 20 --epochs 3 --learning-rate 3e-3 --labels negative positive"
+    flags = "--batch 20 --epochs 3 --learning-rate 3e-3 --dropout 0.3 --labels negative positive"
     out = tmp_path / "run"
     call(train, train_command(encoders, tokens, out, f"{flags} --keep-checkpoints all"))
     history = pd.read_csv(out / "history.csv")
     names = [f"epoch={row.epoch}-acc={row.valid_accuracy:.4f}" for row in history.itertuples()]
     assert sorted(path.name for path in (out / "checkpoints").iterdir()) == names
-    best = json.loads((out / "train.json").read_text())["best_epoch"]
+    trained = json.loads((out / "train.json").read_text())
+    best = trained["best_epoch"]
+    model = load_checkpoint(out / "checkpoint")
+    valid_loss = predict_split(model, load(tokens, "bert", "valid"), 64, BACKEND).mean_loss()
+    assert trained["valid_loss"] == pytest.approx(valid_loss) and model.dropout.p == 0.3
     kept = load_file(out / "checkpoint" / "model.safetensors")
     for number, name in enumerate(names, 1):
         weights = load_file(out / "checkpoints" / name / "model.safetensors")
@@ -307,6 +313,26 @@ def test_all_checkpoints_are_kept_if_asked_for(encoders, tokens, tmp_path, monke
         assert same == (number == best)
     call(train, train_command(encoders, tokens, out, f"{flags} --keep-checkpoints best"))
     assert not (out / "checkpoints").exists()  # which were those of another training
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_seed_of_a_run_is_that_of_weights_and_order(
+    encoders, tokens, tmp_path, monkeypatch, seed
+):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    original, seen = Tokens.batch, []
+
+    def spy(self, rows):
+        seen.append(rows)
+        return original(self, rows)
+
+    monkeypatch.setattr(Tokens, "batch", spy)
+    flags = f"--batch 64 --epochs 1 --learning-rate 1e-12 --seed {seed}"
+    call(train, train_command(encoders, tokens, tmp_path / "run", flags))
+    assert torch.equal(torch.cat(seen)[:100], epoch_order(100, seed, epoch=1))
+    kept = load_checkpoint(tmp_path / "run" / "checkpoint").state_dict()
+    for key, tensor in build(encoders, "bert", seed=seed).state_dict().items():
+        torch.testing.assert_close(kept[key], tensor, rtol=0, atol=1e-9)
 
 
 @pytest.mark.slow
