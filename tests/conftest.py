@@ -34,15 +34,16 @@ def sample(source_csv) -> pa.Table:
 
 @pytest.fixture(scope="session")
 def splits(sample, tmp_path_factory) -> Path:
-    """A folder of train (100), valid (40) and test (40) splits."""
+    """A folder of train (100), valid (40) and test (40) splits; every third review is cut short."""
     import split
     from lib.files import write_parquet
 
     folder = tmp_path_factory.mktemp("splits")
+    texts = enumerate(sample["text"].to_pylist())
     table = pa.table(
         {
             "id": pa.array(range(sample.num_rows)),
-            "text": sample["text"],
+            "text": [text if i % 3 else text[: 20 + i // 4] for i, text in texts],
             "label": sample["label"].cast(pa.int8()),
         }
     )
@@ -57,7 +58,7 @@ def splits(sample, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def encoders(sample, tmp_path_factory) -> dict[str, Path]:
-    """Folders of a BERT and a ModernBERT, without weights."""
+    """Folders of a BERT and a ModernBERT, without weights, which pad with tokens 0 and 4."""
     from lib.data.new_encoders import build_from_scratch
 
     texts = sample["text"].to_pylist()
@@ -65,7 +66,19 @@ def encoders(sample, tmp_path_factory) -> dict[str, Path]:
     for architecture in ("bert", "modernbert"):
         folders[architecture] = tmp_path_factory.mktemp(architecture) / "encoder"
         build_from_scratch(lambda: texts, folders[architecture], architecture, SIZES, 600, 0.0)
+    pad_with_mask(folders["modernbert"])
     return folders
+
+
+def pad_with_mask(folder: Path) -> None:
+    """Let an encoder pad with another token than the one of number 0, as the real ModernBERT."""
+    from lib.data.encoders import load_config, load_tokenizer
+
+    tokenizer, config = load_tokenizer(folder), load_config(folder)
+    tokenizer.pad_token = tokenizer.mask_token
+    config.pad_token_id = tokenizer.pad_token_id
+    tokenizer.save_pretrained(folder)
+    config.save_pretrained(folder)
 
 
 @pytest.fixture(scope="session")

@@ -102,7 +102,10 @@ class MadeUp:
             "best_epoch": 1,
             "train_accuracy": accuracy,
             "valid_accuracy": valid,
-            "chance_p": chance_p(valid, np.arange(VALID) % self.classes),
+            "diverged": quirks.get("diverged", False),
+            "chance_p": 1.0
+            if quirks.get("diverged")
+            else chance_p(valid, np.arange(VALID) % self.classes),
             "train_seconds": seconds or 60.0 + len(self.runs),
             "examples_per_second": 100.0,
             "parameters": 1000,
@@ -116,7 +119,6 @@ class MadeUp:
             "settings": settings,
             "encoder": {"source": "hub", "id": f"org/Some-{run['model']}", "sha256": {}},
             "workflow": "0",
-            "diverged": quirks.get("diverged", False),
         }
         (folder / "train.json").write_text(json.dumps(run | training))
         write_json(folder / "test.json", run | measured)

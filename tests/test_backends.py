@@ -14,11 +14,18 @@ from test_training import BACKEND, build, fit, load
 from torch.distributed import DistBackendError
 from train_losses import train_losses
 
+import collect
+import evaluate
+import measure
+import predict
 import train
 from lib.console import UserError
+from lib.tables import read_table
 from lib.training.backends import Accelerate, Torch, blame_the_other_process
+from lib.training.batches import Tokens, epoch_order
 from lib.training.device import is_out_of_memory, should_compile
-from lib.training.model import load_encoder
+from lib.training.model import load_checkpoint, load_encoder
+from lib.training.prediction import predict as predict_split
 
 ODD_BATCH = 33  # of 100 examples: the last update of an epoch has one, so a process has none
 
@@ -101,6 +108,33 @@ def test_the_command_trains_in_two_processes(python, encoders, tokens, tmp_path,
     weights = [load_file(tmp_path / n / "checkpoint" / "model.safetensors") for n in ("1", "2")]
     for key, tensor in weights[0].items():
         torch.testing.assert_close(weights[1][key], tensor, rtol=0, atol=1e-5)
+
+
+def test_a_diverged_training_ends_in_all_processes_and_the_study_goes_on(
+    python, encoders, tokens, tmp_path, capsys
+):
+    run = tmp_path / "dataset=d/model=m/pooling=masked-mean/batch=20/variant=base/seed=1"
+    flags = f"--batch 20 --epochs 3 --learning-rate 1e8 --log {tmp_path}/log"
+    line = train_command(encoders, tokens, run, f"{flags} --backend accelerate --processes 2")
+    done = run_train(python, line)
+    assert done.returncode == 0, done.stderr
+    message = (
+        "m masked-mean 20 base seed 1: training diverged, and ends: the loss of update 2, in epoch "
+        "1, is not finite; lower learning_rate or raise warmup"
+    )
+    assert done.stderr.splitlines()[1:] == [message]
+    assert (tmp_path / "log").read_text().count(message) == 1
+    assert len(pd.read_csv(run / "history.csv")) == 1
+    trained = json.loads((run / "train.json").read_text())
+    assert (trained["diverged"], trained["chance_p"], trained["valid_loss"]) == (True, 1, None)
+
+    call(evaluate, f"--tokens {tokens['bert']}/test.parquet --run {run} --device cpu")
+    call(collect, f"--runs {run} --out {tmp_path}")
+    call(measure, f"--table {tmp_path}/runs.parquet --runs {run} --out {tmp_path}")
+    for name in ("runs", "measures"):
+        assert read_table(tmp_path / f"{name}.parquet")["diverged"].tolist() == [True]
+    call(predict, f"{run} --text film --device cpu")
+    assert json.loads(capsys.readouterr().out) == {"label": "0", "confidence": None}
 
 
 def test_a_mistake_in_several_processes_is_no_traceback(python, encoders, tokens, tmp_path):
@@ -261,13 +295,17 @@ def test_accelerate_computes_what_torch_computes(encoders, tokens):
 
 def test_all_checkpoints_are_kept_if_asked_for(encoders, tokens, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    flags = "--batch 20 --epochs 3 --learning-rate 3e-3 --labels negative positive"
+    flags = "--batch 20 --epochs 3 --learning-rate 3e-3 --dropout 0.3 --labels negative positive"
     out = tmp_path / "run"
     call(train, train_command(encoders, tokens, out, f"{flags} --keep-checkpoints all"))
     history = pd.read_csv(out / "history.csv")
     names = [f"epoch={row.epoch}-acc={row.valid_accuracy:.4f}" for row in history.itertuples()]
     assert sorted(path.name for path in (out / "checkpoints").iterdir()) == names
-    best = json.loads((out / "train.json").read_text())["best_epoch"]
+    trained = json.loads((out / "train.json").read_text())
+    best = trained["best_epoch"]
+    model = load_checkpoint(out / "checkpoint")
+    valid_loss = predict_split(model, load(tokens, "bert", "valid"), 64, BACKEND).mean_loss()
+    assert trained["valid_loss"] == pytest.approx(valid_loss) and model.dropout.p == 0.3
     kept = load_file(out / "checkpoint" / "model.safetensors")
     for number, name in enumerate(names, 1):
         weights = load_file(out / "checkpoints" / name / "model.safetensors")
@@ -275,6 +313,26 @@ def test_all_checkpoints_are_kept_if_asked_for(encoders, tokens, tmp_path, monke
         assert same == (number == best)
     call(train, train_command(encoders, tokens, out, f"{flags} --keep-checkpoints best"))
     assert not (out / "checkpoints").exists()  # which were those of another training
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_seed_of_a_run_is_that_of_weights_and_order(
+    encoders, tokens, tmp_path, monkeypatch, seed
+):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    original, seen = Tokens.batch, []
+
+    def spy(self, rows):
+        seen.append(rows)
+        return original(self, rows)
+
+    monkeypatch.setattr(Tokens, "batch", spy)
+    flags = f"--batch 64 --epochs 1 --learning-rate 1e-12 --seed {seed}"
+    call(train, train_command(encoders, tokens, tmp_path / "run", flags))
+    assert torch.equal(torch.cat(seen)[:100], epoch_order(100, seed, epoch=1))
+    kept = load_checkpoint(tmp_path / "run" / "checkpoint").state_dict()
+    for key, tensor in build(encoders, "bert", seed=seed).state_dict().items():
+        torch.testing.assert_close(kept[key], tensor, rtol=0, atol=1e-9)
 
 
 @pytest.mark.slow

@@ -82,7 +82,7 @@ def test_texts_are_legible_and_not_clipped(drawn, name):
     assert min(text["size"] for text in found["texts"]) * scale >= 7.5
     shown = {text["text"] for text in found["texts"]}
     titles = {
-        "findings": {"Difference of test accuracy (points)", "Verdict", "modernbert − bert"},
+        "findings": {"Difference of test accuracy (points)", "Which encoder?", "modernbert − bert"},
         "learning_curves": {"Epoch", "Accuracy", "Loss (nats)", "Effective batch", "validation"},
         "accuracy": {
             "Effective batch (reviews)",

@@ -176,6 +176,15 @@ def test_a_run_at_the_majority_is_named_and_not_compared(tmp_path):
     assert verdict == "nothing to compare" and "no two runs that learned differ" in answer
 
 
+def test_a_run_that_diverged_is_named_whatever_its_best_epoch_reached(tmp_path):
+    study = MadeUp(tmp_path)
+    study.add(right_or_wrong(400, 0.8, 1), "a", "cls", 64, "base", 42, valid=0.9, diverged=True)
+    ((_, answer),) = answers(study.analyse(), "Did any run fail")
+    assert answer.startswith("1 of 1 run") and "seed 42 (diverged)" in answer
+    assert study.read("runs")["diverged"].tolist() == [True]
+    assert "variant=base seed=42 (diverged)" in study.page()
+
+
 def test_the_test_split_has_no_say_in_who_learned(tmp_path):
     study = MadeUp(tmp_path, N)
     add_seeds(study, 0.5, "unlucky", "cls", 64, "base", draw=1, valid=0.8)

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from made_up import MadeUp
+from transformers import AutoModel
 
 from lib.analysis import attention, maps
 from lib.console import UserError
@@ -22,15 +24,17 @@ def checkpoint(encoders, tmp_path_factory, request):
     return folder
 
 
-def test_attention_is_the_mean_over_heads_without_special_tokens(checkpoint):
+def test_attention_is_that_of_the_last_layer_over_heads_without_special_tokens(checkpoint):
     text = "A fine film, and a song\nthat I will not forget."
     table = attention.pairs_of_tokens(inference.attention(checkpoint, text))
     tokenizer = load_tokenizer(checkpoint)
     inputs = tokenizer(text, truncation=True, max_length=24, return_tensors="pt")
     special = torch.tensor(tokenizer.get_special_tokens_mask(inputs["input_ids"][0], None, True))
-    model = load_checkpoint(checkpoint)
+    encoder = AutoModel.from_pretrained(checkpoint, attn_implementation="eager").eval()
     with torch.inference_mode():
-        inner = model.attend(inputs)[0].mean(0)[special == 0][:, special == 0]
+        layers = encoder(**inputs, output_attentions=True).attentions
+    assert len(layers) == 2
+    inner = layers[1][0].mean(0)[special == 0][:, special == 0]
     expected = inner / inner.sum(1, keepdim=True)
     count = len(expected)
     assert len(table) == count**2 and count == int((special == 0).sum())
@@ -85,6 +89,27 @@ def test_maps_of_few_reviews_are_finite_and_the_same_again(count):
     places = maps.embed(vectors, 42)
     assert places.shape == (count, 2) and np.isfinite(places).all()
     assert (places == maps.embed(vectors, 42)).all()
+
+
+def test_reviews_and_places_of_a_map_depend_on_the_seed_alone(tmp_path, monkeypatch):
+    study = MadeUp(tmp_path, 60)
+    study.add(np.ones(60, bool), "a", "cls", 64, "base", 1)
+    study.analyse()
+
+    def vectors(checkpoint, tokens, ids):
+        values = [np.random.default_rng(i).normal(size=600) for i in ids]
+        return inference.Vectors(np.array(values, np.float32), {0: "0", 1: "1"})
+
+    monkeypatch.setattr(maps, "sentence_vectors", vectors)
+    found = []
+    for seed in (1, 1, 2):
+        table, tokens = study.tables / "runs.parquet", [study.tokens("a")]
+        maps.map_reviews(table, study.runs, study.reviews, tokens, 1, 20, seed, study.tables)
+        found.append(study.read("tsne"))
+    assert found[0].equals(found[1]) and set(found[0]["id"]) != set(found[2]["id"])
+    ids = found[0]["id"]
+    same, other = (maps.embed(vectors(None, None, ids).vectors, seed) for seed in (1, 2))
+    assert (found[0][["x", "y"]] == same).all(axis=None) and not np.allclose(same, other)
 
 
 def test_boundaries_are_where_labels_meet():

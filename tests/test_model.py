@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from test_training import fit, load
+from torch.nn.functional import dropout, pad
 from transformers import AutoModel, BertConfig, ModernBertConfig
 
 from lib.console import UserError
@@ -53,6 +54,17 @@ def test_pooler_is_the_encoders_own(encoders):
     torch.testing.assert_close(model.represent(batch), expected)
 
 
+def test_dropout_is_between_pooling_and_head_in_training_alone(encoders):
+    model = Classifier(load_encoder(encoders["bert"], "cls"), "cls", 2, 0.5).eval()
+    batch = inputs(model)
+    vectors = model.represent(batch)
+    torch.testing.assert_close(model(batch), model.head(vectors))
+    torch.manual_seed(1)
+    found = model.train()(batch)
+    torch.manual_seed(1)
+    torch.testing.assert_close(found, model.head(dropout(vectors, 0.5)))
+
+
 def test_pooler_is_refused_where_there_is_none(encoders):
     with pytest.raises(UserError, match="modernbert has not; allowed: cls, mean"):
         Classifier(load_encoder(encoders["modernbert"], "pooler"), "pooler", 2, 0.0)
@@ -64,7 +76,7 @@ def test_masked_mean_ignores_how_far_a_batch_is_padded(encoders, architecture):
         load_encoder(encoders[architecture], "masked-mean"), "masked-mean", 2, 0.0
     ).eval()
     batch = inputs(model)
-    wider = {key: torch.nn.functional.pad(value, (0, 9)) for key, value in batch.items()}
+    wider = {key: pad(value, (0, 9)) for key, value in batch.items()}
     torch.testing.assert_close(model(batch), model(wider), rtol=1e-4, atol=1e-5)
 
 

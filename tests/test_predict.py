@@ -17,19 +17,22 @@ from lib.training.inference import TextClassifier
 
 @pytest.fixture(scope="module")
 def runs(encoders, tokens, tmp_path_factory):
-    """Finished runs on the splits of the other tests, by pooling, with named classes."""
+    """Finished runs on the splits of the other tests, by pooling, with named classes.
+
+    The one with the unmasked mean is a ModernBERT, whose padding is not token 0.
+    """
     folders = {}
-    for pooling in ("mean", "masked-mean"):
+    for pooling, model in (("mean", "modernbert"), ("masked-mean", "bert")):
         folders[pooling] = folder = tmp_path_factory.mktemp(pooling)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("WANDB_MODE", "disabled")
             call(
                 train,
-                f"--tokens {tokens['bert']} --encoder {encoders['bert']} --run {folder} "
-                f"--dataset d --model bert --pooling {pooling} --batch 20 --seed 1 --epochs 2 "
+                f"--tokens {tokens[model]} --encoder {encoders[model]} --run {folder} "
+                f"--dataset d --model {model} --pooling {pooling} --batch 20 --seed 1 --epochs 2 "
                 "--device cpu --learning-rate 1e-3 --labels negative positive",
             )
-        call(evaluate, f"--tokens {tokens['bert']}/test.parquet --run {folder} --device cpu")
+        call(evaluate, f"--tokens {tokens[model]}/test.parquet --run {folder} --device cpu")
     return folders
 
 

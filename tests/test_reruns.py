@@ -98,7 +98,7 @@ DECIDES = {
     "analysis.results": WITH_RESULTS,
     "analysis.statistics": WITH_STATISTICS,
     "analysis.verdicts": {"measure", "findings"},
-    "analysis.wording": {"measure", "findings", "draw", "summary", "latex"},
+    "analysis.wording": {"measure", "findings", *ON_PAGES},
     "page.drawing": {"draw"},
     "page.figures": {"draw"},
     "page.html": {"summary_html", "tables_html"},

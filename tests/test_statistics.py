@@ -85,6 +85,11 @@ def test_calibration_of_a_case_computed_by_hand():
     assert brier(right, confidence) == pytest.approx(squares / 6)
 
 
+def test_confidences_are_in_fifteen_bins_of_equal_width():
+    confidence = np.concatenate([np.arange(15) + 0.02, np.arange(15) + 0.98]) / 15
+    assert reliability(np.ones(30, bool), confidence)["n"].tolist() == [2] * 15
+
+
 def test_a_confidence_of_one_is_in_the_last_bin():
     bins = reliability(np.array([True, True]), np.array([1.0, 0.99]))
     assert bins["n"].tolist() == [2]

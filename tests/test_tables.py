@@ -28,6 +28,7 @@ def runs(*rows):
             "examples_per_second": 1000.0,
             "best_epoch": seed,
             "n": 500,
+            "diverged": False,
         }
         for model, seed, accuracy in rows
     )

@@ -1,7 +1,10 @@
 """What the training loop must get right: gradients, updates, order, selection."""
 
 import math
+import os
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
@@ -11,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from lib.schema import options_of
-from lib.training.backends import Accelerate, Torch
+from lib.training.backends import Accelerate, Torch, connect
 from lib.training.batches import Tokens, epoch_order, load_tokens
 from lib.training.flops import peak_flops, training_flops
 from lib.training.loop import (
@@ -26,6 +29,7 @@ from lib.training.loop import (
 from lib.training.model import ATTENTION, Classifier, load_encoder
 from lib.training.prediction import predict
 
+torch.set_num_threads(1)  # several would wait for one another longer than these models compute
 CPU = torch.device("cpu")
 BACKEND = Torch(CPU, "fp32")
 BATCH = 64  # of 100 examples: one full update, and one of 36
@@ -49,8 +53,10 @@ SETTINGS = {
 }
 
 
-def build(encoders, architecture: str, dtype: torch.dtype = torch.float32) -> Classifier:
-    torch.manual_seed(0)
+def build(
+    encoders, architecture: str, dtype: torch.dtype = torch.float32, seed: int = 0
+) -> Classifier:
+    torch.manual_seed(seed)
     return Classifier(
         load_encoder(encoders[architecture], "masked-mean"), "masked-mean", 2, 0.0
     ).to(dtype)
@@ -159,10 +165,10 @@ def test_training_learns(encoders, tokens):
 
 
 def test_the_best_epoch_is_kept(encoders, tokens):
-    data, valid = load(tokens, "bert"), load(tokens, "bert", "valid")
-    model = build(encoders, "bert")
-    result, _ = fit(model, data, valid, batch=20, epochs=6, learning_rate=1e-2)
-    assert result.best == max(result.history, key=Epoch.rank)
+    data, model = load(tokens, "bert"), build(encoders, "bert")
+    valid = replace(data, labels=1 - data.labels)  # the more is learned, the worse
+    result, _ = fit(model, data, valid, batch=20, epochs=6, learning_rate=3e-3)
+    assert result.best == max(result.history, key=Epoch.rank) != result.history[-1]
     kept = predict(model, valid, 64, BACKEND)
     assert kept.accuracy() == result.best.valid_accuracy
     assert kept.mean_loss() == pytest.approx(result.best.valid_loss)
@@ -172,8 +178,39 @@ def test_ties_go_to_the_lower_loss_and_then_to_the_earlier_epoch():
     def epoch(number, accuracy, loss):
         return Epoch(number, 0.0, 0.0, loss, accuracy, 0.0, 0, 1.0)
 
-    epochs = [epoch(1, 0.7, 0.5), epoch(2, 0.8, 0.6), epoch(3, 0.8, 0.4), epoch(4, 0.8, 0.4)]
+    epochs = [epoch(1, 0.7, 0.3), epoch(2, 0.8, 0.6), epoch(3, 0.8, 0.4), epoch(4, 0.8, 0.4)]
     assert max(epochs, key=Epoch.rank).epoch == 3
+    for loss in (math.nan, math.inf):
+        for order in ([epoch(5, 0.9, loss), *epochs], [*epochs, epoch(5, 0.9, loss)]):
+            assert max(order, key=Epoch.rank).epoch == 3
+
+
+def test_a_training_that_diverges_ends_with_the_best_finite_epoch(encoders, tokens):
+    data, valid = load(tokens, "bert"), load(tokens, "bert", "valid")
+    steep = {"learning_rate": 1e8, "epochs": 9}
+    result, losses = fit(build(encoders, "bert"), data, valid, batch=20, **steep)
+    assert (len(result.history), result.best.epoch, result.diverged) == (1, 1, True)
+    assert math.isfinite(losses[0]) and math.isnan(losses[-1]) and len(losses) == 5
+
+    model = build(encoders, "bert")
+    result, losses = fit(model, data, valid, batch=100, warmup=1.0, **steep)  # the first rate is 0
+    assert (len(result.history), result.best.epoch, result.diverged) == (2, 1, True)
+    assert np.isfinite(losses).all() and math.isnan(result.history[-1].valid_loss)
+    assert predict(model, valid, 64, BACKEND).mean_loss() == result.best.valid_loss
+
+
+def test_dropout_acts_in_training_and_not_in_validation(encoders, tokens):
+    data, valid = load(tokens, "bert"), load(tokens, "bert", "valid")
+    found = []
+    for dropout in (0.0, 0.5):
+        model = build(encoders, "bert").eval()
+        model.dropout.p = dropout
+        result, losses = fit(model, data, valid, epochs=2, learning_rate=1e-12)
+        found.append((losses, [epoch.valid_loss for epoch in result.history]))
+    (without, valid_without), (with_it, valid_with_it) = found
+    assert valid_with_it == pytest.approx(valid_without, rel=1e-6)
+    for first, second in zip(without, with_it, strict=True):
+        assert second != pytest.approx(first, rel=1e-4)
 
 
 @pytest.mark.parametrize("eval_batch", [1, 7, 64])
@@ -204,18 +241,23 @@ def test_learning_rate_scales_with_the_batch(scaling, batch, expected):
     )
 
 
-def test_linear_schedule_warms_up_and_ends_at_zero(encoders, tokens):
+@pytest.mark.parametrize(
+    ("scheduler", "sixths"), [("constant", [6, 6, 6, 6, 6, 6]), ("linear", [6, 5, 4, 3, 2, 1])]
+)
+def test_rates_rise_from_zero_and_would_fall_to_zero_after_the_last(
+    encoders, tokens, scheduler, sixths
+):
     data, valid = load(tokens, "bert"), load(tokens, "bert", "valid")
     rates = []
     train(
         build(encoders, "bert"),
         (data, valid),
-        Recipe(10, 1, SETTINGS | {"scheduler": "linear", "warmup": 0.4}),
+        Recipe(20, 1, SETTINGS | {"scheduler": scheduler, "warmup": 0.4, "epochs": 2}),
         BACKEND,
         lambda epoch, updates: rates.extend(updates.rates),
     )
-    assert rates[:5] == pytest.approx([0, 2.5e-4, 5e-4, 7.5e-4, 1e-3])
-    assert rates[9] == pytest.approx(1e-3 / 6)
+    expected = [0, 2.5e-4, 5e-4, 7.5e-4, *(1e-3 * sixth / 6 for sixth in sixths)]
+    assert rates == pytest.approx(expected)
 
 
 def test_unmasked_mean_pads_every_batch_to_max_length(tokens):
@@ -227,7 +269,10 @@ def test_unmasked_mean_pads_every_batch_to_max_length(tokens):
     dynamic = load_tokens(path, CPU, "masked-mean").batch(short)
     assert dynamic["input_ids"].shape == (4, longest)
     assert dynamic["attention_mask"].sum(dim=1).tolist() == padded.host_lengths[short].tolist()
-    assert dynamic["input_ids"][~dynamic["attention_mask"]].unique().tolist() in ([], [0])
+    other = replace(padded, pad_id=7).batch(short)
+    padding = ~other["attention_mask"]
+    assert other["input_ids"][padding].unique().tolist() == [7]
+    assert other["token_type_ids"][padding].unique().tolist() == [0]
 
 
 class Synchronisations(TorchDispatchMode):
@@ -241,11 +286,12 @@ class Synchronisations(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("architecture", ["bert", "modernbert"])
-@pytest.mark.parametrize("examples", [[0], [0, 1, 2, 3]])  # without padding, and with it
+@pytest.mark.parametrize("examples", [1, 8])  # without padding, and with it
 def test_no_pass_waits_for_the_device(encoders, tokens, architecture, examples):
     data, model = load(tokens, architecture), build(encoders, architecture)
-    rows = torch.tensor(examples)
+    rows = torch.arange(examples)
     inputs = data.batch(rows)  # whose width is known on the CPU
+    assert inputs["attention_mask"].all() == (examples == 1)
     with Synchronisations() as synchronisations:
         BACKEND.backward(cross_entropy(model(inputs), data.labels[rows], reduction="sum"))
     assert synchronisations.count == 0
@@ -285,10 +331,17 @@ def test_flops_are_those_that_torch_counts(encoders, tokens, architecture):
 
 
 @pytest.mark.parametrize("name", options_of("training")["optimizer"]["enum"])
-def test_every_optimizer_is_built_by_its_name(encoders, name):
+def test_every_optimizer_is_built_by_its_name_and_adamw_alone_decays_matrices(encoders, name):
     model = build(encoders, "bert")
-    optimizer = build_optimizer(model, SETTINGS | {"optimizer": name}, 1e-3)
+    before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
+    optimizer = build_optimizer(model, SETTINGS | {"optimizer": name, "weight_decay": 0.5}, 0.1)
     assert type(optimizer).__name__.lower() == name
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for key, parameter in model.named_parameters():
+        kept = 1 - 0.1 * 0.5 if name == "adamw" and parameter.ndim >= 2 else 1
+        torch.testing.assert_close(parameter.detach(), kept * before[key])
 
 
 @pytest.mark.parametrize("name", options_of("training")["scheduler"]["enum"])
@@ -299,3 +352,12 @@ def test_every_schedule_is_built(encoders, name):
         optimizer.step()
         schedule.step()
     assert schedule.get_last_lr()[0] == {"constant": 1e-3, "linear": 5e-4}[name]
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_algorithms_are_deterministic_if_asked_for(monkeypatch, deterministic):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    connect(SETTINGS | {"backend": "torch", "deterministic": deterministic}, seed=5)
+    assert torch.are_deterministic_algorithms_enabled() == deterministic
+    assert ("CUBLAS_WORKSPACE_CONFIG" in os.environ) == deterministic

@@ -48,11 +48,16 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write an indented JSON object; numbers that are not finite become null."""
+    write_text(path, to_json(content, indent=2) + "\n")
+
+
+def to_json(content: Mapping[str, Any], indent: int | None = None) -> str:
+    """An object as JSON, on one line unless indented; numbers that are not finite become null."""
     finite = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in content.items()
     }
-    write_text(path, json.dumps(finite, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return json.dumps(finite, indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -33,17 +33,17 @@ def collect(runs: Sequence[Path], out: Path) -> None:
 
 
 def runs_table(measured: dict[Run, dict[str, Any]]) -> pd.DataFrame:
-    """A row per run: its keys, whether it learned, all that was measured, its settings.
+    """A row per run: its keys, whether it learned or diverged, all that was measured, its settings.
 
     A setting that is a word in some runs is text in all, as in `settings.micro_batch`.
     """
     table = pd.DataFrame(measured.values())
-    numbers = table.select_dtypes("number").columns.difference(KEYS, sort=False)
+    columns = table.select_dtypes(["number", "bool"]).columns.difference(KEYS, sort=False)
     settings = pd.DataFrame(one.get("settings", {}) for one in measured.values())
     mixed = [name for name in settings if settings[name].dtype == object]
     settings[mixed] = settings[mixed].map(word)
     keys = key_columns(measured).assign(learned=learned(table["chance_p"]))
-    return keys.join([table[numbers], settings.add_prefix(SETTING)])
+    return keys.join([table[columns], settings.add_prefix(SETTING)])
 
 
 def settings_of_variants(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -46,8 +46,7 @@ def write_latex(tables: Sequence[Path], baselines: Sequence[Path], out: Path) ->
     cells = cells.map(escape)
     write_text(out / "results.tex", tabular(cells.where(~best, r"\textbf{" + cells + "}")))
     if "findings" in found:
-        contrasts = found["findings"].dropna(subset="first")
-        write_text(out / "findings.tex", tabular(verdict_cells(contrasts).map(escape)))
+        write_text(out / "findings.tex", tabular(verdict_cells(found["findings"]).map(escape)))
 
 
 def escape(text: object) -> str:
@@ -64,6 +63,7 @@ def tabular(cells: pd.DataFrame) -> str:
 
 def kind(name: str, cells: pd.Series) -> str:
     """How LaTeX sets a column: numbers to the right, texts to the left or in several lines."""
+    cells = cells.astype(str)
     if cells.str.len().max() > LINE:
         return r"p{0.25\linewidth}"
     return "l" if name in LEFT or not cells.str.contains(NUMBER).any() else "r"

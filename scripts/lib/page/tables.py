@@ -170,13 +170,14 @@ def notes(runs: pd.DataFrame, baselines: pd.DataFrame, majority: float) -> list[
     if len(failed):
         names = "; ".join(
             " ".join(f"{key}={row[key]}" for key in [*CONDITION, "seed"] if not missing(row[key]))
+            + (" (diverged)" if row.get("diverged") is True else "")
             for _, row in failed.iterrows()
         )
         texts.append(
             f"{NOT_LEARNED} **Did not learn**: the validation accuracy of "
             f"{plural(len(failed), 'run')} is not shown to be above the share of the most frequent "
-            "class (exact binomial test, 0.1%). Such a run stands for nothing and is in no "
-            f"comparison: {escape(names)}."
+            "class (exact binomial test, 0.1%), or it diverged. Such a run stands for nothing and "
+            f"is in no comparison: {escape(names)}."
         )
     return texts
 
@@ -201,8 +202,9 @@ def share(values: pd.Series) -> list[str]:
     return [f"{value:.4f}" for value in values]
 
 
-def verdict_cells(contrasts: pd.DataFrame) -> pd.DataFrame:
+def verdict_cells(findings: pd.DataFrame) -> pd.DataFrame:
     """The verdicts of the table findings, a row per contrast."""
+    contrasts = findings.dropna(subset="first")
     p = contrasts["p_holm"].where(contrasts["verdict"] != ALIKE, contrasts["p_alike_holm"])
     p = p.where(contrasts["verdict"] != ALONE, contrasts["p"])
     rows = contrasts.assign(p=p).to_dict("records")

@@ -1,7 +1,6 @@
 """A trained checkpoint in use: labels of new texts, sentence vectors, attention."""
 
 import itertools
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ import torch
 
 from lib.console import UserError
 from lib.data.encoders import load_tokenizer
-from lib.files import read_json
+from lib.files import read_json, to_json
 from lib.training.backends import Torch
 from lib.training.batches import load_tokens
 from lib.training.device import choose, choose_precision, explain_lack_of_memory
@@ -108,7 +107,7 @@ def print_labels(
         with explain_lack_of_memory("lower --batch"):
             labels = classify(part)
         for label in labels:
-            print(json.dumps(label._asdict(), ensure_ascii=False))
+            print(to_json(label._asdict()))
         sys.stdout.flush()
 
 

@@ -158,7 +158,10 @@ def measure(
         "train_accuracy": best.train_accuracy,
         "valid_accuracy": best.valid_accuracy,
         "valid_loss": best.valid_loss,
-        "chance_p": chance_p(best.valid_accuracy, valid.labels.cpu().numpy()),
+        "diverged": result.diverged,
+        "chance_p": 1.0
+        if result.diverged
+        else chance_p(best.valid_accuracy, valid.labels.cpu().numpy()),
         "updates": result.history[-1].updates,
         "train_seconds": seconds,
         "examples_per_second": epochs * len(tokens) / seconds,

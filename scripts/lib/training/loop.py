@@ -54,22 +54,32 @@ class Epoch:
     updates: int
     seconds: float
 
-    def rank(self) -> tuple[float, float, int]:
-        """Sort key of the better epoch: validation accuracy, then lower loss, then earlier."""
-        return self.valid_accuracy, -self.valid_loss, -self.epoch
+    @property
+    def finite(self) -> bool:
+        """Whether its losses are finite; if not, training has diverged."""
+        return math.isfinite(self.train_loss) and math.isfinite(self.valid_loss)
+
+    def rank(self) -> tuple[bool, float, float, int]:
+        """Sort key of the better epoch: a finite one, by accuracy, then lower loss, then earlier.
+
+        Accuracy and loss are those of validation.
+        """
+        return self.finite, self.valid_accuracy, -self.valid_loss, -self.epoch
 
 
 class Result(NamedTuple):
     """What training returns; the model holds the weights of the best epoch.
 
     Attributes:
-        history: all epochs.
+        history: all epochs, up to the one that diverged.
         best: the one whose weights are kept.
+        diverged: whether the last epoch had a loss that is not finite.
         micro_batch: examples per pass, at the end and in the process that has the fewest.
     """
 
     history: list[Epoch]
     best: Epoch
+    diverged: bool
     micro_batch: int
 
 
@@ -101,7 +111,7 @@ def train(
     backend: Torch,
     on_epoch: Callable[[Epoch, Updates], None] = lambda epoch, updates: None,
 ) -> Result:
-    """Train for all epochs and leave the weights of the best one in the model.
+    """Train for all epochs, or until one diverges; leave the best one's weights in the model.
 
     Args:
         model: on its device, in float32.
@@ -154,9 +164,12 @@ def train(
         on_epoch(epoch, Updates(losses, rates))
         if epoch is max(history, key=Epoch.rank):
             best_weights = {key: value.cpu().clone() for key, value in model.state_dict().items()}
+        if not epoch.finite:  # in all processes alike, as they have the same losses
+            break
 
     model.load_state_dict(best_weights)
-    return Result(history, max(history, key=Epoch.rank), backend.least(micro_batch))
+    best = max(history, key=Epoch.rank)
+    return Result(history, best, not history[-1].finite, backend.least(micro_batch))
 
 
 def accumulate(

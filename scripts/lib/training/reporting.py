@@ -35,7 +35,7 @@ class Reporter:
         self.started = time.monotonic()
 
     def epoch(self, epoch: Epoch, updates: Updates) -> None:
-        """Report an epoch and its updates."""
+        """Report an epoch and its updates, and whether they diverged."""
         first = epoch.updates - len(updates.losses) + 1
         for number, (loss, rate) in enumerate(zip(*updates, strict=True), first):
             self.tracker.log(number, {"loss": loss, "learning_rate": rate})
@@ -64,3 +64,19 @@ class Reporter:
             speed,
             f"{duration(left)} left" if left else "done",
         )
+        if not epoch.finite:
+            announcements.info(
+                "%s: training diverged, and ends: the %s is not finite; lower learning_rate or "
+                "raise warmup",
+                self.name,
+                divergence(epoch, updates),
+            )
+
+
+def divergence(epoch: Epoch, updates: Updates) -> str:
+    """The first loss of an epoch that is not finite, in words."""
+    before = epoch.updates - len(updates.losses)
+    for number, loss in enumerate(updates.losses, before + 1):
+        if not math.isfinite(loss):
+            return f"loss of update {number}, in epoch {epoch.epoch},"
+    return f"validation loss of epoch {epoch.epoch}"
