@@ -35,7 +35,7 @@ def test_the_plan_of_the_full_study_needs_no_network(project, python):
     started = time.perf_counter()
     jobs = project.jobs(python, "-n", "--configfile=config/imdb.yaml", SUMMARY)
     assert time.perf_counter() - started < 10
-    assert jobs["train"] == jobs["evaluate"] == 69 and jobs["encoder"] == 2
+    assert jobs["train"] == jobs["evaluate"] == 90 and jobs["encoder"] == 2
     assert jobs["published"] == 1
 
 

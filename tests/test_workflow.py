@@ -72,16 +72,16 @@ def test_datasets(study):
         "origin": "string",
     }
     counts = json.loads(study.read("results/datasets/imdb-25k/reviews.json"))
-    assert counts["reviews"] == reviews.num_rows == 240
+    assert counts["reviews"] == reviews.num_rows == 3500
     assert {"source", "revision", "sha256", "dropped"} <= counts.keys()
     splits = [
         pq.read_table(study.folder / f"results/datasets/imdb-25k/splits/{split}.parquet")
         for split in ("train", "valid", "test")
     ]
-    assert [split.num_rows for split in splits] == [160, 40, 40]
+    assert [split.num_rows for split in splits] == [3000, 300, 200]
     assert all(split.column_names == ["id", "text", "label"] for split in splits)
     texts = [fold(text) for split in splits for text in split["text"].to_pylist()]
-    assert len(set(texts)) == 240
+    assert len(set(texts)) == 3500
 
 
 def test_tokens(study):
@@ -90,7 +90,7 @@ def test_tokens(study):
         table = pq.read_table(folder / "train.parquet", partitioning=None)
         types = ["token_type_ids"] if with_types else []
         assert table.column_names == ["id", "label", "input_ids", *types, "n_tokens"]
-        assert max(map(len, table["input_ids"].to_pylist())) == 32
+        assert max(map(len, table["input_ids"].to_pylist())) == 64
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -106,7 +106,8 @@ def test_runs(study, folder):
         *("threads", "micro_batch", "learning_rate", "versions"),
     }
     explains_itself(study, trained)
-    assert trained["updates"] == 2 * 3  # ceil(160 / 64) in each of two epochs
+    assert trained["updates"] == 2 * 47  # ceil(3000 / 64) in each of two epochs
+    assert trained["chance_p"] < 1e-4  # else the analyses below would be of nothing
     assert trained["micro_batch"] == 24
     history = pd.read_csv(study.folder / folder / "history.csv")
     assert ",".join(history.columns) == (
@@ -131,7 +132,7 @@ def test_runs(study, folder):
     assert tested["macro_f1"] == f1_score(frame["label"], frame["prediction"], average="macro")
     assert tested["loss"] == pytest.approx(frame["loss"].mean(), rel=1e-6)
     assert frame["confidence"].between(0.5, 1).all()
-    assert tested["n"] == 40
+    assert tested["n"] == 200
 
     names = {path.name for path in (study.folder / folder / "checkpoint").iterdir()}
     assert {"model.safetensors", "config.json", "tokenizer.json"} <= names
@@ -187,13 +188,13 @@ def test_tables_and_summary(study):
     assert "comes from one seed" in page
     assert all(f"{accuracy:.4f}" in page for accuracy in table["accuracy"])
     figures = sorted((study.folder / "results/figures").glob("*.svg"))
-    assert len(figures) == 7
+    assert [figure.stem for figure in figures] == sorted(catalog.FIGURE)
     assert all(f"(figures/{figure.name})" in page for figure in figures)
     assert all(figure.with_suffix(".html").is_file() for figure in figures)
     curves = study.read("results/figures/learning_curves.svg")
     assert all(name in curves for name in ("masked-mean", "modernbert", "validation", "Epoch"))
     for question in ("Which encoder?", "Did any run fail to learn?", "What does accuracy cost"):
-        assert f"**{question}" in page
+        assert question in page
 
 
 def test_statistics_agree_with_those_by_hand(study):
@@ -220,7 +221,7 @@ def test_baselines_read_what_the_encoders_see(study):
         text: json.loads(study.read(f"results/baselines/dataset=imdb-25k/text={text}/test.json"))
         for text in ("full", "seen-by-bert", "seen-by-modernbert")
     }
-    assert {test["n"] for test in tests.values()} == {40}
+    assert {test["n"] for test in tests.values()} == {200}
     encoder = study.folder / "results/encoders/dataset=imdb-25k/model=bert"
     seen = seen_texts(["One two. " * 90, "Short."], encoder, 32)
     assert seen[1] == "Short." and len(seen[0]) < 200 and ("One two. " * 90).startswith(seen[0])
@@ -260,7 +261,7 @@ def test_python_labels_texts_as_the_documents_say(study, monkeypatch, capsys):
 
 def test_a_pipe_is_labelled_as_the_documents_say(study, python):
     command = re.search(r'^ +(echo "A film .*)', study.read("docs/results.md"), re.MULTILINE)
-    line = command[1].replace("seed=42", "seed=1").replace("python ", f"{python} ")
+    line = command[1].replace("python ", f"{python} ")
     done = subprocess.run(["bash", "-c", line], cwd=study.folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["label"] in ("negative", "positive")
@@ -272,7 +273,7 @@ def test_pandas_reads_all_predictions_as_the_documents_say(study, monkeypatch, c
     exec(block(study, "python"), names)
     columns = ["model", "pooling", "batch", "variant"]
     sizes = names["predictions"].groupby(columns, observed=True).size()
-    assert sizes.to_dict() == {run[:4]: 40 for run in RUNS}
+    assert sizes.to_dict() == {run[:4]: 200 for run in RUNS}
     assert "modernbert" in capsys.readouterr().out
 
 
@@ -320,7 +321,7 @@ def test_one_run_asked_for_by_its_path_trains_one_run(study, python):
     target = RUN.format("bert", "max", 16, "base", 9) + "/test.json"
     jobs = study.jobs(python, target, "--cores", "1", "--configfile", "study.yaml")
     assert jobs == {"train": 1, "evaluate": 1}
-    assert json.loads(study.read(target))["n"] == 40
+    assert json.loads(study.read(target))["n"] == 200
 
 
 def test_training_and_test_in_another_process_give_identical_bytes(study, tmp_path, monkeypatch):
