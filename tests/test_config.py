@@ -212,7 +212,7 @@ REFUSALS = {
     ),
     "a name that is no file name": ("dataset.name", "../x", "'dataset.name' is '../x'; allowed"),
     "a missing key": ("dataset.file", None, "config key 'dataset.file' is missing"),
-    "ratios and sizes": ("split.sizes", [1, 1, 1], "'split' holds both of ratios, sizes"),
+    "ratios and sizes": ("split.ratios", [8, 1, 1], "'split' holds both of ratios, sizes"),
     "a folder that is not there": (
         "models.bert",
         {"source": "folder", "path": "nowhere"},

@@ -2,13 +2,14 @@
 
 import numpy as np
 from scipy.stats import binomtest
-from sklearn.metrics import f1_score
 
 from lib.predictions import Predictions
 
 
 def measure(predictions: Predictions) -> dict[str, float]:
     """What test.json says of predictions: accuracy, mean loss in nats, macro F1, count."""
+    from sklearn.metrics import f1_score  # a training need not wait for it
+
     label, prediction = predictions.label, predictions.prediction
     return {
         "accuracy": predictions.accuracy(),
