@@ -119,7 +119,7 @@ def test_identical_back_ends_are_said_to_be_identical(tmp_path, seeds):
     findings = study.analyse()
     ((verdict, answer),) = answers(findings, "Do torch and Accelerate")
     assert verdict == "identical" and "the same label for each of 2,000 reviews" in answer
-    assert findings[["p", "p_holm"]].isna().all(axis=None)
+    assert findings[["p", "p_holm", "low", "high"]].isna().all(axis=None)
 
 
 def test_back_ends_that_differ_are_judged(tmp_path):

@@ -135,6 +135,7 @@ def judge(
     decided = decide([contrasts[i] for i in open_ones], answers, known, margin).set_index(open_ones)
     measured = estimate([contrasts[i] for i in compared], answers, known).set_index(compared)
     table = decided.combine_first(table).combine_first(measured)
+    table.loc[table["verdict"] == IDENTICAL, ["low", "high"]] = np.nan
     for i in table.index[table["verdict"] == ALONE]:
         table.loc[i, "p"] = holm(pd.Series([pair.p for pair in pairs[i]])).min()
     table = table.assign(margin=margin).astype(COUNTS)
