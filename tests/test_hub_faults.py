@@ -181,6 +181,7 @@ def test_a_whole_study_from_the_hub_with_no_other_network(python, hub, tmp_path)
             "bert": {"source": "hub", "id": BERT, "revision": COMMIT},
             "modernbert": {"source": "hub", "id": MODERNBERT, "revision": COMMIT},
         }
+        config["split"] = {"ratios": [4, 1, 1]}
         config["grid"] = [config["grid"][0] | {"pooling": ["pooler"]}]
         config["analysis"] = dict.fromkeys(("baseline", "statistics", "errors", "tsne"), False)
 

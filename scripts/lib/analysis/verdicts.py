@@ -172,9 +172,9 @@ def pool_of(
     answers: Answers,
     distinct: Collection[Condition],
 ) -> list[Condition]:
-    """The conditions that tell how much seeds matter: one's own, and all that have the seeds."""
-    candidates = dict.fromkeys([*distinct, *own])
-    return [c for c in candidates if all((c, seed) in answers for seed in seeds)]
+    """The conditions that tell how much seeds matter: all that have them, or at least one's own."""
+    pool = [c for c in distinct if all((c, seed) in answers for seed in seeds)]
+    return pool if len(pool) > 1 else list(dict.fromkeys([*pool, *own]))
 
 
 def stacked(conditions: Sequence[Condition], seeds: Sequence[int], answers: Answers) -> np.ndarray:
