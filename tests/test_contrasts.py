@@ -103,6 +103,15 @@ def test_what_repeats_a_training_is_compared_with_it_alone():
     assert [each.variant for each in above] == ["base", "steep", "steeper", "decayed"]
 
 
+def test_a_batch_at_which_nothing_is_scaled_repeats_no_training():
+    found = planned(grid(models="a", batches=(32, 64, 128), variants=("base", "steep", "spread")))
+    for question, *levels in found:
+        if question in (SCALING, VARIANT) and levels == ["base", "steep"]:
+            pairs = found[question, "base", "steep"].pairs
+            assert 64 not in {each.batch for pair in pairs for each in pair}
+    assert [key[1:] for key in found if key[0] == BACKEND] == [("base", "spread")]
+
+
 def test_scaling_is_asked_of_large_batches_and_against_none():
     found = planned(grid(batches=(8, 256), variants=("base", "steep", "steeper")))
     assert {key[1:] for key in found if key[0] == SCALING} == {

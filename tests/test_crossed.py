@@ -161,3 +161,7 @@ def test_reviews_halve_where_seeds_do_not_matter():
     one = Spread(seeds=3, n=1000, df=8, by_seed=0, by_answer=0.05, by_review=0.1)
     found = foresee([one], 1).iloc[0]
     assert found["reviews_to_halve"] == pytest.approx(4000, rel=0.05)
+    few = Spread(seeds=3, n=130, df=8, by_seed=0, by_answer=0.05, by_review=0.1)
+    found = foresee([few], 1).iloc[0]
+    half = few.detectable(0.05, 3, found["reviews_to_halve"])
+    assert half <= found["detectable"] / 2

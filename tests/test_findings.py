@@ -70,6 +70,8 @@ def test_seeds_that_disagree_decide_nothing(tmp_path):
     findings = study.analyse()
     ((verdict, answer),) = answers(findings, "Which encoder")
     assert verdict == "undecided"
+    sign = "a over b: +" if findings["difference"][0] < 0 else "b over a: +"
+    assert answer.startswith(f"a and b: undecided. {sign}")
     seeds = findings["seeds_to_halve"][0]
     assert f"points would be found; half of that with {seeds:.0f} seeds" in answer
 
@@ -105,9 +107,9 @@ def test_poolings_batches_and_padding(tmp_path):
     assert verdict == "difference shown" and answer.startswith("masked-mean over mean: +")
     assert answers(findings, "Does the pooling")[0][0] == "not asked"
     ((verdict, answer),) = answers(findings, "Which effective batch")
-    assert verdict == "undecided" and answer.startswith("batch 64 and batch 256: undecided")
+    assert verdict == "undecided" and answer.startswith("batch 64 and batch 256: undecided. batch ")
     ((verdict, answer),) = answers(findings, "Which encoder")
-    assert (verdict, answer) == ("not asked", "the study has one encoder.")
+    assert (verdict, answer) == ("not asked", "no two runs differ in the encoder alone.")
 
 
 @pytest.mark.parametrize("seeds", [(1,), (1, 2, 3)])
@@ -176,6 +178,14 @@ def test_a_run_at_the_majority_is_named_and_not_compared(tmp_path):
     assert verdict == "nothing to compare" and "no two runs that learned differ" in answer
 
 
+def test_a_baseline_that_did_not_learn_is_in_no_verdict(tmp_path):
+    study = MadeUp(tmp_path, N)
+    add_seeds(study, 0.8, "a", "cls", 64, "base")
+    study.add_baseline(right_or_wrong(N, 0.5, 2), chance_p=0.5)
+    ((verdict, _),) = answers(study.analyse(), "Does an encoder beat")
+    assert verdict == "nothing to compare"
+
+
 def test_a_run_that_diverged_is_named_whatever_its_best_epoch_reached(tmp_path):
     study = MadeUp(tmp_path)
     study.add(right_or_wrong(400, 0.8, 1), "a", "cls", 64, "base", 42, valid=0.9, diverged=True)
@@ -221,7 +231,7 @@ def test_the_cheapest_and_the_best_are_those_of_validation(tmp_path):
     study.add(right_or_wrong(N, 0.9, 3), "a", "mean", 64, "base", 1, valid=0.5, seconds=1)
     ((_, answer),) = answers(study.analyse(), "What does accuracy cost")
     assert "cls, batch 64, highest in validation, took 10 s" in answer
-    assert "a median of 20 s" in answer  # of those that learned
+    assert answer.startswith("a: 20 s of training per run")  # of those that learned
 
 
 def test_ratios_of_seconds_are_above_one(tmp_path):

@@ -63,12 +63,12 @@ def plan(grid: Collection[Run], variants: Variants, learned: Collection[Run]) ->
     """The contrasts of a study, in the order of the questions.
 
     Of the pairs of a contrast those are compared that share the most seeds, with these. Where some
-    contrasts of a question have seeds enough for a verdict, those without are not asked.
+    contrasts of a question have more seeds than others, those with fewer than three are left out.
 
     Args:
         grid: all runs and baselines of the study, which decide what is asked.
         variants: per variant the settings of its training.
-        learned: the runs that count.
+        learned: the runs and baselines that count.
     """
     conditions = list(dict.fromkeys(run.condition for run in grid))
     asked: dict[tuple[str, str, str], list[Pair]] = defaultdict(list)
@@ -101,8 +101,8 @@ def with_most_seeds(
 ) -> tuple[list[Pair], list[Any]]:
     """The pairs that share the most seeds, and these seeds; none where no pair shares one."""
     shared = [
-        frozenset.intersection(*(frozenset(seeds[each]) for each in pair if not is_baseline(each)))
-        for pair in pairs
+        frozenset(seeds[second] if seeds[first] == {None} else seeds[first] & seeds[second])
+        for first, second in pairs
     ]
     most = max(shared, key=lambda found: (len(found), shared.count(found)))
     kept = [pair for pair, found in zip(pairs, shared, strict=True) if most and found >= most]
@@ -120,7 +120,7 @@ def pairs(
             first, second = (getattr(condition, factor) for condition in pair)
             if first == second or pair[0] != pair[1]._replace(**{factor: first}):
                 continue
-            if set(pair) <= set(once) or (factor == "variant" and same_training(pair, variants)):
+            if set(pair) <= set(once) or repeats(pair, once, variants):
                 yield question_of(factor, pair, variants), str(first), str(second), pair
     for baseline, encoder in itertools.product(filter(is_baseline, conditions), once):
         if baseline.model in baselines_of(encoder.model):
@@ -142,6 +142,18 @@ def decisive(settings: Mapping[str, Any], batch: int | None) -> dict[str, Any]:
     unscaled = settings["lr_scaling"] == "none" or batch == settings["lr_scaling_base"]
     idle = SCALINGS if unscaled else ()
     return {key: settings[key] for key in keys_that("learned") if key not in idle}
+
+
+def repeats(pair: Pair, once: Sequence[Condition], variants: Variants) -> bool:
+    """Whether one of two conditions computes in another way what the other, a first one, learns."""
+    changed = changes(pair, variants) - set(SCALINGS)
+    return bool(changed) and not set(once).isdisjoint(pair) and same_training(pair, variants)
+
+
+def changes(pair: Pair, variants: Variants) -> set[str]:
+    """The training settings in which the variants of two conditions differ."""
+    first, second = (variants[condition.variant] for condition in pair)
+    return {key for key, value in first.items() if second[key] != value}
 
 
 def same_training(pair: Pair, variants: Variants) -> bool:
@@ -169,9 +181,8 @@ def question_of(factor: str, pair: Pair, variants: Variants) -> str:
     first, second = (variants[condition.variant] for condition in pair)
     if same_training(pair, variants) and first["backend"] != second["backend"]:
         return BACKEND
-    changed = {key for key, value in first.items() if second[key] != value}
     scaled = [each for each in (first, second) if each["lr_scaling"] != "none"]
-    one_scales = changed <= set(SCALINGS) and len(scaled) == 1
+    one_scales = changes(pair, variants) <= set(SCALINGS) and len(scaled) == 1
     return SCALING if one_scales and is_above_base(pair[0], scaled[0]) else VARIANT
 
 

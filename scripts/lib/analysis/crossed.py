@@ -191,7 +191,9 @@ def foresee(spreads: Sequence[Spread], contrasts: int) -> pd.DataFrame:
             (
                 found,
                 first_where(each.detectable(level, seeds, each.n) <= found / 2, seeds),
-                first_where(each.detectable(level, each.seeds, n) <= found / 2, n.round(-2)),
+                first_where(
+                    each.detectable(level, each.seeds, n) <= found / 2, np.ceil(n / 100) * 100
+                ),
             )
         )
     return pd.DataFrame(rows, columns=["detectable", "seeds_to_halve", "reviews_to_halve"])

@@ -27,7 +27,7 @@ from lib.analysis.contrasts import (
     plan,
 )
 from lib.analysis.representatives import find_learned
-from lib.analysis.results import are_baselines, read_all
+from lib.analysis.results import are_baselines, has_learned, read_all
 from lib.analysis.statistics import SIGNIFICANCE, Paired, holm
 from lib.analysis.verdicts import answers_of, decide, estimate, parts
 from lib.analysis.wording import (
@@ -52,13 +52,13 @@ FAILURE = "Did any run fail to learn?"
 COST = "What does accuracy cost in seconds?"
 # question -> why a study may leave it out
 WHEN_ASKED = {
-    ENCODER: "the study has one encoder",
+    ENCODER: "no two runs differ in the encoder alone",
     BASELINE: "the study leaves the baseline out",
-    POOLING: "no model has two poolings, but for the two means",
-    PADDING: "no model has both mean and masked-mean",
-    BATCH: "no model has two batches",
-    BACKEND: "no two variants differ in the back-end alone (one would be backend: accelerate)",
-    SCALING: "no variant differs in lr_scaling alone, at a batch above lr_scaling_base",
+    POOLING: "no two runs differ in the pooling alone, but for the two means",
+    PADDING: "no two runs differ in that alone, mean against masked-mean",
+    BATCH: "no two runs differ in the batch alone",
+    BACKEND: "no two runs differ in the back-end alone (one with backend: accelerate would)",
+    SCALING: "no two runs differ in that alone, one scaled and one not, above lr_scaling_base",
 }
 COLUMNS = (
     *("question", "first", "second", "verdict", "answer", "difference", "low", "high", "margin"),
@@ -92,20 +92,21 @@ def answer(
     """
     variants = settings_of_variants(read_table(table))
     grid = [run_of(folder) for folder in (*runs, *baselines)]
-    learned = find_learned(table, runs)
-    predictions = read_all([*learned.values(), *baselines], read_predictions)
-    planned = plan(grid, variants, learned)
+    counted = [*find_learned(table, runs).values(), *filter(has_learned, baselines)]
+    predictions = read_all(counted, read_predictions)
+    planned = plan(grid, variants, predictions)
     known = distinct([run.condition for run in grid if not is_baseline(run)], variants)
     judged = judge(planned, predictions, known, margin / 100)
-    parts = [
+    tables = [
         judged,
         pd.DataFrame(not_asked(planned)),
         pd.DataFrame(failures(read_table(measures))),
         pd.DataFrame(costs(read_table(conditions))),
     ]
-    findings = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    findings = pd.concat([each for each in tables if len(each)], ignore_index=True)
     write_table(out, "findings", findings.reindex(columns=COLUMNS).astype(COUNTS))
-    write_table(out, "estimates", estimates(planned, predictions, known))
+    differing = [planned[i] for i in judged.index[judged["verdict"] != IDENTICAL]]
+    write_table(out, "estimates", estimates(differing, predictions, known))
 
 
 def judge(
@@ -181,10 +182,9 @@ def sentence(row: Mapping[str, Any], margin: float) -> str:
         )
     text = {
         SHOWN: f"{found} ({ends}, {p_is(row['p_holm'])}; {tested}).",
-        ALIKE: f"{both} are alike within {margin_is(margin)}: {points(difference)} points "
-        f"({ends}, {p_is(row['p_alike_holm'])}; {tested}).",
-        UNDECIDED: f"{both}: undecided, {points(difference)} points ({ends}; {tested}). "
-        f"{what_would_decide(row)}.",
+        ALIKE: f"{both} are alike within {margin_is(margin)}. {found} ({ends}, "
+        f"{p_is(row['p_alike_holm'])}; {tested}).",
+        UNDECIDED: f"{both}: undecided. {found} ({ends}; {tested}). {what_would_decide(row)}.",
     }[row["verdict"]]
     if row["verdict"] == SHOWN and row["p_alike_holm"] < SIGNIFICANCE:
         text += f" That is within {margin_is(margin)}."
@@ -245,9 +245,10 @@ def cost_of(model: str, rows: pd.DataFrame) -> str:
     """The seconds of a model, and of its condition that is highest in validation."""
     best = rows.loc[rows["valid_accuracy"].idxmax()]
     return (
-        f"{model}: a median of {duration(rows['train_seconds'].median())} of training per run; "
-        f"{condition(best)}, highest in validation, took {duration(best['train_seconds'])} for a "
-        f"test accuracy of {best['accuracy']:.4f} ({plural(int(best['seeds']), 'seed')})."
+        f"{model}: {duration(rows['train_seconds'].median())} of training per run, in the median "
+        f"over its settings; {condition(best)}, highest in validation, took "
+        f"{duration(best['train_seconds'])} for a test accuracy of {best['accuracy']:.4f} "
+        f"({plural(int(best['seeds']), 'seed')})."
     )
 
 

@@ -59,6 +59,11 @@ def learned(chance_p: Any) -> Any:
     return chance_p < CHANCE
 
 
+def has_learned(folder: Path) -> bool:
+    """Whether the run or the baseline in a folder learned."""
+    return bool(learned(read_measured(folder)["chance_p"]))
+
+
 def stack(
     tables: dict[Run, pd.DataFrame], measured: dict[Run, dict[str, Any]], chosen: Collection[Run]
 ) -> pd.DataFrame:

@@ -65,5 +65,5 @@ def kind(name: str, cells: pd.Series) -> str:
     """How LaTeX sets a column: numbers to the right, texts to the left or in several lines."""
     cells = cells.astype(str)
     if cells.str.len().max() > LINE:
-        return r"p{0.25\linewidth}"
+        return r"p{0.18\linewidth}"
     return "l" if name in LEFT or not cells.str.contains(NUMBER).any() else "r"

@@ -133,7 +133,7 @@ def certainty(page: Page) -> Iterator[str]:
     yield (
         "The 95% interval of one seed is Wilson's, which tells how exactly the test reviews "
         "measure this one run; that of several is over seeds and reviews, with the variance "
-        "between seeds of all conditions together. Calibration error "
+        "between seeds of all that learned with the same seeds. Calibration error "
         f"(expected, {BINS} bins) and Brier score are those of the predicted class; 0 is best."
     )
     yield page.file("conditions", "All conditions") + "; " + page.file("measures", "each run")

@@ -77,7 +77,7 @@ def opening(trainings: Sequence[Mapping[str, Any]], splits: Mapping[str, Any]) -
     if others:
         return text + (
             f"A difference between {'it' if len(scratch) == 1 else 'these'} and "
-            f"{markdown.escape(joined(others))} is one of pretraining too."
+            f"{markdown.escape(joined(others))} may be one of pretraining too."
         )
     return text + "The study shows the workflow, not what pretraining buys."
 

@@ -176,8 +176,8 @@ def notes(runs: pd.DataFrame, baselines: pd.DataFrame, majority: float) -> list[
         texts.append(
             f"{NOT_LEARNED} **Did not learn**: the validation accuracy of "
             f"{plural(len(failed), 'run')} is not shown to be above the share of the most frequent "
-            "class (exact binomial test, 0.1%), or it diverged. Such a run stands for nothing and "
-            f"is in no comparison: {escape(names)}."
+            "class (exact binomial test, 0.1%), or it diverged. It stands for no model and "
+            f"has no part in a verdict: {escape(names)}."
         )
     return texts
 
@@ -199,7 +199,7 @@ def conditions_table(conditions: pd.DataFrame) -> str:
 
 def share(values: pd.Series) -> list[str]:
     """Numbers between 0 and 1."""
-    return [f"{value:.4f}" for value in values]
+    return ["n/a" if pd.isna(value) else f"{value:.4f}" for value in values]
 
 
 def verdict_cells(findings: pd.DataFrame) -> pd.DataFrame:
@@ -231,8 +231,10 @@ def verdict_note(contrasts: pd.DataFrame) -> str:
     verdicts = set(contrasts["verdict"])
     family = int(contrasts["p_holm"].notna().sum())
     texts = [
-        "Each line compares two levels in the mean over all settings that share everything else, "
-        "the second named minus the first.",
+        "Each line compares two levels in the mean over the settings that share everything else, "
+        "the first named minus the second. Where settings have different seeds, those count that "
+        "share the most; where some lines of a question have three, others with fewer are left "
+        "out.",
     ]
     if family:
         texts.append(
@@ -240,8 +242,8 @@ def verdict_note(contrasts: pd.DataFrame) -> str:
             f"both. It is *shown* where p is under 5% after Holm's correction over the {family} "
             "lines with a verdict; two levels are *alike* where both one-sided tests against the "
             f"margin of {margin_is(contrasts['margin'].iloc[0])} are, corrected likewise. "
-            "Intervals are simultaneous: 95% of such pages have none that misses the truth. What "
-            "an *undecided* line says would be found has a power of 80%."
+            "Intervals are simultaneous ones of the same family. What an *undecided* line says "
+            "would be found has a power of 80%."
         )
     if ALONE in verdicts:
         texts.append(
