@@ -248,8 +248,8 @@ def test_three_classes_and_a_run_at_the_majority(tmp_path):
         ({"a": "scratch", "b": "scratch"}, "a and b started from random weights.** The study"),
         (
             {"a": "scratch", "b": "hub", "c": "folder"},
-            "a started from random weights.** A difference between it and b and c is one of "
-            "pretraining too.",
+            "a started from random weights.** A difference between it and b and c may be "
+            "one of pretraining too.",
         ),
     ],
 )
