@@ -233,8 +233,8 @@ def verdict_note(contrasts: pd.DataFrame) -> str:
     texts = [
         "Each line compares two levels in the mean over the settings that share everything else, "
         "the first named minus the second. Where settings have different seeds, those count that "
-        "share the most; where some lines of a question have three, others with fewer are left "
-        "out.",
+        "share the most; where some of a question were planned with three, others planned "
+        "with fewer are left out.",
     ]
     if family:
         texts.append(
