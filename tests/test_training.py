@@ -13,9 +13,10 @@ from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from lib.data.tokens import TokenFile
 from lib.schema import options_of
 from lib.training.backends import Accelerate, Torch, connect
-from lib.training.batches import Tokens, epoch_order, load_tokens
+from lib.training.batches import Bounds, Tokens, epoch_order, load_tokens
 from lib.training.flops import peak_flops, training_flops
 from lib.training.loop import (
     Epoch,
@@ -23,6 +24,7 @@ from lib.training.loop import (
     accumulate,
     build_optimizer,
     build_scheduler,
+    first_bounds,
     scaled_learning_rate,
     train,
 )
@@ -33,7 +35,13 @@ torch.set_num_threads(1)  # several would wait for one another longer than these
 CPU = torch.device("cpu")
 BACKEND = Torch(CPU, "fp32")
 BATCH = 64  # of 100 examples: one full update, and one of 36
-MICRO_BATCHES = (64, 16, 24)  # 1 x 64, 4 x 16, and 24 + 24 + 16
+NO_BOUND = 10**6  # tokens
+BOUNDS = [  # 1 x 64, 4 x 16, 24 + 24 + 16, and as many as 500 tokens hold
+    Bounds(64, NO_BOUND),
+    Bounds(16, NO_BOUND),
+    Bounds(24, NO_BOUND),
+    Bounds(64, 500),
+]
 SETTINGS = {
     "optimizer": "adam",
     "learning_rate": 1e-3,
@@ -45,6 +53,7 @@ SETTINGS = {
     "epochs": 1,
     "dropout": 0.0,
     "micro_batch": 64,
+    "micro_tokens": NO_BOUND,
     "eval_batch": 64,
     "device": "cpu",
     "precision": "fp32",
@@ -85,8 +94,8 @@ def fit(model, train_tokens, valid_tokens, **changes):
 
 
 @pytest.mark.parametrize("architecture", ["bert", "modernbert"])
-@pytest.mark.parametrize("micro_batch", MICRO_BATCHES)
-def test_gradient_is_the_mean_over_the_effective_batch(encoders, tokens, architecture, micro_batch):
+@pytest.mark.parametrize("bounds", BOUNDS)
+def test_gradient_is_the_mean_over_the_effective_batch(encoders, tokens, architecture, bounds):
     data = load(tokens, architecture)
     model = build(encoders, architecture)
     sizes = []
@@ -96,7 +105,7 @@ def test_gradient_is_the_mean_over_the_effective_batch(encoders, tokens, archite
         loss.backward()
         expected = gradient(model)
         model.zero_grad()
-        mean_loss, _ = accumulate(model, data, rows, micro_batch, BACKEND)
+        mean_loss, _ = accumulate(model, data, rows, bounds, BACKEND)
         difference = (gradient(model) - expected).norm() / expected.norm()
         assert difference < 1e-5
         assert mean_loss.item() == pytest.approx(loss.item(), rel=1e-5)
@@ -105,38 +114,89 @@ def test_gradient_is_the_mean_over_the_effective_batch(encoders, tokens, archite
 
 
 @pytest.mark.parametrize("architecture", ["bert", "modernbert"])
-def test_parameters_after_an_epoch_do_not_depend_on_the_micro_batch(encoders, tokens, architecture):
+def test_parameters_after_an_epoch_do_not_depend_on_the_passes(encoders, tokens, architecture):
     data, valid = load(tokens, architecture), load(tokens, architecture, "valid")
     trained = []
-    for micro_batch in MICRO_BATCHES:
+    for micro_batch, micro_tokens in BOUNDS:
         model = build(encoders, architecture, torch.float64)
-        result, _ = fit(model, data, valid, micro_batch=micro_batch)
+        result, _ = fit(model, data, valid, micro_batch=micro_batch, micro_tokens=micro_tokens)
         assert result.history[-1].updates == math.ceil(len(data) / BATCH) == 2
         trained.append(torch.cat([parameter.flatten() for parameter in model.parameters()]))
     for parameters in trained[1:]:
         torch.testing.assert_close(parameters, trained[0], rtol=0, atol=1e-9)
 
 
-def test_every_example_is_used_once_per_epoch_in_the_same_order(encoders, tokens, monkeypatch):
+def test_every_update_takes_the_same_examples_in_passes_of_like_length(
+    encoders, tokens, monkeypatch
+):
     data, valid = load(tokens, "bert"), load(tokens, "bert", "valid")
     original = Tokens.batch
-    orders = []
-    for micro_batch in MICRO_BATCHES:
-        seen = []
+    for bounds in BOUNDS:
+        passes = []
 
-        def spy(self, rows, seen=seen):
+        def spy(self, rows, passes=passes):
             if self is data:
-                seen.append(rows)
+                passes.append(rows)
             return original(self, rows)
 
         monkeypatch.setattr(Tokens, "batch", spy)
-        fit(build(encoders, "bert"), data, valid, micro_batch=micro_batch, epochs=2)
-        assert max(map(len, seen)) <= micro_batch  # memory is that of one micro-batch
-        orders.append(torch.cat(seen))
-    assert all(torch.equal(order, orders[0]) for order in orders)
-    first, second = orders[0].split(len(data))
-    assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(len(data)))
-    assert not torch.equal(first, second)
+        micro_batch, micro_tokens = bounds
+        model = build(encoders, "bert")
+        fit(model, data, valid, micro_batch=micro_batch, micro_tokens=micro_tokens, epochs=2)
+        assert max(map(len, passes)) <= micro_batch  # memory is that of one pass
+        assert max(len(rows) * int(data.widths[rows].max()) for rows in passes) <= micro_tokens
+        seen = torch.cat(passes)
+        for epoch, examples in enumerate(seen.split(len(data)), 1):
+            expected = epoch_order(len(data), seed=5, epoch=epoch).split(BATCH)
+            for found, update in zip(examples.split(BATCH), expected, strict=True):
+                assert sorted(found.tolist()) == sorted(update.tolist())
+                assert data.widths[found].diff().le(0).all()
+
+
+def tokens_of_lengths(lengths: list[int], pooling: str = "masked-mean") -> Tokens:
+    """A split of made-up tokens."""
+    file = TokenFile(
+        ids=np.arange(len(lengths)),
+        labels=np.zeros(len(lengths), np.int8),
+        columns={"input_ids": np.ones(sum(lengths), np.int32)},
+        bounds=np.cumsum([0, *lengths]),
+        pad_id=0,
+        max_length=10,
+    )
+    return Tokens.of(file, CPU, pooling)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expected"),
+    [
+        (Bounds(9, 1000), [[1, 5, 2, 4, 0, 3]]),
+        (Bounds(4, 1000), [[1, 5, 2, 4], [0, 3]]),
+        (Bounds(9, 16), [[1, 5], [2, 4, 0, 3]]),
+        (Bounds(3, 16), [[1, 5], [2, 4, 0], [3]]),
+        (Bounds(9, 5), [[1], [5], [2], [4], [0, 3]]),  # an example longer than the bound
+    ],
+)
+def test_passes_are_as_few_as_their_bounds_allow(bounds, expected):
+    tokens = tokens_of_lengths([2, 8, 4, 2, 4, 7])
+    rows = tokens.by_length(torch.arange(6))
+    assert [part.tolist() for part in tokens.passes(rows, bounds)] == expected
+    assert list(tokens.passes(rows[:0], bounds)) == []
+
+
+def test_lengths_do_not_count_where_all_is_padded_to_max_length():
+    tokens = tokens_of_lengths([2, 8, 4], pooling="mean")
+    rows = tokens.by_length(torch.tensor([2, 0, 1]))
+    assert [part.tolist() for part in tokens.passes(rows, Bounds(9, 20))] == [[2, 0], [1]]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_automatic_bounds_fill_a_gpu_and_the_caches_of_a_cpu(device):
+    backend = Torch(torch.device(device), "fp32")
+    automatic = {"micro_batch": "auto", "micro_tokens": "auto"}
+    expected = {"cpu": Bounds(64, 4096), "cuda": Bounds(1024, 32768)}
+    assert first_bounds(automatic, 1024, backend) == expected[device]
+    assert first_bounds(automatic | {"micro_batch": 16}, 1024, backend).examples == 16
+    assert first_bounds(automatic | {"micro_tokens": 100}, 8, backend) == Bounds(8, 100)
 
 
 def test_order_depends_on_seed_and_epoch_alone():
@@ -222,7 +282,9 @@ def test_accuracy_and_loss_are_means_over_examples(encoders, tokens, eval_batch)
     expected = (logits.argmax(dim=-1) == data.labels).float().mean()
     assert predictions.accuracy() == pytest.approx(expected.item())
     assert predictions.mean_loss() == pytest.approx(cross_entropy(logits, data.labels).item())
-    assert len(predictions.label) == len(data)
+    assert torch.equal(torch.from_numpy(predictions.prediction), logits.argmax(dim=-1).char())
+    confidence = logits.softmax(dim=-1).amax(dim=-1)
+    torch.testing.assert_close(torch.from_numpy(predictions.confidence), confidence)
 
 
 @pytest.mark.parametrize(
@@ -263,12 +325,12 @@ def test_rates_rise_from_zero_and_would_fall_to_zero_after_the_last(
 def test_unmasked_mean_pads_every_batch_to_max_length(tokens):
     path = tokens["bert"] / "train.parquet"
     padded = load_tokens(path, CPU, "mean")
-    short = padded.host_lengths.argsort()[:4]
+    short = padded.lengths.argsort()[:4]
     assert padded.batch(short)["input_ids"].shape == (4, 48)
-    longest = int(padded.host_lengths[short].max())
+    longest = int(padded.lengths[short].max())
     dynamic = load_tokens(path, CPU, "masked-mean").batch(short)
     assert dynamic["input_ids"].shape == (4, longest)
-    assert dynamic["attention_mask"].sum(dim=1).tolist() == padded.host_lengths[short].tolist()
+    assert dynamic["attention_mask"].sum(dim=1).tolist() == padded.lengths[short].tolist()
     other = replace(padded, pad_id=7).batch(short)
     padding = ~other["attention_mask"]
     assert other["input_ids"][padding].unique().tolist() == [7]
@@ -322,11 +384,11 @@ def test_bf16_trains_nearly_as_fp32_does(encoders, tokens, backend):
 @pytest.mark.parametrize("architecture", ["bert", "modernbert"])
 def test_flops_are_those_that_torch_counts(encoders, tokens, architecture):
     data, model = load(tokens, architecture), build(encoders, architecture)
-    rows = data.host_lengths.argsort()[-4:]  # all of the same length, so that nothing is padding
+    rows = data.lengths.argsort()[-4:]  # all of the same length, so that nothing is padding
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        accumulate(model, data, rows, 64, BACKEND)
+        accumulate(model, data, rows, Bounds(4, NO_BOUND), BACKEND)
     expected = counter.get_total_flops()
-    assert training_flops(model, data.host_lengths[rows]) == pytest.approx(expected, rel=0.1)
+    assert training_flops(model, data.lengths[rows]) == pytest.approx(expected, rel=0.1)
     assert peak_flops(CPU, "fp32") > 1e8
 
 

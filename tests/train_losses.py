@@ -1,6 +1,6 @@
 """The loss of every update of a training, in this process or in those that torchrun starts.
 
-Usage: train_losses.py BACKEND ENCODER TOKENS BATCH EPOCHS MICRO_BATCH OUT
+Usage: train_losses.py BACKEND ENCODER TOKENS BATCH EPOCHS MICRO_TOKENS OUT
 """
 
 import json
@@ -17,13 +17,14 @@ from lib.training.prediction import predict
 
 
 def train_losses(
-    backend: str, encoder: str, tokens: str, batch: str, epochs: str, micro_batch: str, out: str
+    backend: str, encoder: str, tokens: str, batch: str, epochs: str, micro_tokens: str, out: str
 ) -> None:
     """Train a classifier, and write what was measured as JSON."""
     settings = SETTINGS | {
         "backend": backend,
         "epochs": int(epochs),
-        "micro_batch": int(micro_batch),
+        "micro_batch": 10,
+        "micro_tokens": int(micro_tokens),
         "eval_batch": 7,
         "learning_rate": 5e-5,
     }

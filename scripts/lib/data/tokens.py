@@ -54,7 +54,7 @@ class TokenFile(NamedTuple):
 
 
 def read_tokens(path: Path) -> TokenFile:
-    """Read a token file; its arrays are those of a memory map."""
+    """Read a token file; its arrays can be written to."""
     found = pq.read_schema(path)
     names = [name for name in TOKEN_COLUMNS if name in found.names]
     table = pq.read_table(path, columns=["id", "label", *names], memory_map=True, partitioning=None)
@@ -62,8 +62,8 @@ def read_tokens(path: Path) -> TokenFile:
     return TokenFile(
         ids=table["id"].to_numpy(),
         labels=table["label"].to_numpy(),
-        columns={name: column.values.to_numpy() for name, column in lists.items()},
-        bounds=lists["input_ids"].offsets.to_numpy(),
+        columns={name: column.values.to_numpy().copy() for name, column in lists.items()},
+        bounds=lists["input_ids"].offsets.to_numpy().copy(),
         pad_id=int(found.metadata[b"pad_id"]),
         max_length=int(found.metadata[b"max_length"]),
     )

@@ -57,8 +57,11 @@ class Torch(AbstractContextManager):
             torch.manual_seed(int(stream.generate_state(1)[0]))
 
     def share(self, rows: Tensor) -> Tensor:
-        """The examples of an update that this process computes; may be none of them."""
-        return rows.tensor_split(self.processes)[self.rank]
+        """The examples of an update that this process computes; may be none of them.
+
+        Of rows in the order of their lengths, every process gets as many long ones.
+        """
+        return rows[self.rank :: self.processes]
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum of a tensor over all processes, in each of them."""

@@ -1,13 +1,31 @@
-"""Pre-tokenized splits on a device, the order of examples, and padded batches."""
+"""Pre-tokenized splits on a device, the order of examples, and padded passes of like length."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lib.data.tokens import read_tokens
+from lib.data.tokens import TokenFile, read_tokens
+
+
+class Bounds(NamedTuple):
+    """What one forward and backward pass holds at most.
+
+    Attributes:
+        examples: the micro-batch.
+        tokens: padding included; a single example may be longer.
+    """
+
+    examples: int
+    tokens: int
+
+    def halved(self) -> "Bounds":
+        """Half of both, for passes of half the size."""
+        return Bounds(max(1, self.examples // 2), max(1, self.tokens // 2))
 
 
 @dataclass(frozen=True)
@@ -20,10 +38,10 @@ class Tokens:
         columns: per token column a flat int32 or int8 tensor on the device.
         starts: `(n,)` int64 tensor on the device: where each example begins.
         lengths: `(n,)` int64 tensor on the device.
-        host_lengths: the same on the CPU, so that batches are shaped without synchronisation.
+        widths: `(n,)` int64 tensor on the CPU, so that passes are shaped without synchronisation:
+            the length that an example asks of its batch, which is its own, or `max_length`.
         pad_id: token that fills the end of shorter examples.
         max_length: length, in tokens, that no example exceeds.
-        pad_to_max: whether batches are padded to `max_length`, not to their longest example.
     """
 
     ids: np.ndarray
@@ -31,13 +49,61 @@ class Tokens:
     columns: dict[str, Tensor]
     starts: Tensor
     lengths: Tensor
-    host_lengths: Tensor
+    widths: Tensor
     pad_id: int
     max_length: int
-    pad_to_max: bool
+
+    @classmethod
+    def of(cls, file: TokenFile, device: torch.device, pooling: str) -> "Tokens":
+        """The content of a token file on a device.
+
+        Args:
+            file: the arrays.
+            device: where tokens and batches live.
+            pooling: `mean` has every batch padded to `max_length`.
+        """
+        bounds = torch.from_numpy(file.bounds)
+        lengths = bounds.diff()
+        return cls(
+            ids=file.ids,
+            labels=torch.from_numpy(file.labels.astype(np.int64)).to(device),
+            columns={
+                name: torch.from_numpy(column).to(device) for name, column in file.columns.items()
+            },
+            starts=bounds[:-1].to(device),
+            lengths=lengths.to(device),
+            widths=torch.full_like(lengths, file.max_length) if pooling == "mean" else lengths,
+            pad_id=file.pad_id,
+            max_length=file.max_length,
+        )
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def select(self, rows: Tensor) -> "Tokens":
+        """Some examples, by an int64 tensor of rows on the CPU."""
+        there = rows.to(self.starts.device)
+        return replace(
+            self,
+            ids=self.ids[rows.numpy()],
+            labels=self.labels[there],
+            starts=self.starts[there],
+            lengths=self.lengths[there],
+            widths=self.widths[rows],
+        )
+
+    def by_length(self, rows: Tensor) -> Tensor:
+        """Rows on the CPU in the order of their widths, the longest first; alike ones as given."""
+        return rows[self.widths[rows].argsort(descending=True, stable=True)]
+
+    def passes(self, rows: Tensor, bounds: Bounds) -> Iterator[Tensor]:
+        """Divide rows, as `by_length` orders them, into as few passes as the bounds allow."""
+        start = 0
+        while start < len(rows):
+            fitting = bounds.tokens // int(self.widths[rows[start]])
+            end = start + max(1, min(fitting, bounds.examples))
+            yield rows[start:end]
+            start = end
 
     def batch(self, rows: Tensor) -> dict[str, Tensor]:
         """The padded inputs of some examples.
@@ -48,7 +114,7 @@ class Tokens:
         Returns:
             `(b, length)` tensors on the device: int64 token columns and a boolean attention mask.
         """
-        width = self.max_length if self.pad_to_max else int(self.host_lengths[rows].max())
+        width = int(self.widths[rows].max())
         rows = rows.to(self.starts.device, non_blocking=True)
         offsets = torch.arange(width, device=self.starts.device)
         mask = offsets < self.lengths[rows, None]
@@ -62,30 +128,8 @@ class Tokens:
 
 
 def load_tokens(path: Path, device: torch.device, pooling: str) -> Tokens:
-    """Load a token file to a device.
-
-    Args:
-        path: a file that pretokenize.py wrote.
-        device: where tokens and batches live.
-        pooling: `mean` has every batch padded to `max_length`.
-    """
-    file = read_tokens(path)
-    bounds = torch.from_numpy(file.bounds.copy())
-    lengths = bounds.diff()
-    return Tokens(
-        ids=file.ids,
-        labels=torch.from_numpy(file.labels.astype(np.int64)).to(device),
-        columns={
-            name: torch.from_numpy(column.copy()).to(device)
-            for name, column in file.columns.items()
-        },
-        starts=bounds[:-1].to(device),
-        lengths=lengths.to(device),
-        host_lengths=lengths,
-        pad_id=file.pad_id,
-        max_length=file.max_length,
-        pad_to_max=pooling == "mean",
-    )
+    """Load a token file that pretokenize.py wrote to a device, as `Tokens.of` does."""
+    return Tokens.of(read_tokens(path), device, pooling)
 
 
 def epoch_order(examples: int, seed: int, epoch: int) -> Tensor:

@@ -14,11 +14,15 @@ import torch
 
 from lib.console import UserError
 from lib.data.encoders import load_tokenizer
+from lib.data.tokens import TOKEN_COLUMNS, TokenFile
 from lib.files import read_json, to_json
 from lib.training.backends import Torch
-from lib.training.batches import load_tokens
+from lib.training.batches import Tokens, load_tokens
 from lib.training.device import choose, choose_precision, explain_lack_of_memory
 from lib.training.model import HEAD_CONFIG, load_checkpoint
+from lib.training.prediction import compute, predict
+
+BATCH = 32  # texts per forward pass
 
 
 class Label(NamedTuple):
@@ -55,29 +59,33 @@ class TextClassifier:
         self.backend = Torch(chosen, choose_precision(precision, chosen))
         self.model = load_checkpoint(folder).to(chosen)
         self.tokenizer = load_tokenizer(folder)
-        head = read_json(folder / HEAD_CONFIG)
+        self.max_length = read_json(folder / HEAD_CONFIG)["max_length"]
         self.names = self.model.encoder.config.id2label
-        self.max_length = head["max_length"]
-        self.padding = "max_length" if head["pooling"] == "mean" else "longest"
 
-    @torch.inference_mode()
-    def __call__(self, texts: Sequence[str]) -> list[Label]:
-        """The label of each text, in their order; all are computed in one pass."""
-        inputs = self.tokenizer(
-            list(texts),
-            truncation=True,
-            max_length=self.max_length,
-            padding=self.padding,
-            return_tensors="pt",
-        ).to(self.backend.device)
-        inputs["attention_mask"] = inputs["attention_mask"].bool()
-        with self.backend.autocast():
-            logits = self.model(inputs)
-        confidence, prediction = logits.float().softmax(dim=-1).max(dim=-1)
+    def __call__(self, texts: Sequence[str], batch: int = BATCH) -> list[Label]:
+        """The label of each text, in their order; passes of `batch` texts are of like length."""
+        found = predict(self.model, self._tokens(texts), batch, self.backend)
         return [
-            Label(self.names[number], probability)
-            for number, probability in zip(prediction.tolist(), confidence.tolist(), strict=True)
+            Label(self.names[number], float(probability))
+            for number, probability in zip(found.prediction, found.confidence, strict=True)
         ]
+
+    def _tokens(self, texts: Sequence[str]) -> Tokens:
+        """The tokens of texts, with labels that mean nothing."""
+        found = self.tokenizer(list(texts), truncation=True, max_length=self.max_length)
+        file = TokenFile(
+            ids=np.arange(len(texts)),
+            labels=np.zeros(len(texts), np.int8),
+            columns={
+                name: np.fromiter(itertools.chain.from_iterable(found[name]), np.int32)
+                for name in TOKEN_COLUMNS
+                if name in found
+            },
+            bounds=np.cumsum([0, *map(len, found["input_ids"])]),
+            pad_id=self.tokenizer.pad_token_id,
+            max_length=self.max_length,
+        )
+        return Tokens.of(file, self.backend.device, self.model.pooling)
 
 
 def print_labels(
@@ -88,6 +96,9 @@ def print_labels(
     settings: Mapping[str, Any],
 ) -> None:
     """Print a line of JSON for each text, as soon as its batch is done.
+
+    Texts that are all there are taken by 32 batches at a time, to be computed in passes of like
+    length; those of standard input, which may wait for an answer, by one.
 
     Args:
         run: folder of a run, or a checkpoint in it.
@@ -103,9 +114,10 @@ def print_labels(
     inner = run / "checkpoint"
     checkpoint = inner if inner.is_dir() else run
     classify = TextClassifier(checkpoint, settings["device"], settings["precision"])
-    for part in batches(read_texts(text, file), batch):
+    at_a_time = BATCH * batch if text or file else batch
+    for part in batches(read_texts(text, file), at_a_time):
         with explain_lack_of_memory("lower --batch"):
-            labels = classify(part)
+            labels = classify(part, batch)
         for label in labels:
             print(to_json(label._asdict()))
         sys.stdout.flush()
@@ -141,7 +153,6 @@ class Vectors(NamedTuple):
     names: dict[int, str]
 
 
-@torch.inference_mode()
 def sentence_vectors(checkpoint: Path, tokens: Path, ids: np.ndarray) -> Vectors:
     """Pooled sentence vectors of some reviews, on the CPU.
 
@@ -151,11 +162,13 @@ def sentence_vectors(checkpoint: Path, tokens: Path, ids: np.ndarray) -> Vectors
         ids: `(n,)` ids, in ascending order, as the vectors are.
     """
     classifier = load_checkpoint(checkpoint)
-    split = load_tokens(tokens, torch.device("cpu"), classifier.pooling)
+    cpu = Torch(torch.device("cpu"), "fp32")
+    split = load_tokens(tokens, cpu.device, classifier.pooling)
     order = np.argsort(split.ids)
-    rows = torch.from_numpy(order[np.isin(split.ids[order], ids)])
-    parts = [classifier.represent(split.batch(part)) for part in rows.split(64)]
-    return Vectors(torch.cat(parts).numpy(), classifier.encoder.config.id2label)
+    chosen = split.select(torch.from_numpy(order[np.isin(split.ids[order], ids)]))
+    config = classifier.encoder.config
+    vectors = compute(classifier.represent, config.hidden_size, chosen, BATCH, cpu)
+    return Vectors(vectors.numpy(), config.id2label)
 
 
 class Attention(NamedTuple):

@@ -151,7 +151,7 @@ def measure(
     memory = peak_memory(backend.device)
     best, epochs = result.best, len(result.history)
     seconds = sum(epoch.seconds for epoch in result.history)
-    flops = epochs * training_flops(model, tokens.host_lengths) / seconds
+    flops = epochs * training_flops(model, tokens.lengths.cpu()) / seconds
     peak = backend.processes * peak_flops(backend.device, backend.precision)
     measured = {
         "best_epoch": best.epoch,
@@ -175,7 +175,8 @@ def measure(
         "backend": recipe.settings["backend"],
         "processes": backend.processes,
         "threads": recipe.settings["threads"],
-        "micro_batch": result.micro_batch,
+        "micro_batch": result.bounds.examples,
+        "micro_tokens": result.bounds.tokens,
         "learning_rate": scaled_learning_rate(recipe.settings, recipe.batch),
         "max_length": tokens.max_length,
         "versions": {library: version(library) for library in LIBRARIES},

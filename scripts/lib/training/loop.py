@@ -1,9 +1,10 @@
 """The training loop, to be read from top to bottom.
 
-An update takes `batch` examples, in forward and backward passes of `micro_batch` examples each,
-in one process or shared among several (backends.py).
+An update takes `batch` examples, in forward and backward passes that are bounded in examples and
+in padded tokens, in one process or shared among several (backends.py).
 Every pass adds its summed loss, divided by the examples of its update, so that the gradient of an
-update is the mean over its examples whatever the micro-batch, the smaller last batch included.
+update is the mean over its examples however they are divided into passes, the smaller last batch
+included. So the examples of an update, and of no more than one update, are sorted by length first.
 """
 
 import math
@@ -21,13 +22,14 @@ from transformers import get_scheduler
 
 from lib.console import log, progress
 from lib.training.backends import Torch
-from lib.training.batches import Tokens, epoch_order
+from lib.training.batches import Bounds, Tokens, epoch_order
 from lib.training.device import free_memory, get_random_state, is_out_of_memory, set_random_state
 from lib.training.model import Classifier
 from lib.training.prediction import predict
 
 AUTO = "auto"
-CPU_PASS = 64  # examples
+CPU_BOUNDS = Bounds(examples=64, tokens=4096)
+GPU_TOKENS = 32768
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,13 @@ class Result(NamedTuple):
         history: all epochs, up to the one that diverged.
         best: the one whose weights are kept.
         diverged: whether the last epoch had a loss that is not finite.
-        micro_batch: examples per pass, at the end and in the process that has the fewest.
+        bounds: of a pass, at the end and in the process that has the smallest.
     """
 
     history: list[Epoch]
     best: Epoch
     diverged: bool
-    micro_batch: int
+    bounds: Bounds
 
 
 class Recipe(NamedTuple):
@@ -127,7 +129,7 @@ def train(
     optimizer = build_optimizer(model, settings, scaled_learning_rate(settings, batch))
     scheduler = build_scheduler(optimizer, settings, total)
     optimizer = backend.prepare(optimizer)
-    micro_batch = first_micro_batch(settings["micro_batch"], batch, backend)
+    bounds = first_bounds(settings, batch, backend)
     history: list[Epoch] = []
     best_weights: dict[str, Tensor] = {}
 
@@ -137,8 +139,8 @@ def train(
         updates = epoch_order(len(train_tokens), seed, number).split(batch)
         started = time.perf_counter()
         for rows in progress(updates, len(updates), f"epoch {number} of {epochs}", "update"):
-            loss_and_hits, micro_batch = accumulate_in_memory(
-                model, train_tokens, rows, micro_batch, backend
+            loss_and_hits, bounds = accumulate_in_memory(
+                model, train_tokens, rows, bounds, backend
             )
             backend.sum_gradients(model.parameters())
             rates.append(float(scheduler.get_last_lr()[0]))
@@ -169,11 +171,12 @@ def train(
 
     model.load_state_dict(best_weights)
     best = max(history, key=Epoch.rank)
-    return Result(history, best, not history[-1].finite, backend.least(micro_batch))
+    least = Bounds(*map(backend.least, bounds))
+    return Result(history, best, not history[-1].finite, least)
 
 
 def accumulate(
-    model: Classifier, tokens: Tokens, rows: Tensor, micro_batch: int, backend: Torch
+    model: Classifier, tokens: Tokens, rows: Tensor, bounds: Bounds, backend: Torch
 ) -> Tensor:
     """Add the gradient of this process's part of the mean loss over the examples of one update.
 
@@ -181,7 +184,7 @@ def accumulate(
         model: its gradients are zero or None before.
         tokens: the training split.
         rows: `(batch,)` int64 tensor on the CPU: the examples of the update.
-        micro_batch: examples per pass; the last pass of an update may be smaller.
+        bounds: of a pass.
         backend: how to compute.
 
     Returns:
@@ -191,8 +194,8 @@ def accumulate(
     device = tokens.labels.device
     loss = torch.zeros((), device=device)
     hits = torch.zeros((), device=device)
-    share = backend.share(rows)
-    for part in share.split(micro_batch) if len(share) else ():
+    share = backend.share(tokens.by_length(rows))
+    for part in tokens.passes(share, bounds):
         labels = tokens.labels[part.to(device, non_blocking=True)]
         with backend.autocast():
             logits = model(tokens.batch(part))
@@ -205,40 +208,44 @@ def accumulate(
 
 
 def accumulate_in_memory(
-    model: Classifier, tokens: Tokens, rows: Tensor, micro_batch: int, backend: Torch
-) -> tuple[Tensor, int]:
-    """`accumulate`, with a micro-batch that is halved until its passes fit into memory.
+    model: Classifier, tokens: Tokens, rows: Tensor, bounds: Bounds, backend: Torch
+) -> tuple[Tensor, Bounds]:
+    """`accumulate`, with bounds that are halved until the passes fit into memory.
 
     The update is begun anew with the random state that it had, so that it is the update of
-    a training that had the smaller micro-batch from the start.
+    a training that had the smaller bounds from the start.
 
     Returns:
-        What `accumulate` returns, and the micro-batch for the next update.
+        What `accumulate` returns, and the bounds for the next update.
     """
     while True:
         random_state = get_random_state(backend.device)
         try:
-            return accumulate(model, tokens, rows, micro_batch, backend), micro_batch
+            return accumulate(model, tokens, rows, bounds, backend), bounds
         except RuntimeError as error:
-            if micro_batch == 1 or not is_out_of_memory(error):
+            if bounds.examples == 1 or not is_out_of_memory(error):
                 raise
         model.zero_grad()
         free_memory(backend.device)
         set_random_state(backend.device, random_state)
-        micro_batch //= 2
-        log.warning("out of memory: the micro-batch is halved to %d", micro_batch)
+        bounds = bounds.halved()
+        log.warning("out of memory: passes are halved to %d reviews and %d tokens", *bounds)
 
 
-def first_micro_batch(setting: int | str, batch: int, backend: Torch) -> int:
-    """The micro-batch to begin with: never more than this process's share of an update.
+def first_bounds(settings: Mapping[str, Any], batch: int, backend: Torch) -> Bounds:
+    """The bounds of a pass to begin with: never more than this process's share of an update.
 
-    `auto` begins with the whole share on a GPU. A CPU gains nothing from more than `CPU_PASS`, and
-    memory that it lacks ends the process instead of raising an error.
+    `auto` begins with the whole share on a GPU, in passes large enough to fill it. A CPU gains
+    nothing from more than fits its caches, and memory that it lacks ends the process instead of
+    raising an error.
     """
     share = math.ceil(batch / backend.processes)
-    if setting != AUTO:
-        return min(int(setting), share)
-    return min(CPU_PASS, share) if backend.device.type == "cpu" else share
+    automatic = CPU_BOUNDS if backend.device.type == "cpu" else Bounds(share, GPU_TOKENS)
+    chosen = (settings["micro_batch"], settings["micro_tokens"])
+    examples, tokens = (
+        automatic[n] if setting == AUTO else int(setting) for n, setting in enumerate(chosen)
+    )
+    return Bounds(min(examples, share), tokens)
 
 
 def scaled_learning_rate(settings: Mapping[str, Any], batch: int) -> float:

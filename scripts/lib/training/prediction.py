@@ -1,13 +1,42 @@
-"""The predictions that a classifier makes on a split."""
+"""What a classifier gives for a whole split: predictions, or any other tensor per example."""
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lib.predictions import Predictions
 from lib.training.backends import Torch
 from lib.training.batches import Tokens
 from lib.training.model import Classifier
+
+
+@torch.inference_mode()
+def compute(
+    function: Callable[[dict[str, Tensor]], Tensor],
+    width: int,
+    tokens: Tokens,
+    batch_size: int,
+    backend: Torch,
+) -> Tensor:
+    """Compute `(n, width)` float32 for a split, in its order, in passes of like length.
+
+    Args:
+        function: gives `(b, width)` for a padded batch.
+        width: of a row.
+        tokens: the split.
+        batch_size: examples per forward pass.
+        backend: how to compute; each of several processes computes every so many-th pass.
+    """
+    device = tokens.labels.device
+    found = torch.zeros(len(tokens), width, device=device)
+    passes = tokens.by_length(torch.arange(len(tokens))).split(batch_size)
+    for rows in passes[backend.rank :: backend.processes]:
+        with backend.autocast():
+            found[rows.to(device, non_blocking=True)] = function(tokens.batch(rows)).float()
+    return backend.sum(found)  # all others left an example's row at zero
 
 
 @torch.inference_mode()
@@ -18,17 +47,11 @@ def predict(model: Classifier, tokens: Tokens, batch_size: int, backend: Torch) 
         model: left in the mode it was in.
         tokens: the split.
         batch_size: examples per forward pass.
-        backend: how to compute; each of several processes computes every so many-th pass.
+        backend: how to compute.
     """
     training = model.training
     model.eval()
-    classes = model.head.out_features
-    logits = torch.zeros(len(tokens), classes, device=tokens.labels.device)
-    passes = torch.arange(len(tokens)).split(batch_size)
-    for rows in passes[backend.rank :: backend.processes]:
-        with backend.autocast():
-            logits[rows[0] : rows[-1] + 1] = model(tokens.batch(rows)).float()
-    logits = backend.sum(logits)  # all others left an example's logits at zero
+    logits = compute(model, model.head.out_features, tokens, batch_size, backend)
     model.train(training)
     confidence, prediction = logits.softmax(dim=-1).max(dim=-1)
     return Predictions(
