@@ -139,9 +139,7 @@ def train(
         updates = epoch_order(len(train_tokens), seed, number).split(batch)
         started = time.perf_counter()
         for rows in progress(updates, len(updates), f"epoch {number} of {epochs}", "update"):
-            loss_and_hits, bounds = accumulate_in_memory(
-                model, train_tokens, rows, bounds, backend
-            )
+            loss_and_hits, bounds = accumulate_in_memory(model, train_tokens, rows, bounds, backend)
             backend.sum_gradients(model.parameters())
             rates.append(float(scheduler.get_last_lr()[0]))
             optimizer.step()
