@@ -58,3 +58,5 @@ rule runs:
 
 onstart:
     planning.mark_study(STUDY)
+    if not N_GPUS:  # of which forks could not share one
+        forkserver.start()

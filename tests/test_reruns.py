@@ -42,6 +42,7 @@ DECIDES = {
     "files": set(),
     "flags": set(),
     "formats": {"measure", "findings", "overviews", *ON_PAGES, "summary_html", "tables_html"},
+    "forkserver": set(),
     "gpus": set(),
     "metrics": {"train", "evaluate", "baseline"},
     "planning": set(),

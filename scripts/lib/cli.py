@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from lib import console
 from lib.console import UserError, one_line
+from lib.forkserver import run_in_fork
 
 MAX_SEED = 2**32 - 1
 
@@ -44,6 +45,8 @@ def run(main: Callable[[argparse.Namespace], None], arguments: Parser, hub: bool
     arguments.add_argument("--log", type=Path, help="file for all output, instead of the terminal")
     options = arguments.parse_args()
     log = vars(options).pop("log")
+    if not hub and (code := run_in_fork()) is not None:
+        sys.exit(code)
     if hub:
         os.environ.setdefault("HF_HUB_DISABLE_XET", "1")  # HTTP goes on where a transfer stopped
     else:

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 NOT_LEARNED = "†"
 
@@ -78,7 +79,7 @@ def classes_named(numbers: object, names: Sequence[str]) -> str:
     return " or ".join(names[int(number)] for number in str(numbers).split())
 
 
-def over_seeds(values: pd.Series, show: Callable[[float], str]) -> str:
+def over_seeds(values: "pd.Series", show: Callable[[float], str]) -> str:
     """Mean and standard deviation as `0.8820 ± 0.0012`; of one seed the value alone.
 
     `n/a` stands for what is not finite, of runs that diverged.

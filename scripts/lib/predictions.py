@@ -1,13 +1,15 @@
 """Predictions of a classifier on a split, and their file."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from lib.files import write_parquet
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Predictions(NamedTuple):
@@ -51,6 +53,8 @@ def write_predictions(path: Path, ids: np.ndarray, predictions: Predictions) -> 
     write_parquet(path, pa.table({"id": ids, **predictions._asdict()}).sort_by("id"))
 
 
-def read_predictions(folder: Path) -> pd.DataFrame:
+def read_predictions(folder: Path) -> "pd.DataFrame":
     """The predictions of a run or a baseline, by `id`: label, prediction, confidence, loss."""
+    import pandas as pd  # a training does without it
+
     return pd.read_parquet(folder / "predictions.parquet", partitioning=None).set_index("id")

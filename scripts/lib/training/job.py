@@ -1,14 +1,13 @@
 """One training, from token files and an encoder to the folder of its run."""
 
+import csv
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import pandas as pd
 
 from lib.console import UserError, log, silence
 from lib.data.encoder_files import describe_encoder
@@ -127,8 +126,7 @@ def write_run(
     """Write the best checkpoint, the history, and what the run tells of itself."""
     with replacing(job.run / "checkpoint") as path:
         save_checkpoint(model, job.encoder, path, data[0].max_length)
-    with replacing(job.run / "history.csv") as path:
-        pd.DataFrame(map(asdict, result.history)).to_csv(path, index=False)
+    write_history(job.run / "history.csv", result.history)
     described = {
         "settings": dict(job.settings),
         "encoder": describe_encoder(job.encoder),
@@ -137,6 +135,15 @@ def write_run(
     }
     measured = measure(job.recipe, model, data, backend, result)
     write_json(job.run / "train.json", {**job.keys, **measured, **described})
+
+
+def write_history(path: Path, history: Sequence[Epoch]) -> None:
+    """Write a line per epoch; a number that is not finite is left out."""
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        lines = csv.DictWriter(file, [field.name for field in fields(Epoch)], lineterminator="\n")
+        lines.writeheader()
+        for epoch in history:
+            lines.writerow({key: "" if x != x else x for key, x in asdict(epoch).items()})
 
 
 def measure(

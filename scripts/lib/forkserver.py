@@ -1,0 +1,198 @@
+"""A fork server: commands on this machine begin with their libraries imported.
+
+Importing torch and transformers takes longer than a small training. The Snakefile starts one server
+(`start`), each command hands itself over (`run_in_fork`), and a fork of the server does what the
+command was asked to, with its files, folder and environment. A fork ends with its command, however
+that ends, and the server and all forks end with Snakemake.
+"""
+
+import atexit
+import gc
+import importlib
+import json
+import os
+import runpy
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+SCRIPTS = Path(__file__).parents[1]
+ADDRESS = "TEXT_ENCODERS_FORK_SERVER"  # variable that names the server's socket
+LIBRARIES = (
+    *("pandas", "pyarrow.parquet", "scipy.stats", "sklearn.metrics"),
+    *("torch", "transformers.modeling_utils", "transformers.models.auto"),
+)
+# Threads that a library starts do not live on in a fork; commands set their own numbers of threads.
+ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+class Command(NamedTuple):
+    """A command to be run.
+
+    Attributes:
+        prefix: of the Python environment that it runs in.
+        argv: its words, the script first.
+        folder: where it runs.
+        umask: of files that it makes.
+        environment: its variables.
+    """
+
+    prefix: str
+    argv: list[str]
+    folder: str
+    umask: int
+    environment: dict[str, str]
+
+
+def start(libraries: Sequence[str] = LIBRARIES) -> None:
+    """Start a server for the commands that this process starts; it ends with this process.
+
+    It imports libraries when the first command comes. Where there is no `pidfd_open`, as outside
+    Linux, commands go on to import for themselves.
+    """
+    if not hasattr(os, "pidfd_open"):
+        return
+    folder = tempfile.mkdtemp(prefix="text-encoders-")  # which nobody else may enter
+    os.environ[ADDRESS] = f"{folder}/socket"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.environ[ADDRESS])
+        listener.listen()
+        server = subprocess.Popen(
+            [sys.executable, "-m", "lib.forkserver", str(listener.fileno()), *libraries],
+            stdin=subprocess.PIPE,
+            pass_fds=[listener.fileno()],
+            cwd=SCRIPTS,
+            env=os.environ | ENVIRONMENT,
+        )
+    atexit.register(server.communicate)  # which closes its standard input, and waits
+
+
+def run_in_fork() -> int | None:
+    """Run the command of this process in a fork of the server, and wait until it ends.
+
+    Signals that ask this process to end are passed on.
+
+    Returns:
+        The exit code; None where no server takes the command, so that it has to run here.
+    """
+    address = os.environ.get(ADDRESS)
+    if not address:
+        return None
+    with socket.socket(socket.AF_UNIX) as server, suppress(OSError):
+        server.connect(address)
+        _send(server)
+        found = server.recv(4, socket.MSG_WAITALL)
+        if len(found) < 4:  # the server is of another environment
+            return None
+        fork = int.from_bytes(found)
+        for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(name, lambda number, _: os.kill(fork, number))
+        code = server.recv(1)
+        return code[0] if code else 1
+    return None
+
+
+def _send(server: socket.socket) -> None:
+    umask = os.umask(0)
+    os.umask(umask)
+    command = Command(sys.prefix, sys.argv, os.getcwd(), umask, dict(os.environ))
+    text = json.dumps(command).encode()
+    socket.send_fds(server, [len(text).to_bytes(4)], [0, 1, 2])
+    server.sendall(text)
+
+
+def _receive(client: socket.socket) -> tuple[Command, list[int]]:
+    """A command, and the files that are to be its standard input, output and error."""
+    size, files, _, _ = socket.recv_fds(client, 4, 3)
+    text = client.recv(int.from_bytes(size), socket.MSG_WAITALL)
+    return Command(*json.loads(text)), files
+
+
+def serve(listener: socket.socket, libraries: Sequence[str]) -> tuple[Command, list[int]]:
+    """Fork for each command that comes, until standard input ends; return in the forks alone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to commands as well
+    selector = selectors.DefaultSelector()
+    selector.register(sys.stdin, selectors.EVENT_READ)
+    selector.register(listener, selectors.EVENT_READ)
+    clients: dict[int, socket.socket] = {}  # by fork
+    while True:
+        for event, _ in selector.select():
+            if event.fileobj is sys.stdin:
+                for fork in clients:
+                    os.kill(fork, signal.SIGTERM)
+                shutil.rmtree(os.path.dirname(os.environ[ADDRESS]))
+                sys.exit()
+            elif event.fileobj is listener:
+                client, _ = listener.accept()
+                command, files = _receive(client)
+                if command.prefix != sys.prefix:
+                    client.close()
+                    continue
+                _import(libraries)
+                fork = os.fork()
+                if not fork:
+                    selector.close()
+                    for each in (listener, client, *clients.values()):
+                        each.close()
+                    return command, files
+                for file in files:
+                    os.close(file)
+                client.sendall(fork.to_bytes(4))
+                clients[fork] = client
+                selector.register(client, selectors.EVENT_READ, fork)
+                selector.register(os.pidfd_open(fork), selectors.EVENT_READ, fork)
+            elif event.fileobj is clients.get(event.data):  # the command has ended before its fork
+                selector.unregister(event.fileobj)
+                os.kill(event.data, signal.SIGTERM)
+            elif event.data in clients:
+                _report(selector, event, clients.pop(event.data))
+
+
+def _report(selector: Any, event: selectors.SelectorKey, client: socket.socket) -> None:
+    """Tell a command that its fork has ended, and how."""
+    code = os.waitstatus_to_exitcode(os.waitpid(event.data, 0)[1])
+    selector.unregister(event.fd)
+    os.close(event.fd)
+    with suppress(KeyError):
+        selector.unregister(client)
+    with client, suppress(OSError):
+        client.sendall((code if code >= 0 else 128 - code).to_bytes(1))
+
+
+def _import(libraries: Sequence[str]) -> None:
+    for library in libraries:
+        with suppress(ImportError):  # of which a command that needs it tells
+            importlib.import_module(library)
+    gc.freeze()
+
+
+def become(command: Command, files: Sequence[int]) -> None:
+    """Let this process, a fork of the server, run a command as if it had been started for it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(command.folder)
+    os.umask(command.umask)
+    os.environ.clear()
+    os.environ.update(command.environment)
+    del os.environ[ADDRESS]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "lib"]:
+        del sys.modules[name]  # which may have been edited since the server started
+    sys.argv = command.argv
+    sys.path[0] = os.path.dirname(os.path.abspath(command.argv[0]))
+    runpy.run_path(command.argv[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    with socket.socket(fileno=int(sys.argv[1])) as own:
+        work = serve(own, sys.argv[2:])
+    become(*work)

@@ -1,0 +1,153 @@
+"""Commands in forks of a server that has imported their libraries."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+LIBRARY = "colorsys"  # which no command imports
+STARTER = """
+import subprocess, sys
+from lib import forkserver
+forkserver.start({libraries})
+sys.exit(subprocess.run({command}).returncode)
+"""
+COMMAND = f"""
+import json, os, signal, sys, time
+from pathlib import Path
+sys.path.insert(0, {str(ROOT / "scripts")!r})
+from lib.forkserver import ADDRESS, run_in_fork
+Path("commands").open("a").write(f"{{os.getpid()}}\\n")
+if (code := run_in_fork()) is not None:
+    sys.exit(code)
+print(json.dumps({{
+    "words": sys.argv[1:],
+    "folder": os.getcwd(),
+    "variable": os.environ.get("VARIABLE"),
+    "umask": os.umask(0o22),
+    "input": sys.stdin.read(),
+    "imported": {LIBRARY!r} in sys.modules,
+    "process": os.getpid(),
+    "address": os.environ.get(ADDRESS),
+}}), flush=True)
+if sys.argv[1:] == ["wait"]:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    Path("waits").write_text(str(os.getpid()))
+    try:
+        time.sleep(60)
+    finally:
+        Path("cleaned").touch()
+sys.exit(3)
+"""
+
+
+def starter(python, folder: Path, *words: str, libraries: tuple[str, ...] = (LIBRARY,)) -> list:
+    """The words of a process that starts a server, and a command."""
+    script = folder / "command.py"
+    script.write_text(COMMAND)
+    command = [str(python), str(script), *words]
+    return [python, "-c", STARTER.format(libraries=list(libraries), command=command)]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": f"{ROOT}/scripts", **variables}
+
+
+def is_alive(process: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(condition) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def waiting(python, tmp_path):
+    """A process that has started a server, and its command, whose fork waits."""
+    started = subprocess.Popen(
+        starter(python, tmp_path, "wait"),
+        cwd=tmp_path,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    )
+    wait_until((tmp_path / "waits").exists)
+    yield started, int((tmp_path / "commands").read_text().split()[0])
+    started.kill()
+    started.communicate()
+
+
+@pytest.mark.parametrize("libraries", [(LIBRARY,), ("no_such_library", LIBRARY)])
+def test_a_fork_does_what_the_command_would_do(python, tmp_path, libraries):
+    done = subprocess.run(
+        starter(python, tmp_path, "a b", "ü", libraries=libraries),
+        cwd=tmp_path,
+        env=environment(VARIABLE="its\nvalue"),
+        input="text",
+        capture_output=True,
+        text=True,
+        umask=0o27,
+    )
+    assert (done.returncode, done.stderr) == (3, "")
+    found = json.loads(done.stdout)
+    assert found.pop("process") != int((tmp_path / "commands").read_text().split()[0])
+    assert found == {
+        "words": ["a b", "ü"],
+        "folder": str(tmp_path),
+        "variable": "its\nvalue",
+        "umask": 0o27,
+        "input": "text",
+        "imported": True,
+        "address": None,
+    }
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_fork_ends_with_its_command(waiting, tmp_path, signal_number):
+    started, command = waiting
+    fork = int((tmp_path / "waits").read_text())
+    os.kill(command, signal_number)
+    expected = 143 if signal_number == signal.SIGTERM else -9 % 256
+    assert started.wait(20) == expected
+    wait_until(lambda: not is_alive(fork))
+    assert (tmp_path / "cleaned").exists()
+
+
+def test_server_and_forks_end_with_the_process_that_started_them(waiting, tmp_path):
+    started, command = waiting
+    fork = int((tmp_path / "waits").read_text())
+    server = int(Path(f"/proc/{fork}/stat").read_text().rpartition(")")[2].split()[1])
+    started.kill()
+    for process in (fork, server, command):
+        wait_until(lambda process=process: not is_alive(process))
+    assert (tmp_path / "cleaned").exists()
+
+
+@pytest.mark.parametrize("address", ["", "socket"])
+def test_without_a_server_a_command_runs_in_its_own_process(python, tmp_path, address):
+    script = tmp_path / "command.py"
+    script.write_text(COMMAND)
+    variables = {"TEXT_ENCODERS_FORK_SERVER": str(tmp_path / address)} if address else {}
+    done = subprocess.run(
+        [python, script],
+        cwd=tmp_path,
+        env=environment(**variables),
+        input="",
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (3, "")
+    found = json.loads(done.stdout)
+    assert found["process"] == int((tmp_path / "commands").read_text())
+    assert not found["imported"]
