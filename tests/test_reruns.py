@@ -50,6 +50,7 @@ DECIDES = {
     "schema": set(),
     "runs": WITH_NAMES | {"evaluate"},
     "tables": WITH_TABLES,
+    "timing": set(),
     "version": set(),
     "data.digests": set(),
     "data.download": {"download"},

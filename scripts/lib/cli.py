@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from lib import console
 from lib.console import UserError, one_line
 from lib.forkserver import run_in_fork
+from lib.timing import took
 
 MAX_SEED = 2**32 - 1
 
@@ -57,6 +58,8 @@ def run(main: Callable[[argparse.Namespace], None], arguments: Parser, hub: bool
             console.write_to(log)
         console.start_logging()
         main(options)
+        if log:
+            console.log.info(took())
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (UserError, OSError) as error:

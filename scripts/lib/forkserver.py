@@ -24,6 +24,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lib.timing import STARTED, started
+
 SCRIPTS = Path(__file__).parents[1]
 ADDRESS = "TEXT_ENCODERS_FORK_SERVER"  # variable that names the server's socket
 LIBRARIES = (
@@ -103,7 +105,8 @@ def run_in_fork() -> int | None:
 def _send(server: socket.socket) -> None:
     umask = os.umask(0)
     os.umask(umask)
-    command = Command(sys.prefix, sys.argv, os.getcwd(), umask, dict(os.environ))
+    environment = {**os.environ, STARTED: str(started())}
+    command = Command(sys.prefix, sys.argv, os.getcwd(), umask, environment)
     text = json.dumps(command).encode()
     socket.send_fds(server, [len(text).to_bytes(4)], [0, 1, 2])
     server.sendall(text)

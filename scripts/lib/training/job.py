@@ -13,6 +13,7 @@ from lib.console import UserError, log, silence
 from lib.data.encoder_files import describe_encoder
 from lib.files import replacing, sha256, write_json
 from lib.metrics import chance_p
+from lib.timing import record
 from lib.training.backends import Torch, connect
 from lib.training.batches import Tokens, load_tokens
 from lib.training.device import explain_lack_of_memory, hardware, peak_memory, should_compile
@@ -158,6 +159,7 @@ def measure(
     memory = peak_memory(backend.device)
     best, epochs = result.best, len(result.history)
     seconds = sum(epoch.seconds for epoch in result.history)
+    record("training", seconds)
     flops = epochs * training_flops(model, tokens.lengths.cpu()) / seconds
     peak = backend.processes * peak_flops(backend.device, backend.precision)
     measured = {

@@ -257,8 +257,8 @@ def scaled_learning_rate(settings: Mapping[str, Any], batch: int) -> float:
 
 
 def build_optimizer(model: Classifier, settings: Mapping[str, Any], rate: float) -> Optimizer:
-    """Adam, or AdamW with weight decay on matrices only; fused on a GPU."""
-    fused = next(model.parameters()).device.type == "cuda"
+    """Adam, or AdamW with weight decay on matrices only; fused where torch has that."""
+    fused = next(model.parameters()).device.type in ("cpu", "cuda")
     match settings["optimizer"]:
         case "adam":
             return Adam(model.parameters(), lr=rate, fused=fused)

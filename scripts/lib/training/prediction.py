@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lib.predictions import Predictions
+from lib.timing import timed
 from lib.training.backends import Torch
 from lib.training.batches import Tokens
 from lib.training.model import Classifier
@@ -39,6 +40,7 @@ def compute(
     return backend.sum(found)  # all others left an example's row at zero
 
 
+@timed("prediction")
 @torch.inference_mode()
 def predict(model: Classifier, tokens: Tokens, batch_size: int, backend: Torch) -> Predictions:
     """Predict a whole split, each example once, in evaluation mode.
