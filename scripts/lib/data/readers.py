@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from lib.console import UserError, one_line
 from lib.data.streaming import Batches, read_parquet
 
-BLOCK = 64 << 20  # bytes parsed at a time, and the longest row
+BLOCK = 16 << 20  # bytes parsed at a time, and the longest row; 32 blocks are read ahead
 
 
 def open_file(path: Path, columns: Sequence[str]) -> Batches:
