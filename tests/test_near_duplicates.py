@@ -8,11 +8,22 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from conftest import call
+from datasketch import MinHash, MinHashLSH
 
 import download
 import split
 from lib.console import UserError
-from lib.data.near_duplicates import jaccard, repetitions, shingles
+from lib.data import near_duplicates
+from lib.data.near_duplicates import (
+    BANDS,
+    ROWS,
+    SEED,
+    jaccard,
+    join,
+    repetitions,
+    shingles,
+    signatures,
+)
 
 WORDS = [f"word{number}" for number in range(300)]
 
@@ -87,6 +98,60 @@ def test_in_any_order_one_of_each_group_stays(sample, seed):
     kept = [shingles(texts[row]) for row in order[~found]]
     assert len(kept) == 100
     assert not any(jaccard(*pair) > 0.8 for pair in combinations(kept, 2))
+
+
+def minhash(text: str) -> MinHash:
+    found = MinHash(BANDS * ROWS, SEED, hashfunc=int, scheme="affine64")
+    found.update_batch(shingles(text))
+    return found
+
+
+def test_signatures_are_those_of_datasketch(sample):
+    texts = ["one", "one two three four five", *sample["text"].to_pylist()[:20]]
+    sets = [shingles(text) for text in texts]
+    starts = np.cumsum([0, *map(len, sets)])[:-1]
+    expected = [minhash(text).hashvalues for text in texts]
+    assert (signatures(np.concatenate(sets), starts) == expected).all()
+
+
+def test_pairs_are_looked_at_as_an_index_of_datasketch_finds_them(monkeypatch):
+    rng = np.random.default_rng(0)
+    bounds = np.unique(np.sort(rng.integers(0, len(WORDS), (300, 2))), axis=0)
+    texts = [" ".join(WORDS[start : stop + 1]) for start, stop in bounds] + ["?"]
+    index = MinHashLSH(num_perm=BANDS * ROWS, params=(BANDS, ROWS))
+    expected = set()
+    for number, text in enumerate(texts[:-1]):
+        expected |= {(other, number) for other in index.query(minhash(text))}
+        index.insert(number, minhash(text))
+    looked_at = []
+
+    def look(one: np.ndarray, other: np.ndarray) -> float:
+        looked_at.append(tuple(sorted((known[one.tobytes()], known[other.tobytes()]))))
+        return 0.0
+
+    known = {shingles(text).tobytes(): number for number, text in enumerate(texts)}
+    assert len(known) == len(texts)
+    monkeypatch.setattr(near_duplicates, "jaccard", look)
+    assert not any(repeats(*texts))
+    assert sorted(looked_at) == sorted(expected)  # each once
+    assert len(expected) > 1000
+
+
+def test_rows_that_are_all_alike_are_compared_once_each():
+    compared = []
+    parents = list(range(1000))
+    join(range(1000), parents, lambda *pair: not compared.append(pair))
+    assert parents == [0] * 1000 and len(compared) == 999
+    join(range(1000), parents, lambda *pair: not compared.append(pair))
+    assert len(compared) == 999
+
+
+def test_a_row_joins_all_groups_that_it_is_alike_with():
+    parents = list(range(5))
+    join([1, 2, 3, 4], parents, lambda one, other: {one, other} in ({1, 4}, {2, 4}))
+    assert parents == [0, 1, 1, 3, 1]
+    join([0, 2], parents, lambda *_: True)
+    assert near_duplicates.first_of_group(4, parents) == 0
 
 
 @pytest.fixture

@@ -67,6 +67,7 @@ DECIDES = {
     "data.sampling": {"download", "split"},
     "data.sources": {"download"},
     "data.splitting": {"split"},
+    "data.streaming": {"download", "split", "encoder"},
     "data.tokenization": {"pretokenize"},
     "data.tokenizer_training": {"encoder"},
     "data.tokens": {"pretokenize", "lengths", *WITH_MODEL},

@@ -1,13 +1,16 @@
 """Tokenizers from scratch, and the token files."""
 
 import subprocess
+from itertools import pairwise
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, call
 
 import encoder
+from lib.data import tokens as token_files
 from lib.data.encoders import load_tokenizer
 
 
@@ -28,6 +31,34 @@ def test_tokens_are_those_of_the_tokenizer(encoders, splits, tokens, name, split
     if name == "bert":
         assert table["token_type_ids"].to_pylist() == expected["token_type_ids"]
         assert table.schema.field("token_type_ids").type == pa.list_(pa.int8())
+
+
+@pytest.mark.parametrize("name", ["bert", "modernbert"])
+@pytest.mark.parametrize("rows", [7, 40, 4096])
+def test_token_files_are_read_whole_into_arrays_of_ones_own(monkeypatch, tokens, name, rows):
+    monkeypatch.setattr(token_files, "ROWS", rows)
+    path = tokens[name] / "train.parquet"
+    table, found = pq.read_table(path), token_files.read_tokens(path)
+    assert found.ids.tolist() == table["id"].to_pylist()
+    assert found.labels.tolist() == table["label"].to_pylist()
+    assert list(found.columns) == ["input_ids", "token_type_ids"][: len(found.columns)]
+    assert len(found.columns) == (2 if name == "bert" else 1)
+    for column, values in found.columns.items():
+        lists = [values[start:stop].tolist() for start, stop in pairwise(found.bounds)]
+        assert lists == table[column].to_pylist()
+    assert found.columns["input_ids"].dtype == np.int32 and found.max_length == 48
+    arrays = [found.ids, found.labels, found.bounds, *found.columns.values()]
+    assert all(array.flags.writeable for array in arrays)
+
+
+def test_token_files_may_hold_several_row_groups_and_empty_lists(tmp_path):
+    schema = token_files.schema(False, 0, 9)
+    lists = [[1, 2], [], [3], [], [4, 5, 6]]
+    columns = [range(5), [0, 1, 0, 1, 0], lists, [2, 0, 1, 0, 3]]
+    pq.write_table(pa.table(columns, schema=schema), tmp_path / "t.parquet", row_group_size=2)
+    found = token_files.read_tokens(tmp_path / "t.parquet")
+    assert found.columns["input_ids"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert found.bounds.tolist() == [0, 2, 2, 3, 3, 6]
 
 
 @pytest.mark.parametrize("architecture", ["bert", "modernbert"])

@@ -1,17 +1,19 @@
 """From a source to one cleaned table of reviews, with a count of what was dropped."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+import numpy as np
 
 from lib.console import log
 from lib.data import reviews
 from lib.data.near_duplicates import repetitions
 from lib.data.sampling import stratified
 from lib.data.sources import SOURCES
-from lib.files import write_json, write_parquet
+from lib.data.streaming import chosen, writing
+from lib.files import write_json
 
 SAMPLE_SEED = 0  # one sample for every split seed
 
@@ -44,28 +46,33 @@ def download(
     """
     columns = list(dict.fromkeys([text_column, label_column, *(where or ())]))
     found = SOURCES[source](columns, sha256 or {}, **location)
-    table = reviews.assemble(found.tables, text_column, label_column, labels, where)
-    cleaned, dropped = reviews.clean(table)
-    repeated = repetitions(reviews.texts(cleaned), cleaned.num_rows, near_duplicates)
-    distinct = cleaned.filter(pa.array(~repeated))
-    classes = distinct["label"].to_numpy()
-    reviews.class_counts(classes, len(labels or ()))
-    kept = distinct
-    if limit and limit < distinct.num_rows:
-        (sample,) = stratified(classes, [limit], SAMPLE_SEED)
-        kept = distinct.take(sample)
+    rows = partial(reviews.assemble, found.parts, text_column, label_column, where)
+    hashes, classes = reviews.survey(rows(), label_column, labels)
+    keep, dropped = reviews.clean(hashes, classes)
+    candidates = reviews.texts(chosen(rows(), keep))
+    scratch = next(folder for folder in [out, *out.parents] if folder.is_dir())
+    repeated = repetitions(candidates, int(keep.sum()), near_duplicates, scratch)
+    keep[keep] = ~repeated
+    reviews.class_counts(classes[keep], len(labels or ()))
+    distinct = np.flatnonzero(keep)
+    if limit and limit < len(distinct):
+        (sample,) = stratified(classes[distinct], [limit], SAMPLE_SEED)
+        keep[np.delete(distinct, sample)] = False
+    count = int(keep.sum())
     dropped["near_duplicates"] = int(repeated.sum())
-    dropped["beyond_limit"] = distinct.num_rows - kept.num_rows
+    dropped["beyond_limit"] = len(distinct) - count
     description = {
         "source": found.name,
         "revision": found.revision,
         "sha256": found.digests,
-        "rows": table.num_rows,
+        "rows": len(keep),
         "dropped": dropped,
-        "reviews": kept.num_rows,
-        "classes": reviews.class_counts(kept["label"].to_numpy()),
+        "reviews": count,
+        "classes": reviews.class_counts(classes[keep]),
         "labels": labels,
     }
-    write_parquet(out / "reviews.parquet", kept)
+    with writing(out / "reviews.parquet", reviews.SCHEMA) as write:
+        for batch in chosen(reviews.with_classes(rows(), classes), keep):
+            write(batch)
     write_json(out / "reviews.json", description)
-    log.info("%d of %d rows kept; dropped: %s", kept.num_rows, table.num_rows, dropped)
+    log.info("%d of %d rows kept; dropped: %s", count, len(keep), dropped)

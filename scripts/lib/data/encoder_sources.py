@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 
 from lib.console import UserError, log, one_line
@@ -13,6 +12,7 @@ from lib.data import hub
 from lib.data.digests import verify
 from lib.data.encoder_files import ENCODER_FILES, SOURCE, TOKENIZER_FILES, encoder_digests
 from lib.data.reviews import texts
+from lib.data.streaming import read_parquet
 from lib.files import replacing, write_json
 
 
@@ -58,10 +58,9 @@ def from_scratch(
     """Train a tokenizer and write the config of an encoder with random weights."""
     from lib.data.new_encoders import build_from_scratch  # transformers, which others do without
 
-    table = pq.read_table(reviews, columns=["text"], memory_map=True)
-
     def training_texts() -> Iterator[str]:
-        return cast(Iterator[str], texts(table))  # of cleaned reviews, none is missing
+        rows = read_parquet(reviews, ["text"])
+        return cast(Iterator[str], texts(rows))  # of cleaned reviews, none is missing
 
     build_from_scratch(training_texts, folder, architecture, sizes, vocab_size, dropout)
     settings = {"architecture": architecture, **sizes}

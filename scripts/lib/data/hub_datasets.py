@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from glob import escape
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from lib.console import UserError
 from lib.data import hub, readers
 from lib.data.digests import verify
 from lib.data.sources import Source
+from lib.data.streaming import ROWS, Batches
 
 
 def read_splits(
@@ -41,7 +43,7 @@ def read_splits(
     wanted = [file for split in splits for file in files[split]]
     _, digests = hub.snapshot("dataset", id, commit, list(map(escape, wanted)))
     verify(digests, expected)
-    tables = {}
+    parts: dict[str, Batches] = {}
     for split in splits:
         with explained(id, revision):
             dataset = datasets.load_dataset(
@@ -53,8 +55,14 @@ def read_splits(
                 verification_mode="no_checks",  # of the sizes of all splits; digests are checked
             )
         readers.require_columns(columns, dataset.column_names, f"split '{split}' of {id}")
-        tables[split] = dataset.select_columns(list(columns)).with_format("arrow")[:]
-    return Source(f"hub {id}", commit, digests, tables)
+        parts[split] = partial(batches, dataset.select_columns(list(columns)))
+    return Source(f"hub {id}", commit, digests, parts)
+
+
+def batches(dataset: datasets.Dataset) -> Iterator[pa.RecordBatch]:
+    """The rows of a split, some at a time."""
+    for table in dataset.with_format("arrow").iter(ROWS):
+        yield from table.to_batches()
 
 
 @contextmanager

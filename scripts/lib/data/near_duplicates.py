@@ -1,13 +1,20 @@
-"""Texts that nearly repeat an earlier one: found by MinHash, decided by their exact similarity."""
+"""Texts that nearly repeat an earlier one: found by MinHash, decided by their exact similarity.
 
+Per text 200 bytes are held in memory; the shingles wait in a temporary file.
+"""
+
+import os
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache, partial
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 import numpy as np
-import pandas as pd
-from datasketch import MinHash, MinHashLSH
-from scipy.cluster.hierarchy import DisjointSet
+from datasketch import MinHash
 
 from lib.console import progress
 from lib.data.folding import fold
@@ -17,9 +24,15 @@ SHINGLE = 5  # successive words
 BANDS, ROWS = 24, 3
 SEED = 1
 FACTORS = np.random.default_rng(SEED).integers(1, 2**64, SHINGLE, np.uint64)
+MULTIPLIERS, ADDENDS = MinHash(BANDS * ROWS, SEED, scheme="affine64").permutations
+MIX = np.array([0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53], np.uint64)  # of MurmurHash3
+TOGETHER = 256  # texts whose signatures are computed at a time
+KNOWN_WORDS, KNOWN_TEXTS = 1 << 17, 1 << 12  # of which hashes and shingles are held
 
 
-def repetitions(texts: Iterable[str | None], count: int, threshold: float) -> np.ndarray:
+def repetitions(
+    texts: Iterable[str | None], count: int, threshold: float, folder: Path | None = None
+) -> np.ndarray:
     """Which texts are near-duplicates of an earlier one, as `(n,)` booleans.
 
     Two texts are near-duplicates where the Jaccard similarity s of their shingles is above the
@@ -28,39 +41,139 @@ def repetitions(texts: Iterable[str | None], count: int, threshold: float) -> np
     s itself. A text without words repeats none.
 
     Args:
-        texts: of which the shingles alone are held.
+        texts: read once.
         count: number of texts.
         threshold: from 0.5 to 1; at 1 no text repeats another.
+        folder: for the temporary file, of 8 bytes per word.
     """
     if threshold == 1:
         return np.zeros(count, dtype=bool)
-    groups = DisjointSet(range(count))
-    index = MinHashLSH(num_perm=BANDS * ROWS, params=(BANDS, ROWS))
-    empty = MinHash(num_perm=BANDS * ROWS, seed=SEED, hashfunc=int, scheme="affine64")
-    known: list[np.ndarray] = []
-    for number, text in enumerate(progress(texts, count, "look for near-duplicates", "review")):
-        known.append(shingles(text or ""))
-        if not len(known[number]):
-            continue
-        minhash = empty.copy()
-        minhash.update_batch(known[number])
-        for other in index.query(minhash):
-            joined = groups.connected(number, other)
-            if not joined and jaccard(known[number], known[other]) > threshold:
-                groups.merge(number, other)
-        index.insert(number, minhash, check_duplication=False)
-    return pd.Series([groups[number] for number in range(count)]).duplicated().to_numpy()
+    with TemporaryFile(dir=folder) as file:
+        watched = progress(texts, count, "look for near-duplicates", "review")
+        keys, bounds = survey(watched, count, file)
+
+        @lru_cache(KNOWN_TEXTS)
+        def members(row: int) -> np.ndarray:
+            start, stop = bounds[row : row + 2].tolist()
+            return np.unique(np.frombuffer(os.pread(file.fileno(), stop - start, start), np.uint64))
+
+        def alike(band: int, one: int, other: int) -> bool:
+            decided = (keys[one, :band] == keys[other, :band]).any()  # when they met before
+            return not decided and jaccard(members(one), members(other)) > threshold
+
+        parents = list(range(count))
+        worded = np.flatnonzero(np.diff(bounds))
+        for band in range(BANDS):
+            for bucket in buckets(keys[worded, band]):
+                join(worded[bucket].tolist(), parents, partial(alike, band))
+    return np.array(parents) != np.arange(count)
+
+
+def survey(
+    texts: Iterable[str | None], count: int, file: IO[bytes]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Write the shingles of all texts to a file, one text after the other.
+
+    Returns:
+        The band keys of each text, `(n, BANDS)` uint64, and where its shingles begin in the file
+        and the last end, in bytes, `(n + 1,)` int64. Keys of texts without words mean nothing.
+    """
+    keys = np.zeros((count, BANDS), np.uint64)
+    sizes = np.zeros(count + 1, np.int64)
+    queue = iter(texts)
+    row = 0
+    while batch := [runs(text or "") for text in islice(queue, TOGETHER)]:
+        counts = np.array([len(each) for each in batch])
+        hashes = np.concatenate(batch)
+        worded = counts > 0
+        if len(hashes):
+            starts = (counts.cumsum() - counts)[worded]
+            keys[row : row + len(batch)][worded] = band_keys(signatures(hashes, starts))
+        sizes[row + 1 : row + 1 + len(batch)] = counts * hashes.itemsize
+        file.write(hashes.tobytes())
+        row += len(batch)
+    file.flush()
+    return keys, sizes.cumsum()
+
+
+def signatures(hashes: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """The MinHash signatures of sets of shingles, as datasketch computes them.
+
+    Args:
+        hashes: `(m,)` the shingles of all sets in a row.
+        starts: `(n,)` where each set begins; none is empty.
+
+    Returns:
+        `(n, BANDS * ROWS)` uint64.
+    """
+    mixed = hashes ^ (hashes >> np.uint64(33))  # as MurmurHash3 ends
+    for factor in MIX:
+        mixed *= factor
+        mixed ^= mixed >> np.uint64(33)
+    found = np.empty((len(starts), BANDS * ROWS), np.uint64)
+    for number, (multiplier, addend) in enumerate(zip(MULTIPLIERS, ADDENDS, strict=True)):
+        found[:, number] = np.minimum.reduceat(mixed * multiplier + addend, starts)
+    return found
+
+
+def band_keys(found: np.ndarray) -> np.ndarray:
+    """One number for the values of each band, as `(n, BANDS)` uint64 from `(n, BANDS * ROWS)`."""
+    return found.reshape(-1, BANDS, ROWS) @ FACTORS[:ROWS]
+
+
+def buckets(keys: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows that share a key, in order, for each key of `(n,)` that several have."""
+    order = np.argsort(keys, stable=True)
+    edges = np.flatnonzero(np.diff(keys[order])) + 1
+    starts, stops = np.append(0, edges), np.append(edges, len(order))
+    for which in np.flatnonzero(stops - starts > 1):
+        yield order[starts[which] : stops[which]]
+
+
+def join(rows: Sequence[int], parents: list[int], alike: Callable[[int, int], bool]) -> None:
+    """Join the groups of rows that are alike; rows of one group are not compared.
+
+    Args:
+        rows: of one bucket, compared in pairs.
+        parents: of all rows an earlier one of their group, or themselves; changed in place.
+        alike: whether two rows are.
+    """
+    met: dict[int, list[int]] = {}  # rows of the bucket, by the first of their group
+    for row in rows:
+        own = first_of_group(row, parents)
+        for other in [first for first in met if first != own]:
+            if any(alike(row, member) for member in met[other]):
+                together = met.pop(other)
+                together += met.pop(own, [])
+                parents[max(own, other)] = own = min(own, other)
+                met[own] = together
+        met.setdefault(own, []).append(row)
+
+
+def first_of_group(row: int, parents: list[int]) -> int:
+    """The earliest row that is joined with a row."""
+    while parents[row] != row:
+        parents[row] = row = parents[parents[row]]
+    return row
 
 
 def shingles(text: str) -> np.ndarray:
     """The distinct runs of five words in a folded text, or its fewer words, as sorted hashes."""
+    return np.unique(runs(text))
+
+
+def runs(text: str) -> np.ndarray:
+    """The runs of five words in a folded text, or its fewer words, as hashes in their order."""
     words = WORD.findall(fold(text).casefold())
-    encoded = (word.encode("utf-8", "surrogatepass") for word in words)
-    hashes = np.fromiter(map(zlib.crc32, encoded), np.uint64)
-    if not words:
-        return hashes
-    padded = np.pad(hashes, (0, max(0, SHINGLE - len(words))))
-    return np.unique(np.lib.stride_tricks.sliding_window_view(padded, SHINGLE) @ FACTORS)
+    missing = SHINGLE - len(words) if words else 0
+    hashes = np.fromiter([*map(hash_word, words), *[0] * missing], np.uint64)
+    return np.correlate(hashes, FACTORS, "valid") if words else hashes
+
+
+@lru_cache(KNOWN_WORDS)
+def hash_word(word: str) -> int:
+    """A hash of 32 bits."""
+    return zlib.crc32(word.encode("utf-8", "surrogatepass"))
 
 
 def jaccard(one: np.ndarray, other: np.ndarray) -> float:

@@ -1,6 +1,7 @@
 """Files of labelled texts: CSV, TSV, JSON Lines and Parquet, told apart by their names."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -10,12 +11,18 @@ import pyarrow.json
 import pyarrow.parquet as pq
 
 from lib.console import UserError, one_line
+from lib.data.streaming import Batches, read_parquet
 
-BLOCK = 64 << 20  # bytes parsed at a time, and the longest row
+BLOCK = 16 << 20  # bytes parsed at a time, and the longest row; 32 blocks are read ahead
 
 
-def read_file(path: Path, columns: Sequence[str]) -> pa.Table:
-    """Read columns of a CSV, TSV, JSON Lines or Parquet file, told apart by its name.
+def open_file(path: Path, columns: Sequence[str]) -> Batches:
+    """Open a CSV, TSV, JSON Lines or Parquet file, told apart by its name, to read columns of it.
+
+    Types of JSON values are those of the first block.
+
+    Returns:
+        A function that reads the file, some rows at a time, anew at each call.
 
     Raises:
         UserError: the file can't be read, is of another kind, or lacks a column.
@@ -24,10 +31,21 @@ def read_file(path: Path, columns: Sequence[str]) -> pa.Table:
     kind = suffixes[-1].lower() if suffixes else ""
     if kind not in _READERS:
         raise UserError(f"'{path}' is of an unknown kind; known are {', '.join(_READERS)}")
-    try:
+    with _explained(path):
         names, read = _READERS[kind](path)
-        require_columns(columns, names, f"'{path}'")
-        return read(list(columns))
+    require_columns(columns, names, f"'{path}'")
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        with _explained(path):
+            yield from read(columns)
+
+    return batches
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"'{path}' can't be read: {one_line(error)}") from error
 
@@ -43,7 +61,7 @@ def require_columns(columns: Sequence[str], names: Sequence[str], source: str) -
         raise UserError(f"{source} has no column '{missing[0]}'; it has: {', '.join(names)}")
 
 
-Opened = tuple[list[str], Callable[[list[str]], pa.Table]]  # column names, and how to read some
+Opened = tuple[list[str], Callable[[Sequence[str]], Iterable[pa.RecordBatch]]]  # names, reader
 
 
 def _open_csv(path: Path, delimiter: str = ",") -> Opened:
@@ -52,24 +70,28 @@ def _open_csv(path: Path, delimiter: str = ",") -> Opened:
         "parse_options": pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
     }
 
-    def read(columns: list[str]) -> pa.Table:
+    def read(columns: Sequence[str]) -> Iterable[pa.RecordBatch]:
         as_text = pyarrow.csv.ConvertOptions(
             include_columns=columns, column_types=dict.fromkeys(columns, pa.string())
         )
-        return pyarrow.csv.read_csv(path, convert_options=as_text, **settings)
+        return pyarrow.csv.open_csv(path, convert_options=as_text, **settings)
 
     with pyarrow.csv.open_csv(path, **settings) as reader:
         return reader.schema.names, read
 
 
 def _open_json(path: Path) -> Opened:
-    table = pyarrow.json.read_json(path, pyarrow.json.ReadOptions(block_size=BLOCK))
-    return table.column_names, table.select
+    settings = pyarrow.json.ReadOptions(block_size=BLOCK)
+
+    def read(columns: Sequence[str]) -> Iterable[pa.RecordBatch]:
+        return (batch.select(columns) for batch in pyarrow.json.open_json(path, settings))
+
+    with pyarrow.json.open_json(path, settings) as reader:
+        return reader.schema.names, read
 
 
 def _open_parquet(path: Path) -> Opened:
-    names = pq.read_schema(path).names
-    return names, lambda columns: pq.read_table(path, columns=columns, partitioning=None)
+    return pq.read_schema(path).names, partial(read_parquet, path)
 
 
 _READERS: dict[str, Callable[[Path], Opened]] = {

@@ -1,33 +1,32 @@
-"""Labelled texts as one table, assembled from its sources and cleaned.
+"""Labelled texts as one stream of rows, assembled from their sources and cleaned.
 
-Texts stay in Arrow columns; Python sees them a few thousand at a time.
+What decides which rows stay is a few bytes of each; the texts are read anew when they are needed,
+and Python sees a few thousand at a time.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib.console import UserError
 from lib.data.folding import digests
+from lib.data.streaming import ROWS, Batches
 
 SCHEMA = pa.schema(
     [("id", pa.int64()), ("text", pa.string()), ("label", pa.int8()), ("origin", pa.string())]
 )
 MAX_CLASSES = 128  # labels are int8
-CHUNK = 4096  # texts turned into Python strings at a time
 
 
 def assemble(
-    parts: Mapping[str, pa.Table],
+    parts: Mapping[str, Batches],
     text_column: str,
     label_column: str,
-    labels: Sequence[str] | None = None,
     where: Mapping[str, str] | None = None,
-) -> pa.Table:
-    """One table `id, text, label, origin` from a table per origin.
+) -> Iterator[pa.RecordBatch]:
+    """One stream of `id, text, label, origin` from a table per origin, each label as a string.
 
     `id` is the position in the concatenated source, before `where` leaves out any row.
 
@@ -35,34 +34,29 @@ def assemble(
         parts: tables that hold both columns and those of `where`, by the name of their origin.
         text_column: holds the texts.
         label_column: holds class numbers or names.
-        labels: names of the classes in the order of their numbers, where labels are names.
         where: rows to keep, as column and value.
 
     Raises:
-        UserError: there is no row, a text is not text, or a label is not a class.
+        UserError: a text is not text, or a label or a cell of `where` is no number or text.
     """
-    tables, offset = [], 0
-    for origin, part in parts.items():
-        keep = np.ones(part.num_rows, dtype=bool)
-        for column, value in (where or {}).items():
-            cells = _cells(part, column, origin)
-            keep &= pc.fill_null(pc.equal(cells, value), False).to_numpy()
-        columns = {
-            "id": pa.array(np.arange(offset, offset + part.num_rows)),
-            "text": _text(part[text_column], f"column '{text_column}' of {origin}"),
-            "label": _cells(part, label_column, origin),
-            "origin": pa.repeat(origin, part.num_rows),
-        }
-        tables.append(pa.table(columns).filter(pa.array(keep)))
-        offset += part.num_rows
-    table = pa.concat_tables(tables)
-    if not table.num_rows:
-        raise UserError("there are no reviews: the source, or what `where` keeps of it, is empty")
-    numbers = _class_numbers(table, label_column, labels)
-    return table.set_column(2, "label", numbers).cast(SCHEMA)
+    offset = 0
+    for origin, batches in parts.items():
+        for part in batches():
+            keep = np.ones(part.num_rows, dtype=bool)
+            for column, value in (where or {}).items():
+                same = pc.equal(_cells(part, column, origin), value)
+                keep &= pc.fill_null(same, False).to_numpy(zero_copy_only=False)
+            columns = {
+                "id": pa.array(np.arange(offset, offset + part.num_rows)),
+                "text": _text(part[text_column], f"column '{text_column}' of {origin}"),
+                "label": _cells(part, label_column, origin),
+                "origin": pa.repeat(origin, part.num_rows),
+            }
+            yield pa.RecordBatch.from_pydict(columns).filter(pa.array(keep))
+            offset += part.num_rows
 
 
-def _cells(part: pa.Table, column: str, origin: str) -> pa.ChunkedArray:
+def _cells(part: pa.RecordBatch, column: str, origin: str) -> pa.Array:
     """The cells of a column as strings."""
     try:
         return pc.cast(part[column], pa.string())
@@ -72,11 +66,37 @@ def _cells(part: pa.Table, column: str, origin: str) -> pa.ChunkedArray:
         ) from error
 
 
-def _text(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+def _text(column: pa.Array, name: str) -> pa.Array:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         raise UserError(f"{name} holds {kind}, not text")
     return pc.cast(column, pa.string())  # decodes dictionaries as well
+
+
+def survey(
+    rows: Iterable[pa.RecordBatch], label_column: str, labels: Sequence[str] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """What decides which of the assembled rows stay.
+
+    Args:
+        rows: the assembled rows.
+        label_column: of the source, for errors.
+        labels: names of the classes in the order of their numbers, where labels are names.
+
+    Returns:
+        Of each row the digest of its text, `(n,)` uint64, and its class number, `(n,)` int8.
+
+    Raises:
+        UserError: there is no row, or a label is not a class.
+    """
+    hashes, others = [], []
+    for batch in rows:
+        hashes.append(digests(texts([batch])))
+        others.append(batch.select(["id", "label", "origin"]))
+    if not sum(map(len, hashes)):
+        raise UserError("there are no reviews: the source, or what `where` keeps of it, is empty")
+    numbers = _class_numbers(pa.Table.from_batches(others), label_column, labels)
+    return np.concatenate(hashes), numbers.to_numpy()
 
 
 def _class_numbers(table: pa.Table, column: str, labels: Sequence[str] | None) -> pa.Array:
@@ -99,40 +119,57 @@ def _class_numbers(table: pa.Table, column: str, labels: Sequence[str] | None) -
     return encoded.take(pc.index_in(raw, value_set=present))
 
 
-def clean(table: pa.Table) -> tuple[pa.Table, dict[str, int]]:
+def clean(hashes: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
     """Drop empty texts, texts that stand under two labels, and all but the first of duplicates.
 
-    Texts are compared in their folded form; those that stay are not altered.
+    Texts are compared in their folded form.
+
+    Args:
+        hashes: `(n,)` digests of the texts.
+        classes: `(n,)` class numbers.
 
     Returns:
-        The rows that stay, in order, and how many were dropped for each reason.
+        Which rows stay, as `(n,)` booleans, and how many were dropped for each reason.
 
     Raises:
         UserError: nothing stays.
     """
-    frame = pd.DataFrame({"digest": digests(texts(table)), "label": table["label"].to_numpy()})
-    by_text = frame.groupby("digest")["label"]
-    empty = frame["digest"] == 0
-    conflicting = ~empty & (by_text.transform("min") != by_text.transform("max"))
-    duplicate = ~empty & ~conflicting & frame.duplicated("digest")
+    _, firsts, groups = np.unique(hashes, return_index=True, return_inverse=True)
+    repeated = np.ones(len(hashes), dtype=bool)
+    repeated[firsts] = False
+    mixed = np.zeros(len(firsts), dtype=bool)
+    mixed[groups[classes != classes[firsts][groups]]] = True
+    empty = hashes == 0
+    conflicting = mixed[groups] & ~empty
+    duplicate = repeated & ~empty & ~conflicting
     dropped = {
         "empty": int(empty.sum()),
         "conflicting_labels": int(conflicting.sum()),
         "duplicates": int(duplicate.sum()),
     }
-    kept = table.filter(pa.array(~(empty | conflicting | duplicate)))
-    if not kept.num_rows:
+    keep = ~(empty | conflicting | duplicate)
+    if not keep.any():
         raise UserError(
-            f"no reviews are left after cleaning: of {table.num_rows}, {dropped['empty']} are "
+            f"no reviews are left after cleaning: of {len(keep)}, {dropped['empty']} are "
             f"empty and {dropped['conflicting_labels']} stand under two labels"
         )
-    return kept, dropped
+    return keep, dropped
 
 
-def texts(table: pa.Table) -> Iterator[str | None]:
-    """The texts of a table, without ever holding all of them as Python strings."""
-    for batch in table.select(["text"]).to_batches(max_chunksize=CHUNK):
-        yield from batch["text"].to_pylist()
+def with_classes(rows: Iterable[pa.RecordBatch], classes: np.ndarray) -> Iterator[pa.RecordBatch]:
+    """The assembled rows with their `(n,)` class numbers, in the schema of reviews.parquet."""
+    start = 0
+    for batch in rows:
+        stop = start + batch.num_rows
+        yield batch.set_column(2, "label", pa.array(classes[start:stop])).cast(SCHEMA)
+        start = stop
+
+
+def texts(rows: Iterable[pa.RecordBatch]) -> Iterator[str | None]:
+    """The texts of a stream, of which few are Python strings at a time."""
+    for batch in rows:
+        for start in range(0, batch.num_rows, ROWS):
+            yield from batch["text"].slice(start, ROWS).to_pylist()
 
 
 def class_counts(labels: np.ndarray, classes: int = 0) -> list[int]:

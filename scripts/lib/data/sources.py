@@ -5,11 +5,10 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-
 from lib.console import UserError
 from lib.data import readers
 from lib.data.digests import verify
+from lib.data.streaming import Batches
 from lib.files import sha256
 
 
@@ -20,13 +19,13 @@ class Source(NamedTuple):
         name: the source in words.
         revision: its version or commit; empty for the user's own files.
         digests: SHA-256 by file.
-        tables: the columns asked for, by origin: a file or a split.
+        parts: the columns asked for, by origin: a file or a split.
     """
 
     name: str
     revision: str
     digests: dict[str, str]
-    tables: dict[str, pa.Table]
+    parts: dict[str, Batches]
 
 
 def from_package(
@@ -43,26 +42,26 @@ def from_package(
     if file not in map(str, found.files or ()):
         raise UserError(f"package '{package}' {version} has no '{file}'")
     paths = {file: Path(str(found.locate_file(file)))}
-    digests, tables = read_verified(paths, columns, expected)
-    return Source(f"package {package}", version, digests, tables)
+    digests, parts = open_verified(paths, columns, expected)
+    return Source(f"package {package}", version, digests, parts)
 
 
 def from_files(columns: Sequence[str], expected: Mapping[str, str], paths: Sequence[str]) -> Source:
     """Read the user's own files."""
-    digests, tables = read_verified({path: Path(path) for path in paths}, columns, expected)
-    return Source("files", "", digests, tables)
+    digests, parts = open_verified({path: Path(path) for path in paths}, columns, expected)
+    return Source("files", "", digests, parts)
 
 
-def read_verified(
+def open_verified(
     paths: Mapping[str, Path], columns: Sequence[str], expected: Mapping[str, str]
-) -> tuple[dict[str, str], dict[str, pa.Table]]:
-    """Digests and tables of files, read after a check of the digests."""
+) -> tuple[dict[str, str], dict[str, Batches]]:
+    """Digests of files, and the files opened after a check of the digests."""
     missing = [name for name, path in paths.items() if not path.is_file()]
     if missing:
         raise UserError(f"'{missing[0]}' is not a file")
     digests = {name: sha256(path) for name, path in paths.items()}
     verify(digests, expected)
-    return digests, {name: readers.read_file(path, columns) for name, path in paths.items()}
+    return digests, {name: readers.open_file(path, columns) for name, path in paths.items()}
 
 
 def from_hub(columns: Sequence[str], expected: Mapping[str, str], **location: Any) -> Source:

@@ -1,14 +1,18 @@
 """Training, validation and test splits: stratified, disjoint, seeded."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lib.console import UserError, log
 from lib.data.reviews import class_counts
 from lib.data.sampling import stratified
-from lib.files import write_json, write_parquet
+from lib.data.streaming import read_parquet, writing
+from lib.files import write_json
 
 SPLITS = ("train", "valid", "test")
 
@@ -31,15 +35,28 @@ def split(
         out: folder of the three files.
         counts: the JSON file.
     """
-    table = pq.read_table(reviews, columns=["id", "text", "label"], memory_map=True)
-    labels = table["label"].to_numpy()
-    samples = stratified(labels, sizes or sizes_from_ratios(table.num_rows, ratios), seed)
+    labels = pq.read_table(reviews, columns=["label"])["label"].to_numpy()
+    samples = stratified(labels, sizes or sizes_from_ratios(len(labels), ratios), seed)
     found = {}
     for name, rows in zip(SPLITS, samples, strict=True):
-        write_parquet(out / f"{name}.parquet", table.take(rows))
         found[name] = {"reviews": len(rows), "classes": class_counts(labels[rows])}
         log.info("%s: %d reviews, per class %s", name, len(rows), found[name]["classes"])
+    write_splits(reviews, [np.isin(np.arange(len(labels)), rows) for rows in samples], out)
     write_json(counts, {"seed": seed, **found})
+
+
+def write_splits(reviews: Path, masks: Sequence[np.ndarray], out: Path) -> None:
+    """Write the rows of each split, marked by `(n,)` booleans, in one pass over the reviews."""
+    columns = ["id", "text", "label"]
+    schema = pa.schema([pq.read_schema(reviews).field(name) for name in columns])
+    with ExitStack() as files:
+        writers = [files.enter_context(writing(out / f"{name}.parquet", schema)) for name in SPLITS]
+        start = 0
+        for batch in read_parquet(reviews, columns):
+            stop = start + batch.num_rows
+            for write, mask in zip(writers, masks, strict=True):
+                write(batch.filter(pa.array(mask[start:stop])))
+            start = stop
 
 
 def sizes_from_ratios(total: int, ratios: Sequence[float]) -> list[int]:

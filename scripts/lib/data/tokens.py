@@ -10,6 +10,9 @@ import pyarrow.parquet as pq
 # Columns that the encoder is fed, one value per token.
 TOKEN_COLUMNS = ("input_ids", "token_type_ids")
 
+ROWS = 4096  # read at a time
+BUFFER = 1 << 20  # bytes of a file read at a time
+
 
 def schema(types: bool, pad_id: int, max_length: int) -> pa.Schema:
     """Columns of a token file, with padding token and length in its metadata.
@@ -54,23 +57,38 @@ class TokenFile(NamedTuple):
 
 
 def read_tokens(path: Path) -> TokenFile:
-    """Read a token file; its arrays can be written to."""
-    found = pq.read_schema(path)
-    names = [name for name in TOKEN_COLUMNS if name in found.names]
-    table = pq.read_table(path, columns=["id", "label", *names], memory_map=True, partitioning=None)
-    lists = {name: _large_list(table[name]) for name in names}
-    return TokenFile(
-        ids=table["id"].to_numpy(),
-        labels=table["label"].to_numpy(),
-        columns={name: column.values.to_numpy().copy() for name, column in lists.items()},
-        bounds=lists["input_ids"].offsets.to_numpy().copy(),
-        pad_id=int(found.metadata[b"pad_id"]),
-        max_length=int(found.metadata[b"max_length"]),
-    )
+    """Read a token file into arrays of one's own, some rows at a time."""
+    with pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
+        names = [name for name in TOKEN_COLUMNS if name in file.schema_arrow.names]
+        rows = file.metadata.num_rows
+        ids, labels = np.empty(rows, np.int64), np.empty(rows, np.int8)
+        columns = {name: _room(file, name) for name in names}
+        bounds = np.zeros(rows + 1, np.int64)
+        row = 0
+        for batch in file.iter_batches(ROWS, columns=["id", "label", *names]):
+            here = slice(row, row + batch.num_rows)
+            ids[here], labels[here] = batch["id"], batch["label"]
+            lengths = batch["input_ids"].value_lengths().to_numpy()
+            bounds[row + 1 : here.stop + 1] = bounds[row] + lengths.cumsum()
+            for name in names:
+                columns[name][bounds[row] : bounds[here.stop]] = batch[name].flatten()
+            row = here.stop
+        return TokenFile(
+            ids=ids,
+            labels=labels,
+            columns={name: column[: bounds[-1]] for name, column in columns.items()},
+            bounds=bounds,
+            pad_id=int(file.schema_arrow.metadata[b"pad_id"]),
+            max_length=int(file.schema_arrow.metadata[b"max_length"]),
+        )
 
 
-def _large_list(column: pa.ChunkedArray) -> pa.LargeListArray:
-    return column.cast(pa.large_list(column.type.value_type)).combine_chunks()
+def _room(file: pq.ParquetFile, name: str) -> np.ndarray:
+    """An empty array for all tokens of a column; Parquet counts an empty list as a value."""
+    groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+    chunks = (group.column(number) for group in groups for number in range(group.num_columns))
+    tokens = sum(each.num_values for each in chunks if each.path_in_schema.startswith(f"{name}."))
+    return np.empty(tokens, file.schema_arrow.field(name).type.value_type.to_pandas_dtype())
 
 
 def read_lengths(path: Path) -> tuple[np.ndarray, np.ndarray, int]:

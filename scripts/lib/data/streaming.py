@@ -1,0 +1,51 @@
+"""Tables that are larger than memory: read, chosen and written some rows at a time."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lib.files import replacing
+
+Batches = Callable[[], Iterator[pa.RecordBatch]]  # a table, read from its start at each call
+
+ROWS = 4096  # read at a time
+BUFFER = 1 << 20  # bytes of a file read at a time
+ROW_GROUP = 64 << 20  # bytes written at a time
+
+
+def read_parquet(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Columns of a Parquet file, however large its row groups are."""
+    with pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
+        yield from file.iter_batches(ROWS, columns=columns)
+
+
+def chosen(batches: Iterable[pa.RecordBatch], keep: np.ndarray) -> Iterator[pa.RecordBatch]:
+    """The rows of a stream that stay, by `(n,)` booleans over all of them."""
+    start = 0
+    for batch in batches:
+        stop = start + batch.num_rows
+        yield batch.filter(pa.array(keep[start:stop]))
+        start = stop
+
+
+@contextmanager
+def writing(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
+    """Yield a function that appends rows to a Parquet file, which appears when the block ends."""
+    waiting: list[pa.RecordBatch] = []
+
+    def flush() -> None:
+        writer.write_table(pa.Table.from_batches(waiting, schema).combine_chunks())
+        waiting.clear()
+
+    def append(batch: pa.RecordBatch) -> None:
+        waiting.append(batch)
+        if sum(each.nbytes for each in waiting) >= ROW_GROUP:
+            flush()
+
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        yield append
+        flush()
