@@ -25,8 +25,7 @@ rule all:
     default_target: True
     input:
         rules.summary.output,
-        RUN_FILES,
-        CHECKPOINTS,
+        whole_runs,
     message:
         f"the study '{STUDY}' is complete: results/summary.md"
 
@@ -50,8 +49,7 @@ rule tokens:
 
 rule runs:
     input:
-        RUN_FILES,
-        CHECKPOINTS,
+        whole_runs,
     message:
         f"all {N_RUNS} runs are trained and tested"
 

@@ -12,7 +12,7 @@ from lib.cli import Parser, add_shared_flags, run
 def arguments() -> Parser:
     """The command line."""
     flags = Parser(description=__doc__)
-    add_shared_flags(flags, "--runs", "--baselines", "--out")
+    add_shared_flags(flags, "--table", "--runs", "--baselines", "--out")
     return flags
 
 

@@ -175,7 +175,7 @@ class MadeUp:
         out = f"--out {self.tables}"
         call(collect, f"--runs {runs} {out}")
         call(measure, f"{self.table('runs')} --runs {runs} {baselines} {out}")
-        call(compare, f"--runs {runs} {baselines} {out}")
+        call(compare, f"{self.table('runs')} --runs {runs} {baselines} {out}")
         given = {"table": "runs", "measures": "measures", "conditions": "conditions"}
         tables = " ".join(self.table(name, flag) for flag, name in given.items())
         call(findings, f"{tables} --runs {runs} {baselines} --margin {margin} {out}")

@@ -2,6 +2,7 @@
 
 import argparse
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +12,14 @@ from safetensors.numpy import save_file
 
 import download
 import encoder
+from lib.baselines import run_of
+from lib.cli import Parser, add_shared_flags
 from lib.config import check, has_pooler, read_floats, runs, training
 from lib.console import UserError
 from lib.data.encoder_sources import SOURCES as ENCODER_SOURCES
 from lib.data.sources import SOURCES
 from lib.flags import add_flags, pop_settings
+from lib.runs import folders_of
 from lib.schema import options_of, poolings, schema, sources
 from lib.training import model
 
@@ -312,3 +316,18 @@ def test_poolers_of_hub_encoders_are_known_by_name(encoder, refused):
             check(config)
     else:
         check(config)
+
+
+def test_a_command_names_all_runs_of_a_large_grid_in_their_order():
+    block = {"model": ["b", "m"], "pooling": ["cls"], "batch": [256, 64], "variant": ["base"]}
+    grid = [block | {"seed": list(range(2000))}, block | {"seed": [3, 2001]}]
+    words = [f"results/runs/{folders_of('d', each)}" for each in grid]
+    flags = Parser()
+    add_shared_flags(flags, "--runs")
+    folders = flags.parse_args(["--runs", *words]).runs
+    study = {"dataset": {"name": "d"}, "grid": grid}
+    assert [run_of(folder) for folder in folders] == runs(study)
+    assert folders[0] == Path(
+        "results/runs/dataset=d/model=b/pooling=cls/batch=256/variant=base/seed=0"
+    )
+    assert sum(map(len, words)) < 128 * 1024  # bytes that Linux lets one word of a command have

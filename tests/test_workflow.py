@@ -360,13 +360,39 @@ def test_a_changed_setting_reruns_what_depends_on_it(study, python, key, value, 
         assert jobs["train"] == 1
 
 
-def test_a_deleted_test_is_made_again_with_all_that_is_made_from_it(study, python):
-    path = study.folder / BASE / "test.json"
-    aside = path.rename(study.folder / "test.json")
-    jobs = study.jobs(python, "-n", "--configfile", "study.yaml")
-    assert jobs == {"evaluate": 1, **FROM_RUNS}
+@pytest.mark.parametrize(
+    ("name", "jobs"),
+    [
+        ("checkpoint", {"train": 1, "evaluate": 1}),
+        ("history.csv", {"train": 1, "evaluate": 1}),
+        ("train.json", {"train": 1, "evaluate": 1}),
+        ("predictions.parquet", {"evaluate": 1}),
+        ("test.json", {"evaluate": 1}),
+    ],
+)
+def test_a_deleted_file_of_a_run_is_made_again_with_all_that_is_made_from_it(
+    study, python, name, jobs
+):
+    path = study.folder / BASE / name
+    aside = path.rename(study.folder / name)
+    found = [study.jobs(python, "-n", "--configfile=study.yaml", target) for target in TARGETS]
     aside.rename(path)
+    assert found == [jobs | FROM_RUNS, jobs | {"runs": 1}]
     assert nothing_to_do(study, python, "--configfile", "study.yaml")
+
+
+TARGETS = ("all", "runs")
+
+
+def test_code_that_decides_results_reruns_them_by_its_content_alone(study, python):
+    path = study.folder / "scripts/lib/training/loop.py"
+    source = path.read_text()
+    path.write_text(source)  # later than all results
+    assert nothing_to_do(study, python, "--configfile", "study.yaml")
+    path.write_text(f"{source}CHANGED = True\n")
+    jobs = study.jobs(python, "-n", "--configfile", "study.yaml")
+    path.write_text(source)
+    assert jobs == {"train": 2, "evaluate": 2, **FROM_RUNS}
 
 
 def test_pages_are_made_without_torch(study, python):

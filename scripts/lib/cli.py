@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from lib import console
 from lib.console import UserError, one_line
 from lib.forkserver import run_in_fork
+from lib.runs import named_in
 from lib.timing import took
 
 MAX_SEED = 2**32 - 1
@@ -22,6 +23,15 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
         shown = action.default not in (None, [])
         return super()._get_help_string(action) if shown else action.help
+
+
+class Runs(argparse.Action):
+    """Folders of runs, each once, from paths in which keys may have several values."""
+
+    def __call__(self, parser: Any, options: Any, paths: Any, flag: str | None = None) -> None:
+        """Set the folders."""
+        folders = (folder for path in paths for folder in named_in(path))
+        setattr(options, self.dest, list(dict.fromkeys(folders)))
 
 
 class Parser(argparse.ArgumentParser):
@@ -94,7 +104,12 @@ def mapping(text: str) -> tuple[str, str]:
 # Flags that several commands of the analysis share.
 SHARED: dict[str, dict[str, Any]] = {
     "--table": {"required": True, "type": Path, "help": "table runs of collect.py"},
-    "--runs": {"required": True, "nargs": "+", "type": Path, "help": "folders of the runs"},
+    "--runs": {
+        "required": True,
+        "nargs": "+",
+        "action": Runs,
+        "help": "folders of the runs; seed=1,2 in a path names two",
+    },
     "--baselines": {"nargs": "*", "default": [], "type": Path, "help": "folders of baselines"},
     "--reviews": {"required": True, "type": Path, "help": "the test split"},
     "--tokens": {

@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,8 @@ def flags(settings: Mapping[str, Any]) -> str:
     return shlex.join(words)
 
 
-def code(command: str) -> list[str]:
-    """The modules that decide what a command makes, as paths: what its `main` imports, and so on.
+def code(command: str) -> list[Path]:
+    """The modules that decide what a command makes: what its `main` imports, and so on.
 
     The rest of a command is flags, which decide nothing.
     """
@@ -63,7 +64,12 @@ def code(command: str) -> list[str]:
         if module not in found and module not in DECIDE_NOTHING:
             found.add(module)
             queue += imported_by(module)
-    return sorted(str(path_of(module)) for module in found)
+    return sorted(map(path_of, found))
+
+
+def digest(command: str) -> str:
+    """SHA-256 of the modules that decide what a command makes."""
+    return sha256(b"".join(map(source, code(command)))).hexdigest()
 
 
 def path_of(module: str) -> Path:
@@ -71,9 +77,15 @@ def path_of(module: str) -> Path:
     return SCRIPTS.joinpath("lib", *module.split(".")).with_suffix(".py")
 
 
+@cache
+def source(path: Path) -> bytes:
+    """The content of a file."""
+    return path.read_bytes()
+
+
 def parse(path: Path) -> ast.Module:
     """The syntax of a file."""
-    return ast.parse(path.read_text("utf-8"))
+    return ast.parse(source(path))
 
 
 @cache

@@ -5,8 +5,6 @@ rule baseline:
     input:
         splits=[rules.split.output.train, rules.split.output.valid, rules.split.output.test],
         encoder=encoder_of_text,
-        command=command("baseline"),
-        code=code("baseline"),
     output:
         predictions=f"{BASELINE}/predictions.parquet",
         measured=f"{BASELINE}/test.json",
@@ -17,20 +15,20 @@ rule baseline:
     resources:
         mem_mb=8000,
     params:
+        command=command("baseline"),
+        code=code("baseline"),
         splits=input_folder,
         text=text_flags,
         out=output_folder,
     message:
         "train and test the baseline, {wildcards.text} text; log: {log}"
     shell:
-        "python {input.command:q} --log {log} --splits {params.splits} {params.text} --out {params.out}"
+        "python {params.command:q} --log {log} --splits {params.splits} {params.text} --out {params.out}"
 
 
 rule collect:
     input:
-        runs=RUN_FILES,
-        command=command("collect"),
-        code=code("collect"),
+        runs=files_of_runs("history.csv", "train.json", "test.json"),
     output:
         tables_of("collect"),
     log:
@@ -38,20 +36,20 @@ rule collect:
     conda:
         "../../envs/results.yaml"
     params:
+        command=command("collect"),
+        code=code("collect"),
         runs=run_folders,
         out=output_folder,
     message:
         f"collect {N_RUNS} runs; log: {{log}}"
     shell:
-        "python {input.command:q} --log {log} --runs {params.runs} --out {params.out}"
+        "python {params.command:q} --log {log} --runs {params.runs} --out {params.out}"
 
 
 rule overviews:
     input:
         table=table("runs"),
         baselines=BASELINE_FILES,
-        command=command("overviews"),
-        code=code("overviews"),
     output:
         tables_of("overviews"),
     log:
@@ -59,21 +57,21 @@ rule overviews:
     conda:
         "../../envs/results.yaml"
     params:
+        command=command("overviews"),
+        code=code("overviews"),
         baselines=baseline_flags,
         out=output_folder,
     message:
         "write the tables in the forms of published ones; log: {log}"
     shell:
-        "python {input.command:q} --log {log} --table {input.table} {params.baselines} --out {params.out}"
+        "python {params.command:q} --log {log} --table {input.table} {params.baselines} --out {params.out}"
 
 
 rule measure:
     input:
         table=table("runs"),
-        runs=RUN_FILES,
+        runs=files_of_runs("predictions.parquet"),
         baselines=BASELINE_FILES,
-        command=command("measure"),
-        code=code("measure"),
     output:
         tables_of("measure"),
     log:
@@ -81,22 +79,23 @@ rule measure:
     conda:
         "../../envs/results.yaml"
     params:
+        command=command("measure"),
+        code=code("measure"),
         runs=run_folders,
         baselines=baseline_flags,
         out=output_folder,
     message:
         f"measure {N_RUNS} runs and the baselines; log: {{log}}"
     shell:
-        "python {input.command:q} --log {log} --table {input.table} --runs {params.runs} {params.baselines} "
+        "python {params.command:q} --log {log} --table {input.table} --runs {params.runs} {params.baselines} "
         "--out {params.out}"
 
 
 rule compare:
     input:
-        runs=RUN_FILES,
+        table=table("runs"),
+        runs=files_of_runs("predictions.parquet"),
         baselines=BASELINE_FILES,
-        command=command("compare"),
-        code=code("compare"),
     output:
         tables_of("compare"),
     log:
@@ -104,13 +103,16 @@ rule compare:
     conda:
         "../../envs/results.yaml"
     params:
+        command=command("compare"),
+        code=code("compare"),
         runs=run_folders,
         baselines=baseline_flags,
         out=output_folder,
     message:
         "compare runs in pairs; log: {log}"
     shell:
-        "python {input.command:q} --log {log} --runs {params.runs} {params.baselines} --out {params.out}"
+        "python {params.command:q} --log {log} --table {input.table} --runs {params.runs} {params.baselines} "
+        "--out {params.out}"
 
 
 rule findings:
@@ -118,10 +120,8 @@ rule findings:
         table=table("runs"),
         measures=table("measures"),
         conditions=table("conditions"),
-        runs=RUN_FILES,
+        runs=files_of_runs("predictions.parquet"),
         baselines=BASELINE_FILES,
-        command=command("findings"),
-        code=code("findings"),
     output:
         tables_of("findings"),
     log:
@@ -129,6 +129,8 @@ rule findings:
     conda:
         "../../envs/results.yaml"
     params:
+        command=command("findings"),
+        code=code("findings"),
         runs=run_folders,
         baselines=baseline_flags,
         margin=planning.flags({"margin": ANALYSIS["margin"]}),
@@ -137,7 +139,7 @@ rule findings:
     message:
         "answer the questions of the study; log: {log}"
     shell:
-        "python {input.command:q} --log {log} --table {input.table} --measures {input.measures} "
+        "python {params.command:q} --log {log} --table {input.table} --measures {input.measures} "
         "--conditions {input.conditions} --runs {params.runs} {params.baselines} {params.margin} "
         "--out {params.out}"
 
@@ -147,9 +149,7 @@ rule published:
         published=[outside(path) for path in [ANALYSIS.get("published")] if path],
         table=table("runs"),
         conditions=table("conditions"),
-        runs=RUN_FILES,
-        command=command("published"),
-        code=code("published"),
+        runs=files_of_runs("train.json"),
     output:
         tables_of("published"),
     log:
@@ -157,22 +157,22 @@ rule published:
     conda:
         "../../envs/results.yaml"
     params:
+        command=command("published"),
+        code=code("published"),
         runs=run_folders,
         out=output_folder,
     message:
         "set published figures beside the measured ones; log: {log}"
     shell:
-        "python {input.command:q} --log {log} --published {input.published:q} --table {input.table} "
+        "python {params.command:q} --log {log} --published {input.published:q} --table {input.table} "
         "--conditions {input.conditions} --runs {params.runs} --out {params.out}"
 
 
 rule errors:
     input:
         table=table("runs"),
-        runs=RUN_FILES,
+        runs=files_of_runs("predictions.parquet"),
         reviews=TEST_REVIEWS,
-        command=command("errors"),
-        code=code("errors"),
     output:
         tables_of("errors"),
     log:
@@ -180,24 +180,24 @@ rule errors:
     conda:
         "../../envs/results.yaml"
     params:
+        command=command("errors"),
+        code=code("errors"),
         runs=run_folders,
         out=output_folder,
     message:
         "list the errors on the test split; log: {log}"
     shell:
-        "python {input.command:q} --log {log} --table {input.table} --runs {params.runs} --reviews {input.reviews} "
+        "python {params.command:q} --log {log} --table {input.table} --runs {params.runs} --reviews {input.reviews} "
         "--out {params.out}"
 
 
 rule lengths:
     input:
         table=table("runs"),
-        runs=RUN_FILES,
+        runs=files_of_runs("predictions.parquet"),
         baselines=BASELINE_FILES,
         reviews=TEST_REVIEWS,
         tokens=TEST_TOKENS,
-        command=command("lengths"),
-        code=code("lengths"),
     output:
         tables_of("lengths"),
     log:
@@ -205,25 +205,24 @@ rule lengths:
     conda:
         "../../envs/results.yaml"
     params:
+        command=command("lengths"),
+        code=code("lengths"),
         runs=run_folders,
         baselines=baseline_flags,
         out=output_folder,
     message:
         "measure accuracy by the length of the reviews; log: {log}"
     shell:
-        "python {input.command:q} --log {log} --table {input.table} --runs {params.runs} {params.baselines} "
+        "python {params.command:q} --log {log} --table {input.table} --runs {params.runs} {params.baselines} "
         "--reviews {input.reviews} --tokens {input.tokens} --out {params.out}"
 
 
 rule tsne:
     input:
         table=table("runs"),
-        checkpoints=CHECKPOINTS,
-        runs=RUN_FILES,
+        runs=files_of_runs("checkpoint", "predictions.parquet"),
         reviews=TEST_REVIEWS,
         tokens=TEST_TOKENS,
-        command=command("tsne"),
-        code=code("tsne"),
     output:
         tables_of("tsne"),
     log:
@@ -234,6 +233,8 @@ rule tsne:
     resources:
         mem_mb=8000,
     params:
+        command=command("tsne"),
+        code=code("tsne"),
         runs=run_folders,
         how=planning.flags({"sample": ANALYSIS["sample"], "seed": ANALYSIS["seed"]}),
         threads=config["training"]["threads"],
@@ -241,18 +242,15 @@ rule tsne:
     message:
         "map test reviews by t-SNE; log: {log}"
     shell:
-        "python {input.command:q} --log {log} --table {input.table} --runs {params.runs} --reviews {input.reviews} "
+        "python {params.command:q} --log {log} --table {input.table} --runs {params.runs} --reviews {input.reviews} "
         "--tokens {input.tokens} {params.how} --threads {params.threads} --out {params.out}"
 
 
 rule attention:
     input:
         table=table("runs"),
-        checkpoints=CHECKPOINTS,
-        runs=RUN_FILES,
+        runs=files_of_runs("checkpoint", "predictions.parquet"),
         reviews=TEST_REVIEWS,
-        command=command("attention"),
-        code=code("attention"),
     output:
         tables_of("attention"),
     log:
@@ -263,6 +261,8 @@ rule attention:
     resources:
         mem_mb=8000,
     params:
+        command=command("attention"),
+        code=code("attention"),
         runs=run_folders,
         review=planning.flags({"review": ANALYSIS.get("review", [])}),
         threads=config["training"]["threads"],
@@ -270,5 +270,5 @@ rule attention:
     message:
         "read the attention in a test review; log: {log}"
     shell:
-        "python {input.command:q} --log {log} --table {input.table} --runs {params.runs} --reviews {input.reviews} "
+        "python {params.command:q} --log {log} --table {input.table} --runs {params.runs} --reviews {input.reviews} "
         "{params.review} --threads {params.threads} --out {params.out}"

@@ -15,6 +15,7 @@ sys.path.insert(0, SCRIPTS)
 from lib import baselines, catalog, forkserver, gpus, planning, schema
 from lib import config as configuration
 from lib.console import UserError
+from lib.runs import folders_of
 
 sys.path.remove(SCRIPTS)
 
@@ -39,12 +40,12 @@ def outside(path):
 
 def command(name):
     """The script of a rule, which runs nothing again when it changes: it holds flags alone."""
-    return ancient(outside(os.path.join(SCRIPTS, f"{name}.py")))
+    return outside(os.path.join(SCRIPTS, f"{name}.py"))
 
 
 def code(name):
-    """The modules that decide what a command makes, as inputs that run its rule again."""
-    return list(map(outside, planning.code(name)))
+    """The digest of the code that decides what a command makes, which runs its rule again."""
+    return planning.digest(name)
 
 
 def table(name):
@@ -57,6 +58,24 @@ def tables_of(command):
     return expand(
         f"{TABLES}/{{name}}.{{kind}}", name=catalog.tables_of(command), kind=["parquet", "csv"]
     )
+
+
+def files_of_runs(*names):
+    """The files of these names of all runs of the study, listed once a rule asks for them."""
+    return lambda wildcards: [f"{folder}/{name}" for folder in RUN_FOLDERS for name in names]
+
+
+def whole_runs(wildcards):
+    """The tests of all runs, and whatever else is missing of runs of which there is something.
+
+    That says as much as to list all files of all runs, and Snakemake plans it faster.
+    """
+    wanted = []
+    for folder, place in zip(RUN_FOLDERS, RUN_PLACES):
+        missing = [name for name in RUN_OUTPUTS if not os.path.exists(f"{place}/{name}")]
+        others = missing if len(missing) < len(RUN_OUTPUTS) else []
+        wanted += [f"{folder}/{name}" for name in dict.fromkeys(["test.json", *others])]
+    return wanted
 
 
 def folders(files):
@@ -75,8 +94,12 @@ def output_folder(wildcards, output):
 
 
 def run_folders(wildcards, input):
-    """The folders of the runs among the inputs."""
-    return shlex.join(folders(input.runs))
+    """The folders of the runs among the inputs, a word for each block of the grid.
+
+    The words stay few in large studies, whose folders one by one are too long for a command.
+    """
+    root = input.runs[0].rpartition("/dataset=")[0]
+    return shlex.join(f"{root}/{folders_of(DATASET, block)}" for block in config["grid"])
 
 
 def baseline_flags(wildcards, input):
@@ -115,46 +138,52 @@ def encoder_flags(wildcards, input):
     return f"{source} {planning.flags(settings)}"
 
 
-def training(wildcards):
+def by_variant(function):
+    """What a function says of a variant: its value where all variants agree, which plans faster."""
+    values = set(map(function, config["variants"]))
+    return values.pop() if len(values) == 1 else lambda wildcards: function(wildcards.variant)
+
+
+def training(variant):
     """The training settings of a run."""
-    return configuration.training(config, wildcards.variant)
+    return configuration.training(config, variant)
 
 
-def training_flags(wildcards):
+def training_flags(variant):
     """The settings of a training, those of its variant included."""
-    return planning.flags(training(wildcards))
+    return planning.flags(training(variant))
 
 
-def test_flags(wildcards):
+def test_flags(variant):
     """The settings of a test."""
-    settings = training(wildcards)
+    settings = training(variant)
     return planning.flags({key: settings[key] for key in schema.keys_that("tested")})
 
 
-def run_threads(wildcards):
+def run_threads(variant):
     """CPU threads of all processes of a training, from the config: results depend on them."""
-    return training(wildcards)["threads"] * training(wildcards)["processes"]
+    return training(variant)["threads"] * training(variant)["processes"]
 
 
-def run_memory(wildcards):
+def run_memory(variant):
     """Memory of a training, in MB."""
-    return 8000 * training(wildcards)["processes"]
+    return 8000 * training(variant)["processes"]
 
 
-def run_gpus(wildcards):
+def run_gpus(variant):
     """GPUs of a training: one for each process, where it computes on GPUs."""
-    settings = training(wildcards)
+    settings = training(variant)
     return settings["processes"] * planning.uses_gpus(settings, N_GPUS)
 
 
-def test_threads(wildcards):
+def test_threads(variant):
     """CPU threads of a test, from the config."""
-    return training(wildcards)["threads"]
+    return training(variant)["threads"]
 
 
-def test_gpus(wildcards):
+def test_gpus(variant):
     """GPUs of a test."""
-    return int(planning.uses_gpus(training(wildcards), N_GPUS))
+    return int(planning.uses_gpus(training(variant), N_GPUS))
 
 
 def encoder_of_text(wildcards):
@@ -222,12 +251,8 @@ RUNS = configuration.runs(config)
 N_RUNS = len(RUNS)
 MODELS = list(dict.fromkeys(run.model for run in RUNS))
 RUN_FOLDERS = [RUN.format(**run._asdict()) for run in RUNS]
-RUN_FILES = expand(
-    "{folder}/{file}",
-    folder=RUN_FOLDERS,
-    file=["history.csv", "train.json", "predictions.parquet", "test.json"],
-)
-CHECKPOINTS = expand("{folder}/checkpoint", folder=RUN_FOLDERS)
+RUN_PLACES = [str(workflow.modifier.modify_path(folder)) for folder in RUN_FOLDERS]
+RUN_OUTPUTS = ("checkpoint", "history.csv", "train.json", "predictions.parquet", "test.json")
 TEXTS = [baselines.FULL_TEXT, *(baselines.SEEN_TEXT + name for name in MODELS)] * ANALYSIS[
     "baseline"
 ]

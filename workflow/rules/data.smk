@@ -4,8 +4,6 @@
 rule download:
     input:
         files=dataset_files,
-        command=command("download"),
-        code=code("download"),
     output:
         reviews=f"{REVIEWS}/reviews.parquet",
         counts=f"{REVIEWS}/reviews.json",
@@ -15,19 +13,19 @@ rule download:
     conda:
         "../../envs/data.yaml"
     params:
+        command=command("download"),
+        code=code("download"),
         source=dataset_flags,
         out=output_folder,
     message:
         "fetch and clean the reviews of {wildcards.dataset}; log: {log}"
     shell:
-        "python {input.command:q} --log {log} {params.source} --out {params.out}"
+        "python {params.command:q} --log {log} {params.source} --out {params.out}"
 
 
 rule split:
     input:
         reviews=rules.download.output.reviews,
-        command=command("split"),
-        code=code("split"),
     output:
         train=f"{REVIEWS}/splits/train.parquet",
         valid=f"{REVIEWS}/splits/valid.parquet",
@@ -38,20 +36,20 @@ rule split:
     conda:
         "../../envs/data.yaml"
     params:
+        command=command("split"),
+        code=code("split"),
         how=planning.flags(config["split"]),
         out=output_folder,
     message:
         "divide the reviews of {wildcards.dataset}; log: {log}"
     shell:
-        "python {input.command:q} --log {log} --reviews {input.reviews} {params.how} --out {params.out} "
+        "python {params.command:q} --log {log} --reviews {input.reviews} {params.how} --out {params.out} "
         "--counts {output.counts}"
 
 
 rule encoder:
     input:
         files=encoder_files,
-        command=command("encoder"),
-        code=code("encoder"),
     output:
         directory(ENCODER),
     log:
@@ -60,19 +58,19 @@ rule encoder:
     conda:
         "../../envs/training.yaml"
     params:
+        command=command("encoder"),
+        code=code("encoder"),
         source=encoder_flags,
     message:
         "bring the encoder {wildcards.model}; log: {log}"
     shell:
-        "python {input.command:q} --log {log} {params.source} --out {output}"
+        "python {params.command:q} --log {log} {params.source} --out {output}"
 
 
 rule pretokenize:
     input:
         splits=[rules.split.output.train, rules.split.output.valid, rules.split.output.test],
         encoder=rules.encoder.output,
-        command=command("pretokenize"),
-        code=code("pretokenize"),
     output:
         train=f"{TOKENS}/train.parquet",
         valid=f"{TOKENS}/valid.parquet",
@@ -83,11 +81,13 @@ rule pretokenize:
         "../../envs/training.yaml"
     threads: 4
     params:
+        command=command("pretokenize"),
+        code=code("pretokenize"),
         splits=input_folder,
         max_length=config["max_length"],
         out=output_folder,
     message:
         "tokenize {wildcards.dataset} for {wildcards.model}; log: {log}"
     shell:
-        "python {input.command:q} --log {log} --splits {params.splits} --encoder {input.encoder} "
+        "python {params.command:q} --log {log} --splits {params.splits} --encoder {input.encoder} "
         "--max-length {params.max_length} --threads {threads} --out {params.out}"

@@ -4,8 +4,6 @@
 rule draw:
     input:
         table=drawn_table,
-        command=command("draw"),
-        code=code("draw"),
     output:
         svg=report(
             f"{FIGURES}/{{figure}}.svg",
@@ -26,11 +24,13 @@ rule draw:
     conda:
         "../../envs/results.yaml"
     params:
+        command=command("draw"),
+        code=code("draw"),
         caption=figure_caption,
     message:
         "draw {wildcards.figure}; log: {log}"
     shell:
-        "python {input.command:q} --log {log} {wildcards.figure} --table {input.table} --svg {output.svg} "
+        "python {params.command:q} --log {log} {wildcards.figure} --table {input.table} --svg {output.svg} "
         "--html {output.html}"
 
 
@@ -38,8 +38,6 @@ rule latex:
     input:
         tables=map(table, ["runs", *FINDINGS]),
         baselines=BASELINE_FILES,
-        command=command("latex"),
-        code=code("latex"),
     output:
         expand(f"{TABLES}/{{name}}.tex", name=["results", *FINDINGS]),
     log:
@@ -47,12 +45,14 @@ rule latex:
     conda:
         "../../envs/results.yaml"
     params:
+        command=command("latex"),
+        code=code("latex"),
         baselines=baseline_flags,
         out=output_folder,
     message:
         "write tables for papers; log: {log}"
     shell:
-        "python {input.command:q} --log {log} --tables {input.tables} {params.baselines} --out {params.out}"
+        "python {params.command:q} --log {log} --tables {input.tables} {params.baselines} --out {params.out}"
 
 
 rule summary:
@@ -61,12 +61,10 @@ rule summary:
         latex=rules.latex.output,
         figures=expand(rules.draw.output.svg, figure=SHOWN_FIGURES),
         interactive=expand(rules.draw.output.html, figure=SHOWN_FIGURES),
-        runs=RUN_FILES,
+        runs=files_of_runs("train.json"),
         baselines=BASELINE_FILES,
         reviews=expand(rules.download.output.counts, dataset=DATASET),
         splits=expand(rules.split.output.counts, dataset=DATASET),
-        command=command("summary"),
-        code=code("summary"),
     output:
         "results/summary.md",
     log:
@@ -74,13 +72,15 @@ rule summary:
     conda:
         "../../envs/results.yaml"
     params:
+        command=command("summary"),
+        code=code("summary"),
         study=STUDY,
         runs=run_folders,
         baselines=baseline_flags,
     message:
         "write the summary; log: {log}"
     shell:
-        "python {input.command:q} --log {log} --study {params.study} --tables {input.tables} --figures {input.figures} "
+        "python {params.command:q} --log {log} --study {params.study} --tables {input.tables} --figures {input.figures} "
         "--runs {params.runs} {params.baselines} --reviews {input.reviews} --splits {input.splits} "
         "--out {output}"
 
@@ -89,8 +89,6 @@ rule summary_html:
     input:
         page=rules.summary.output,
         figures=expand(rules.draw.output.svg, figure=SHOWN_FIGURES),
-        command=command("summary_html"),
-        code=code("summary_html"),
     output:
         report(
             "results/pages/summary.html",
@@ -102,18 +100,19 @@ rule summary_html:
         f"{LOGS}/summary_html.log",
     conda:
         "../../envs/results.yaml"
+    params:
+        command=command("summary_html"),
+        code=code("summary_html"),
     message:
         "turn the summary into a page of its own; log: {log}"
     shell:
-        "python {input.command:q} --log {log} --page {input.page} --out {output}"
+        "python {params.command:q} --log {log} --page {input.page} --out {output}"
 
 
 rule tables_html:
     input:
         tables=tables_to_read,
         reviews=expand(rules.download.output.counts, dataset=DATASET),
-        command=command("tables_html"),
-        code=code("tables_html"),
     output:
         report(
             "results/pages/{part}.html",
@@ -125,8 +124,11 @@ rule tables_html:
         f"{LOGS}/tables_html_{{part}}.log",
     conda:
         "../../envs/results.yaml"
+    params:
+        command=command("tables_html"),
+        code=code("tables_html"),
     message:
         "turn the tables of {wildcards.part} into a page; log: {log}"
     shell:
-        "python {input.command:q} --log {log} --tables {input.tables} --reviews {input.reviews} "
+        "python {params.command:q} --log {log} --tables {input.tables} --reviews {input.reviews} "
         "--out {output}"

@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from lib.analysis.results import key_columns, learned, read_all, read_measured
-from lib.baselines import run_of
 from lib.console import log
 from lib.runs import KEYS, Run
 from lib.schema import word
@@ -27,8 +26,8 @@ def collect(runs: Sequence[Path], out: Path) -> None:
     """
     measured = read_all(runs, read_measured)
     write_table(out, "runs", runs_table(measured))
-    histories = (read_history(folder, measured[run_of(folder)]) for folder in runs)
-    write_table(out, "histories", pd.concat(histories))
+    histories = read_all(runs, read_history)
+    write_table(out, "histories", histories_table(histories, measured))
     log.info("%d runs in %s", len(runs), out)
 
 
@@ -53,17 +52,30 @@ def settings_of_variants(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return first.rename(columns=lambda name: name.removeprefix(SETTING)).to_dict("index")
 
 
-def read_history(folder: Path, measured: dict[str, Any]) -> pd.DataFrame:
-    """One row per epoch, split and measure of a run, with its `value`, and whether it is `best`.
+def read_history(folder: Path) -> pd.DataFrame:
+    """A row per epoch of a run."""
+    return pd.read_csv(folder / "history.csv")
+
+
+def histories_table(
+    histories: dict[Run, pd.DataFrame], measured: dict[Run, dict[str, Any]]
+) -> pd.DataFrame:
+    """A row per run, split, measure and epoch, with its `value`, and whether it is `best`.
 
     Args:
-        folder: of the run.
-        measured: what its files tell.
+        histories: of the runs, a row per epoch.
+        measured: what the files of the runs tell.
     """
-    history = pd.read_csv(folder / "history.csv")
+    runs = key_columns(histories).assign(
+        learned=[bool(learned(measured[run]["chance_p"])) for run in histories],
+        best_epoch=[measured[run]["best_epoch"] for run in histories],
+    )
+    epochs = pd.concat(histories.values(), keys=runs.index, names=["run"]).reset_index("run")
     columns = [f"{split}_{measure}" for split in SPLITS for measure in MEASURES]
-    long = history.melt(["epoch"], columns)
+    long = epochs.melt(["run", "epoch"], columns).sort_values("run", kind="stable")
     long[["split", "measure"]] = long.pop("variable").str.split("_", n=1, expand=True)
-    long["best"] = (long["epoch"] == measured["best_epoch"]) & (long["split"] == "valid")
-    long["learned"] = learned(measured["chance_p"])
-    return key_columns([run_of(folder)]).merge(long, how="cross")
+    table = runs.join(long.set_index("run"), how="right")
+    best = (table["epoch"] == table.pop("best_epoch")) & (table["split"] == "valid")
+    return table[[*KEYS, "epoch", "value", "split", "measure"]].assign(
+        best=best, learned=table["learned"]
+    )

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib.analysis.results import NUMBERS, learned, read_all, read_measured
+from lib.analysis.results import NUMBERS, learned, read_all, read_runs
 from lib.analysis.statistics import Paired, compare_pair
 from lib.baselines import baselines_of, is_baseline
 from lib.console import log, progress
@@ -23,17 +23,17 @@ from lib.tables import write_table
 FACTORS = ("model", "pooling", "batch", "variant")
 
 
-def compare(runs: Sequence[Path], baselines: Sequence[Path], out: Path) -> None:
+def compare(table: Path, runs: Sequence[Path], baselines: Sequence[Path], out: Path) -> None:
     """Write the table comparisons.
 
     Args:
+        table: the table runs, which tells who learned.
         runs: folders of the runs.
         baselines: folders of the baselines.
         out: folder of the tables.
     """
-    folders = [*runs, *baselines]
-    predictions = read_all(folders, read_predictions)
-    measured = read_all(folders, read_measured)
+    predictions = read_all([*runs, *baselines], read_predictions)
+    measured = read_runs(table, baselines)
     found = list(pairs(list(predictions)))
     rows = []
     for factor, first, second in progress(found, len(found), "compare runs", "pair"):
@@ -44,8 +44,8 @@ def compare(runs: Sequence[Path], baselines: Sequence[Path], out: Path) -> None:
             | compare_runs(predictions[first], predictions[second])._asdict()
         )
     columns = ["factor", *KEYS, "first", "second", "both_learned", *Paired._fields]
-    table = pd.DataFrame(rows, columns=columns).astype(NUMBERS | {"both_learned": bool})
-    write_table(out, "comparisons", table)
+    compared = pd.DataFrame(rows, columns=columns).astype(NUMBERS | {"both_learned": bool})
+    write_table(out, "comparisons", compared)
     log.info("%d pairs of runs compared", len(rows))
 
 

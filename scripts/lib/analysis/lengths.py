@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lib.analysis.representatives import find_representatives
-from lib.analysis.results import read_all, read_measured, read_texts, stack
+from lib.analysis.results import read_all, read_runs, read_texts, stack
 from lib.analysis.statistics import proportion
 from lib.data.tokens import read_lengths
 from lib.predictions import read_predictions
@@ -46,8 +46,7 @@ def measure_by_length(
         key: accuracies(found, {"words": fifths, "truncation": truncated.get(key.model)})
         for key, found in read_all([*runs, *baselines], read_predictions).items()
     }
-    measured = read_all([*runs, *baselines], read_measured)
-    write_table(out, "lengths", stack(tables, measured, chosen))
+    write_table(out, "lengths", stack(tables, read_runs(table, baselines), chosen))
 
 
 def fifths_of_words(reviews: Path) -> pd.Series:

@@ -11,7 +11,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from lib.analysis.collection import settings_of_variants
 from lib.analysis.contrasts import distinct
 from lib.analysis.representatives import find_learned, find_representatives
-from lib.analysis.results import read_all, read_measured, stack
+from lib.analysis.results import read_all, read_runs, stack
 from lib.analysis.statistics import (
     brier,
     calibration_error,
@@ -38,18 +38,17 @@ def measure(table: Path, runs: Sequence[Path], baselines: Sequence[Path], out: P
         out: folder of the tables.
     """
     chosen = find_representatives(table, runs)
-    folders = [*runs, *baselines]
-    measured = read_all(folders, read_measured)
-    predictions = read_all(folders, read_predictions)
+    measured = read_runs(table, baselines)
+    predictions = read_all([*runs, *baselines], read_predictions)
     bins = {key: reliability_bins(found) for key, found in predictions.items()}
     rows = {
         key: pd.DataFrame([measure_run(measured[key], predictions[key], bins[key])])
-        for key in measured
+        for key in predictions
     }
     measures = stack(rows, measured, chosen)
     write_table(out, "measures", measures)
     variants = settings_of_variants(read_table(table))
-    known = distinct([key.condition for key in measured if not is_baseline(key)], variants)
+    known = distinct([key.condition for key in predictions if not is_baseline(key)], variants)
     answers = answers_of({key: predictions[key] for key in find_learned(table, runs)})
     write_table(out, "conditions", conditions(measures, answers, known))
     write_table(out, "reliability", stack(bins, measured, chosen))

@@ -10,6 +10,7 @@ import pandas as pd
 from lib.baselines import PREFIX, is_baseline, run_of
 from lib.files import read_json
 from lib.runs import KEYS, Run
+from lib.tables import read_table
 
 Content = TypeVar("Content")
 CHANCE = 0.001
@@ -26,6 +27,13 @@ def read_measured(folder: Path) -> dict[str, Any]:
 def read_all(folders: Iterable[Path], read: Callable[[Path], Content]) -> dict[Run, Content]:
     """What a function reads from the folders of runs and baselines, by their keys."""
     return {run_of(folder): read(folder) for folder in folders}
+
+
+def read_runs(table: Path, baselines: Iterable[Path]) -> dict[Run, dict[str, Any]]:
+    """What the table runs tells of each run, and its files of each baseline, by their keys."""
+    rows = read_table(table).to_dict("records")
+    runs = {Run(*(row[key] for key in KEYS)): row for row in rows}
+    return runs | read_all(baselines, read_measured)
 
 
 def key_columns(keys: Iterable[Run]) -> pd.DataFrame:
@@ -72,11 +80,10 @@ def stack(
     The column `representative` marks baselines and the runs that stand for their models, the
     column `learned` those that learned.
     """
-    parts = []
-    for key, table in tables.items():
-        marked = key_columns([key]).assign(
-            representative=is_baseline(key) or key in chosen,
-            learned=learned(measured[key]["chance_p"]),
-        )
-        parts.append(marked.merge(table, how="cross"))
-    return pd.concat(parts, ignore_index=True)
+    marked = key_columns(tables).assign(
+        representative=[is_baseline(key) or key in chosen for key in tables],
+        learned=[bool(learned(measured[key]["chance_p"])) for key in tables],
+    )
+    rows = marked.index.repeat([len(table) for table in tables.values()])
+    below = pd.concat(tables.values(), ignore_index=True)
+    return marked.loc[rows].reset_index(drop=True).join(below)

@@ -83,9 +83,8 @@ def compare_pair(label: np.ndarray, first: np.ndarray, second: np.ndarray) -> Pa
         second: `(n,)` predictions of the second.
     """
     right_first, right_second = label == first, label == second
-    both = pd.crosstab(right_first, right_second).reindex(
-        index=[True, False], columns=[True, False], fill_value=0
-    )
+    only_first = int((right_first & ~right_second).sum())
+    only_second = int((right_second & ~right_first).sum())
     difference, low, high = mean_with_interval(right_second.astype(float) - right_first)
     return Paired(
         n=len(label),
@@ -94,9 +93,9 @@ def compare_pair(label: np.ndarray, first: np.ndarray, second: np.ndarray) -> Pa
         difference=difference,
         low=low,
         high=high,
-        only_first=int(both.loc[True, False]),
-        only_second=int(both.loc[False, True]),
-        p=float(mcnemar(both.to_numpy(), exact=True).pvalue),
+        only_first=only_first,
+        only_second=only_second,
+        p=float(mcnemar([[0, only_first], [only_second, 0]], exact=True).pvalue),
         agreement=float((first == second).mean()),
     )
 
