@@ -1,0 +1,277 @@
+"""How fast training is, beside the Trainer of transformers and the loop of published studies.
+
+Every repeat measures all contestants in turn, in each case on the same reviews, tokens, initial
+weights, batch and device, each in a process of its own: the training loop alone, and a small job
+from the start of its process to a tested checkpoint. Written are loops.csv and jobs.csv (a line
+per measurement), speed.md and speed.svg.
+"""
+
+import argparse
+import math
+import multiprocessing
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+from resource import struct_rusage
+from typing import Any, NamedTuple
+
+import pandas as pd
+import yaml
+
+from contestants import (
+    OURS,
+    PUBLISHED,
+    TRAINER,
+    Case,
+    Task,
+    contestants,
+    measure,
+    measure_peak_flops,
+)
+from lib import config, gpus
+from lib.cli import positive
+from lib.console import UserError, log, progress, start_logging
+from lib.files import read_json
+from lib.planning import flags
+from lib.schema import keys_that
+from lib.training.device import choose, hardware
+from lib.version import workflow_version
+from loops import PASS, POOLING, SEED
+from speed_data import encoder_folder, prepare_model, prepare_reviews, tokens_folder, write_job
+from speed_report import write_report
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = {"cpu": "config.yaml", "cuda": "throughput.yaml"}
+REVIEWS = {"cpu": 256, "cuda": 2048}  # of a measurement, or one update where that has more
+WARMUP = 8  # reviews on a CPU; a GPU sees all reviews before
+# An encoder whose matrix products fill a CPU; one update of it takes as long as all others.
+LARGER = "bert-6x384"
+LARGER_SIZES = {
+    "hidden_size": 384,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 6,
+    "intermediate_size": 1536,
+}
+LARGER_CASE = Case(LARGER, length=128, batch=PASS, reviews=PASS)
+JOB = (1024, 256, 512)  # reviews to learn from, to validate with, to test with
+JOB_BATCH = 64
+JOBS = {OURS: "", TRAINER: "loop_trainer", PUBLISHED: "loop_published"}  # module of each
+LIBRARIES = ("torch", "transformers", "accelerate")
+MAXRSS = 1 if sys.platform == "darwin" else 1024  # bytes, of what a process used
+PRELOADED = ["contestants", "speed_report"]
+
+
+class Plan(NamedTuple):
+    """What is measured, and with what.
+
+    Attributes:
+        study: the configuration.
+        settings: of its training, for the device.
+        cases: of the loops.
+        repeats: of each measurement.
+        processes: measured at the same time.
+    """
+
+    study: dict[str, Any]
+    settings: dict[str, Any]
+    cases: list[Case]
+    repeats: int
+    processes: int
+
+
+def make_plan(options: argparse.Namespace) -> Plan:
+    """What the flags ask for.
+
+    Raises:
+        UserError: the configuration can't be used, or a batch can't be divided into passes.
+    """
+    path = options.config or ROOT / "config" / CONFIGS[options.device]
+    study = yaml.safe_load(path.read_text("utf-8"))
+    config.check(study)
+    uneven = [batch for batch in options.batches if batch > PASS and batch % PASS]
+    if uneven:
+        raise UserError(f"--batches {uneven[0]} is no multiple of {PASS}, the reviews of a pass")
+    least = options.reviews or REVIEWS[options.device]
+    cases = [
+        Case(model, length, batch, math.ceil(least / batch) * batch)
+        for model, length, batch in product(study["models"], options.lengths, options.batches)
+    ]
+    if options.larger and options.device == "cpu":
+        bert = {"source": "scratch", "architecture": "bert", **LARGER_SIZES}
+        study["models"][LARGER] = bert
+        config.check(study)
+        cases.append(LARGER_CASE)
+    settings = study["training"] | {"device": options.device}
+    at_once = 1 if options.device == "cuda" else min(2, os.cpu_count() or 1)
+    return Plan(study, settings, cases, options.repeats, options.processes or at_once)
+
+
+def prepare(plan: Plan, folder: Path, pool: ProcessPoolExecutor) -> None:
+    """Write reviews, encoders and tokens."""
+    pool.submit(prepare_reviews, plan.study, folder).result()
+    samples: dict[str, dict[int, set[int]]] = {}
+    for case in plan.cases:
+        numbers = samples.setdefault(case.model, {}).setdefault(case.length, set())
+        numbers |= {case.reviews, warmup(plan, case)}
+    job_model, job_length = job_tokens(plan)
+    samples[job_model].setdefault(job_length, set())
+    done = [
+        pool.submit(prepare_model, folder, name, plan.study["models"][name], lengths)
+        for name, lengths in samples.items()
+    ]
+    for each in done:
+        each.result()
+    pool.submit(
+        write_job, tokens_folder(folder, job_model, job_length), JOB, folder / "job"
+    ).result()
+
+
+def warmup(plan: Plan, case: Case) -> int:
+    """Reviews of the untimed updates before a measurement."""
+    return WARMUP if plan.settings["device"] == "cpu" else case.reviews
+
+
+def job_tokens(plan: Plan) -> tuple[str, int]:
+    """The model of the job, and the length of its texts in tokens."""
+    return next(iter(plan.study["models"])), plan.study["max_length"]
+
+
+def tasks(plan: Plan, folder: Path) -> Iterator[Task]:
+    """All measurements of loops: repeats of cases of contestants, which take turns to be first."""
+    names = list(contestants(plan.settings["device"]))
+    for repeat in range(1, plan.repeats + 1):
+        turn = (repeat - 1) % len(names)
+        for case, name in product(plan.cases, names[turn:] + names[:turn]):
+            yield Task(case, name, repeat, warmup(plan, case), plan.settings, folder)
+
+
+def run_job(plan: Plan, contestant: str, repeat: int, folder: Path) -> dict[str, Any]:
+    """A line of jobs.csv: one job, from the start of its first process to the end of its last."""
+    run = folder / "runs" / f"{contestant}-{repeat}"
+    started = time.perf_counter()
+    used = [run_command(command, run) for command in job_commands(plan, contestant, folder, run)]
+    return {
+        "contestant": contestant,
+        "repeat": repeat,
+        "seconds": time.perf_counter() - started,
+        "cpu_seconds": sum(usage.ru_utime + usage.ru_stime for usage in used),
+        "peak_memory_bytes": max(usage.ru_maxrss for usage in used) * MAXRSS,
+        "test_accuracy": read_json(run / "test.json")["accuracy"],
+    }
+
+
+def job_commands(plan: Plan, contestant: str, folder: Path, run: Path) -> list[list[str]]:
+    """The commands of a job, without the interpreter; ours are those of the rules."""
+    model, _ = job_tokens(plan)
+    tokens, encoder = folder / "job", encoder_folder(folder, model)
+    keys = {"run": run, "encoder": encoder, "tokens": tokens, "batch": JOB_BATCH}
+    if contestant != OURS:
+        job = [str(ROOT / "benchmarks" / "speed_job.py"), JOBS[contestant]]
+        return [[*job, *shlex.split(flags(keys | plan.settings))]]
+    train, evaluate = (str(ROOT / "scripts" / f"{name}.py") for name in ("train", "evaluate"))
+    keys |= {"dataset": "job", "model": model, "pooling": POOLING, "seed": SEED}
+    tested = {key: plan.settings[key] for key in keys_that("tested")}
+    test = {"run": run, "tokens": tokens / "test.parquet"}
+    return [
+        [train, *shlex.split(flags(keys | plan.settings))],
+        [evaluate, *shlex.split(flags(test | tested))],
+    ]
+
+
+def run_command(words: Sequence[str], run: Path) -> struct_rusage:
+    """Run a command in a process of its own, and return what it used.
+
+    Raises:
+        UserError: it failed.
+    """
+    log = run.with_name(f"{run.name}.log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as file:
+        process = subprocess.Popen([sys.executable, *words], stdout=file, stderr=file)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise UserError(f"{words[0]} failed: {log.read_text('utf-8').strip()}")
+    return usage
+
+
+def run_plan(plan: Plan) -> tuple[pd.DataFrame, pd.DataFrame, float]:
+    """The measurements of loops, those of jobs, and the peak of the device in operations/s."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)  # processes begin with all that they import
+    with (
+        tempfile.TemporaryDirectory() as name,
+        ProcessPoolExecutor(plan.processes, context, max_tasks_per_child=1) as pool,
+        ThreadPoolExecutor(plan.processes) as threads,
+    ):
+        folder = Path(name)
+        log.info("preparing reviews, encoders and tokens")
+        prepare(plan, folder, pool)
+        peak = pool.submit(measure_peak_flops, plan.settings).result()
+        loops = list(tasks(plan, folder))
+        jobs = list(product(range(1, plan.repeats + 1), JOBS))
+        measured = pool.map(measure, loops)
+        loop_rows = list(progress(measured, len(loops), "training loops", "measurement"))
+        done = threads.map(lambda job: run_job(plan, job[1], job[0], folder), jobs)
+        job_rows = list(progress(done, len(jobs), "whole jobs", "measurement"))
+    return pd.DataFrame(loop_rows), pd.DataFrame(job_rows), peak
+
+
+def main() -> None:
+    """Measure, and write the tables and the figure."""
+    flags = argparse.ArgumentParser(description=__doc__)
+    device = "cuda" if gpus.count() else "cpu"
+    flags.add_argument("--out", type=Path, default="results/bench", help="folder to write to")
+    flags.add_argument("--device", choices=list(CONFIGS), default=device, help="where to compute")
+    flags.add_argument("--config", type=Path, help="study that names reviews, encoders, settings")
+    flags.add_argument("--repeats", type=positive, default=5, help="of each measurement")
+    flags.add_argument("--processes", type=positive, help="measured at the same time")
+    flags.add_argument("--lengths", type=positive, nargs="+", default=[128, 512], help="in tokens")
+    flags.add_argument(
+        "--batches", type=positive, nargs="+", default=[64, 256, 1024], help="effective"
+    )
+    flags.add_argument("--reviews", type=positive, help="least of a measurement")
+    flags.add_argument(
+        "--larger",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help=f"measure {LARGER} as well, on a CPU",
+    )
+    options = flags.parse_args()
+    # What is started finds its modules, and reaches no hub.
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "scripts"), str(ROOT / "benchmarks")])
+    os.environ |= {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled"}
+    start_logging()
+    plan = make_plan(options)
+    loops, jobs, peak = run_plan(plan)
+    loops["flop_utilisation"] = loops["flops_per_second"] / peak
+    write_report(options.out, loops, jobs, facts(plan, peak))
+
+
+def facts(plan: Plan, peak: float) -> dict[str, str]:
+    """What stands above the tables: hardware, versions, how it was measured."""
+    at_once = f"{plan.processes} at a time" if plan.processes > 1 else "one at a time"
+    return {
+        "Hardware": hardware(choose(plan.settings["device"])),
+        "Threads": f"{plan.settings['threads']} per measurement, {at_once}",
+        "Large matrix product": f"{peak / 1e9:.0f} GFLOP/s",
+        "Versions": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
+        "Workflow": workflow_version(),
+        "Command": shlex.join(["python", *sys.argv]),
+        "Repeats": str(plan.repeats),
+    }
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,95 @@
+"""Real reviews, encoders and tokens for `speed.py`, by the commands of the workflow."""
+
+import shlex
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+import download
+import encoder
+import pretokenize
+import split
+from lib.files import write_parquet
+from lib.planning import flags
+
+SPLITS = ("train", "valid", "test")
+
+
+def prepare_reviews(study: Mapping[str, Any], folder: Path) -> None:
+    """Write the splits of a study into `splits/`.
+
+    Args:
+        study: a checked configuration.
+        folder: to write to.
+    """
+    dataset = {key: value for key, value in study["dataset"].items() if key != "name"}
+    call(download, f"{dataset.pop('source')} {flags(dataset)}", out=folder)
+    call(
+        split,
+        flags(study["split"]),
+        reviews=folder / "reviews.parquet",
+        out=folder / "splits",
+        counts=folder / "splits.json",
+    )
+
+
+def prepare_model(
+    folder: Path, name: str, model: Mapping[str, Any], samples: Mapping[int, Collection[int]]
+) -> None:
+    """Write an encoder, and the tokens of all splits and of random samples of the training split.
+
+    Args:
+        folder: that `prepare_reviews` wrote to.
+        name: of the model.
+        model: its part of the configuration.
+        samples: numbers of examples, by the length in tokens that texts are cut to.
+    """
+    settings = dict(model)
+    source = settings.pop("source")
+    if source == "scratch":
+        settings["reviews"] = folder / "splits" / "train.parquet"
+    call(encoder, f"{source} {flags(settings)}", out=encoder_folder(folder, name))
+    for length, numbers in samples.items():
+        tokens = tokens_folder(folder, name, length)
+        call(
+            pretokenize,
+            f"--max-length {length} --threads 1",
+            splits=folder / "splits",
+            encoder=encoder_folder(folder, name),
+            out=tokens,
+        )
+        for number in numbers:
+            write_sample(tokens / "train.parquet", number, tokens / f"{number}.parquet")
+
+
+def call(command: ModuleType, line: str, **paths: Path) -> None:
+    """Run a command of `scripts/` in this process."""
+    words = shlex.split(f"{line} {flags(paths)}")
+    command.main(command.arguments().parse_args(words))
+
+
+def encoder_folder(folder: Path, model: str) -> Path:
+    """Where an encoder is."""
+    return folder / "encoders" / model
+
+
+def tokens_folder(folder: Path, model: str, length: int) -> Path:
+    """Where the tokens of a model are, cut to a length."""
+    return folder / "tokens" / f"{model}-{length}"
+
+
+def write_sample(source: Path, number: int, target: Path) -> None:
+    """Write a random sample of a token file, always the same one."""
+    table = pq.read_table(source, partitioning=None)
+    rows = np.random.default_rng(0).permutation(table.num_rows)[:number]
+    write_parquet(target, table.take(np.sort(rows)))
+
+
+def write_job(source: Path, sizes: Collection[int], target: Path) -> None:
+    """Write samples of all splits, of so many examples each, for a small job."""
+    for name, number in zip(SPLITS, sizes, strict=True):
+        write_sample(source / f"{name}.parquet", number, target / f"{name}.parquet")

@@ -1,0 +1,203 @@
+"""The tables and the figure of `speed.py`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import altair as alt
+import pandas as pd
+import vl_convert
+
+from contestants import OURS, TRAINER, Case
+from lib.files import replacing, write_text
+from lib.formats import duration, plural
+from lib.page import figures, markdown
+
+CASE = list(Case._fields)
+LARGEST, SMALLEST = 1024, 64  # effective batches whose memory is compared
+GRID_REVIEWS = 5 * 40_000  # of each run of the published grid, over its epochs
+NOTES = f"""\
+The contestants of a case train the same reviews, once each, from the same initial weights, in \
+passes of at most 64 and without worker processes, and take turns in each repeat. \
+{OURS.capitalize()} is timed by its own history, the Trainer from the beginning of its epoch to \
+the end, without evaluation, saving or logging. Grouped by length, the Trainer gets the reviews in \
+the order that its own function makes with the mega-batches of a large dataset (50 batches), which \
+brings reviews of like length together in one update. A speed is the median over the repeats, with \
+the smallest and the largest; a ratio is the median of the ratios within repeats. Utilisation is \
+the share of a large matrix product's operations per second that the encoder needs without \
+padding. Memory is that of the process at its peak, without what it held before the model was built.
+
+A job learns from 1,024 reviews, validates in each epoch, keeps the best checkpoint and tests it, \
+from the start of its process on: {OURS} by `scripts/train.py` and `scripts/evaluate.py`, as the \
+rules call them, the others by `benchmarks/speed_job.py`, in one process."""
+
+
+def write_report(
+    out: Path, loops: pd.DataFrame, jobs: pd.DataFrame, facts: Mapping[str, str]
+) -> None:
+    """Write loops.csv, jobs.csv, speed.md and speed.svg.
+
+    Args:
+        out: folder to write to.
+        loops: a row per case, contestant and repeat.
+        jobs: a row per contestant and repeat.
+        facts: what stands above the tables, by name.
+    """
+    for name, table in {"loops": loops, "jobs": jobs}.items():
+        with replacing(out / f"{name}.csv") as path:
+            table.to_csv(path, index=False)
+    loops = loops.assign(
+        times=ratios(loops, OURS, "seconds", CASE),
+        to_trainer=1 / ratios(loops, TRAINER, "seconds", CASE),
+    )
+    jobs = jobs.assign(times=ratios(jobs, OURS, "seconds", []))
+    parts = [
+        "# Speed of training",
+        markdown.facts(facts),
+        headline(loops),
+        "![Speed of each training loop relative to the Trainer](speed.svg)",
+        "## Training loops",
+        loops_table(loops),
+        memory_sentence(loops),
+        grid_sentence(loops),
+        "## From the start of a process to a tested checkpoint",
+        jobs_table(jobs),
+        NOTES,
+    ]
+    write_text(out / "speed.md", "\n\n".join(filter(None, parts)) + "\n")
+    chart = figures.styled(draw(loops)).to_json(indent=None)
+    write_text(out / "speed.svg", vl_convert.vegalite_to_svg(chart))
+
+
+def ratios(rows: pd.DataFrame, base: str, column: str, keys: list[str]) -> pd.Series:
+    """Each value divided by that of a contestant in the same case and repeat."""
+    keys = [*keys, "repeat"]
+    of_base = rows[rows["contestant"] == base].set_index(keys)[column].rename("base")
+    return rows[column] / rows.join(of_base, on=keys)["base"]
+
+
+def headline(loops: pd.DataFrame) -> str:
+    """How many times as fast as the others this workflow is, over the cases."""
+    medians = loops.groupby(["contestant", *CASE], sort=False)["times"].median()
+    return "\n".join(
+        f"- {OURS.capitalize()} is {found.min():.2f} to {found.max():.2f} times as fast as the "
+        f"{name}, over {plural(len(found), 'case')}."
+        for name, found in medians.groupby("contestant", sort=False)
+        if name != OURS
+    )
+
+
+def loops_table(loops: pd.DataFrame) -> str:
+    """A row per case and contestant."""
+    rows = []
+    for (*case, name), found in loops.groupby([*CASE, "contestant"], sort=False):
+        model, length, batch, _ = case
+        memory = found["peak_memory_bytes"] - found["memory_before_bytes"]
+        rows.append(
+            {
+                "model": model,
+                "tokens": str(length),
+                "batch": str(batch),
+                "loop": name,
+                "reviews/s": spread(found["examples_per_second"], ".0f"),
+                f"{OURS} is × as fast": spread(found["times"], ".2f"),
+                "utilisation": f"{found['flop_utilisation'].median():.1%}",
+                "memory (MB)": f"{memory.median() / 1e6:.0f}",
+            }
+        )
+    return markdown.table(pd.DataFrame(rows), left=["model", "loop"])
+
+
+def jobs_table(jobs: pd.DataFrame) -> str:
+    """A row per contestant."""
+    rows = [
+        {
+            "job": name,
+            "seconds": spread(found["seconds"], ".1f"),
+            "CPU seconds": spread(found["cpu_seconds"], ".1f"),
+            f"{OURS} is × as fast": spread(found["times"], ".2f"),
+            "peak memory (MB)": f"{found['peak_memory_bytes'].median() / 1e6:.0f}",
+            "test accuracy": f"{found['test_accuracy'].median():.3f}",
+        }
+        for name, found in jobs.groupby("contestant", sort=False)
+    ]
+    return markdown.table(pd.DataFrame(rows), left=["job"])
+
+
+def spread(values: pd.Series, form: str) -> str:
+    """The median, with the smallest and the largest."""
+    return f"{values.median():{form}} ({values.min():{form}} to {values.max():{form}})"
+
+
+def memory_sentence(loops: pd.DataFrame) -> str:
+    """What the largest batch costs in memory, where both were measured."""
+    ours = loops[loops["contestant"] == OURS]
+    own = ours.assign(own=ours["peak_memory_bytes"] - ours["memory_before_bytes"])
+    found = own.groupby(["model", "length", "batch"])[["peak_memory_bytes", "own"]].median()
+    found = found.unstack("batch")
+    if not {SMALLEST, LARGEST} <= set(ours["batch"]):
+        return ""
+    least, most = (found.xs(batch, axis=1, level="batch") for batch in (SMALLEST, LARGEST))
+    growth = (most / least).dropna()
+    return (
+        f"Memory of {OURS} at its peak at an effective batch of {LARGEST}, divided by that at "
+        f"{SMALLEST}, is {growth['peak_memory_bytes'].min():.2f} to "
+        f"{growth['peak_memory_bytes'].max():.2f} for the whole process, "
+        f"{growth['own'].min():.2f} to {growth['own'].max():.2f} without what it held before."
+    )
+
+
+def grid_sentence(loops: pd.DataFrame) -> str:
+    """How long the published grid of two encoders and three batches would take, on a GPU."""
+    if set(loops["device"]) != {"cuda"}:
+        return ""
+    hours = loops.assign(grid=GRID_REVIEWS / loops["examples_per_second"])
+    grids = hours.groupby(["length", "contestant", "model", "batch"], sort=False)["grid"].median()
+    totals = grids.groupby(["length", "contestant"], sort=False).sum()
+    heading = (
+        "The published grid (each encoder and batch, 5 epochs of 40,000 reviews) would take:\n\n"
+    )
+    return heading + "\n".join(
+        f"- {name}, {length} tokens: {duration(seconds)}"
+        for (length, name), seconds in totals.items()
+    )
+
+
+def draw(loops: pd.DataFrame) -> alt.TopLevelMixin:
+    """Speeds relative to the Trainer: a row per case, a mark per other loop, over all repeats."""
+    shown = loops[loops["contestant"] != TRAINER]
+    names = shown["contestant"].unique().tolist()
+    shown = shown.assign(case=shown["model"] + ", batch " + shown["batch"].astype(str))
+    spans = shown.groupby(["length", "case", "contestant"], sort=False)["to_trainer"]
+    spans = spans.agg(["median", "min", "max"]).reset_index()
+    spans["length"] = "texts of " + spans["length"].astype(str) + " tokens"
+    base = alt.Chart().encode(
+        y=alt.Y("case:N", title=None, sort=shown["case"].unique().tolist()),
+        yOffset=alt.YOffset("contestant:N", scale=alt.Scale(domain=names)),
+        color=alt.Color(
+            "contestant:N",
+            title=None,
+            scale=alt.Scale(domain=names, range=list(figures.COLOURS[: len(names)])),
+        ),
+    )
+    x = alt.X(
+        "median:Q",
+        title="Speed relative to the Trainer (×, with the range over repeats)",
+        scale=alt.Scale(type="log", nice=False, padding=12),
+    )
+    lines = base.mark_rule(strokeWidth=2).encode(x="min:Q", x2="max:Q")
+    points = base.mark_point(filled=True, size=70, opacity=1).encode(
+        x=x,
+        shape=alt.Shape(
+            "contestant:N",
+            title=None,
+            scale=alt.Scale(domain=names, range=list(figures.SHAPES[: len(names)])),
+        ),
+    )
+    trainer = alt.Chart().mark_rule(color="#666666", strokeDash=[4, 3]).encode(x=alt.datum(1))
+    layers = alt.layer(trainer, lines, points).properties(width=480, height=alt.Step(14))
+    header = alt.Header(labelOrient="top", labelAnchor="start", labelFontWeight="bold", title=None)
+    return (
+        layers.properties(data=alt.Data(values=spans.to_dict("records")))
+        .facet(row=alt.Row("length:N", sort=spans["length"].unique().tolist(), header=header))
+        .resolve_scale(y="independent", yOffset="shared")
+    )

@@ -1,0 +1,92 @@
+"""The measurement of speed: all contestants do the same work, and what they did is told."""
+
+import argparse
+import subprocess
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT
+
+import speed
+import speed_report
+from contestants import CONTESTANTS, OURS, TRAINER
+from lib.console import UserError
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A study of one tiny encoder without dropout, so that equal work gives equal losses."""
+    study = yaml.safe_load((ROOT / "tests" / "config.yaml").read_text())
+    study["models"] = {"bert": study["models"]["bert"]}
+    study["training"]["dropout"] = 0.0
+    study["grid"] = study["grid"][:1]
+    path = tmp_path_factory.mktemp("study") / "config.yaml"
+    path.write_text(yaml.safe_dump(study))
+    return path
+
+
+@pytest.fixture(scope="module")
+def out(study, python, tmp_path_factory):
+    """What the smallest case gives: one update of two passes."""
+    out = tmp_path_factory.mktemp("bench")
+    flags = f"--config {study} --lengths 32 --batches 128 --reviews 1 --repeats 1 --no-larger"
+    subprocess.run(
+        [python, "benchmarks/speed.py", "--device", "cpu", *flags.split(), "--out", out],
+        cwd=ROOT,
+        env={"PYTHONPATH": "scripts", "PATH": "/usr/bin:/bin"},
+        check=True,
+    )
+    return out
+
+
+def test_all_contestants_do_the_same_work(out):
+    loops = pd.read_csv(out / "loops.csv")
+    assert list(loops["contestant"]) == list(CONTESTANTS)
+    assert set(loops["examples"]) == {128} and set(loops["updates"]) == {1}
+    assert loops["loss"].to_numpy() == pytest.approx(loops["loss"][0], abs=1e-5)
+    assert (loops["seconds"] > 0).all() and loops["flop_utilisation"].between(0, 1.5).all()
+    assert (loops["peak_memory_bytes"] > loops["memory_before_bytes"]).all()
+
+
+def test_every_job_tests_a_checkpoint(out):
+    jobs = pd.read_csv(out / "jobs.csv")
+    assert list(jobs["contestant"]) == list(speed.JOBS)
+    assert jobs["test_accuracy"].between(0.3, 1).all()
+    assert (jobs["cpu_seconds"] > 1).all() and (jobs["peak_memory_bytes"] > 1e8).all()
+
+
+def test_table_and_figure_tell_of_every_contestant(out):
+    page, figure = (out / "speed.md").read_text(), (out / "speed.svg").read_text()
+    for name in CONTESTANTS:
+        assert f"| {name}" in page
+        assert name == TRAINER or name in figure
+    assert "bert, batch 128" in figure and "texts of 32 tokens" in figure
+
+
+def test_ratios_are_those_within_repeats():
+    rows = pd.DataFrame(
+        {
+            "model": ["a", "a", "b", "a", "a", "b"],
+            "contestant": [OURS, TRAINER, OURS, TRAINER, OURS, TRAINER],
+            "repeat": [1, 1, 1, 2, 2, 1],
+            "seconds": [1.0, 2.0, 5.0, 30.0, 10.0, 20.0],
+        }
+    )
+    assert speed_report.ratios(rows, OURS, "seconds", ["model"]).tolist() == [1, 2, 1, 3, 1, 4]
+
+
+def test_contestants_take_turns_to_be_first(study, tmp_path):
+    plan = speed.make_plan(options(study, batches=[64], repeats=4))
+    first = {task.repeat: task.contestant for task in reversed([*speed.tasks(plan, tmp_path)])}
+    assert sorted(first.values()) == sorted(CONTESTANTS)
+
+
+def test_a_batch_that_passes_do_not_divide_is_refused(study):
+    with pytest.raises(UserError, match="--batches 100 is no multiple of 64"):
+        speed.make_plan(options(study, batches=[64, 100]))
+
+
+def options(study, **changed):
+    flags = {"lengths": [32], "reviews": 64, "repeats": 1, "processes": 1, "larger": False}
+    return argparse.Namespace(config=study, device="cpu", **flags | changed)
