@@ -95,6 +95,13 @@ TABLES = (
         content="test loss and accuracy, likewise",
     ),
     Table(
+        name="costs",
+        command="costs",
+        part="results",
+        row="part of the work",
+        content="its jobs, their seconds added up, and its share of all",
+    ),
+    Table(
         name="measures",
         command="measure",
         part="statistics",

@@ -93,6 +93,11 @@ def output_folder(wildcards, output):
     return os.path.dirname(output[0])
 
 
+def logs_folder(wildcards, input):
+    """The folder of all logs, beside that of the runs among the inputs."""
+    return input.runs[0].rpartition("/runs/")[0] + "/logs"
+
+
 def run_folders(wildcards, input):
     """The folders of the runs among the inputs, a word for each block of the grid.
 

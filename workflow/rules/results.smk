@@ -34,6 +34,29 @@ rule draw:
         "--html {output.html}"
 
 
+rule costs:
+    input:
+        runs=files_of_runs("test.json"),
+        tables=[path for path in SHOWN_TABLES if path != table("costs")],
+        figures=expand(rules.draw.output.svg, figure=SHOWN_FIGURES),
+    output:
+        tables_of("costs"),
+    log:
+        f"{LOGS}/costs.log",
+    conda:
+        "../../envs/results.yaml"
+    params:
+        command=command("costs"),
+        code=code("costs"),
+        logs=logs_folder,
+        runs=run_folders,
+        out=output_folder,
+    message:
+        "tell where the seconds went; log: {log}"
+    shell:
+        "python {params.command:q} --log {log} --logs {params.logs} --runs {params.runs} --out {params.out}"
+
+
 rule latex:
     input:
         tables=map(table, ["runs", *FINDINGS]),

@@ -126,6 +126,18 @@ def results(page: Page) -> Iterator[str]:
     yield "For a paper: " + ", ".join(f"[{path}]({path})" for path in paths)
 
 
+def costs(page: Page) -> Iterator[str]:
+    """Where the seconds went."""
+    found = page.tables["costs"]
+    yield table(tables.cost_cells(found), ["Part"])
+    yield (
+        "Seconds of jobs that ran side by side are added up, and depend on what else the machine "
+        "did; those of Snakemake itself and of this page are not among them. Start-up is what a "
+        "training or a test does outside its loops: it loads libraries, tokens and model, and "
+        "writes results."
+    )
+
+
 def certainty(page: Page) -> Iterator[str]:
     """Accuracy with its interval, F1 and calibration by condition."""
     yield page.figure("accuracy")
@@ -300,6 +312,7 @@ SECTIONS: dict[str, tuple[tuple[str, ...], Callable[[Page], Iterator[str]]]] = {
     ),
     "Map of the test reviews": (("tsne", "boundary_errors"), tsne),
     "Attention in a test review": (("attention",), attention),
+    "Where the seconds went": (("costs",), costs),
 }
 
 

@@ -316,6 +316,20 @@ def overview_table(rows: pd.DataFrame) -> str:
     return table(cells.map(lambda cell: NONE if missing(cell) else escape(cell)), ["model"])
 
 
+def cost_cells(costs: pd.DataFrame) -> pd.DataFrame:
+    """The parts of the work, with their jobs, seconds and shares, and all of them together."""
+    whole = pd.DataFrame([{"part": "all", "seconds": costs["seconds"].sum(), "share": 1.0}])
+    rows = pd.concat([costs, whole])
+    return pd.DataFrame(
+        {
+            "Part": rows["part"],
+            "Jobs": ["" if pd.isna(jobs) else f"{jobs:.0f}" for jobs in rows["jobs"]],
+            "Duration": rows["seconds"].map(duration),
+            "Share": [f"{share:.0%}" for share in rows["share"]],
+        }
+    )
+
+
 def published_table(rows: pd.DataFrame) -> str:
     """Published accuracies beside the measured ones; where several conditions fit, their range."""
     cells = []
