@@ -31,4 +31,4 @@ def main(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run(main, arguments(), hub=True)
+    run(main, arguments())

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-LIBRARY = "colorsys"  # which no command imports
+from lib.planning import libraries
+
+LIBRARY = "pandas"  # which collect.py imports, as far as the server can see
 STARTER = """
 import subprocess, sys
 from lib import forkserver
-forkserver.start({libraries})
+forkserver.start()
 sys.exit(subprocess.run({command}).returncode)
 """
 COMMAND = f"""
@@ -46,12 +48,12 @@ sys.exit(3)
 """
 
 
-def starter(python, folder: Path, *words: str, libraries: tuple[str, ...] = (LIBRARY,)) -> list:
+def starter(python, folder: Path, *words: str, name: str = "nothing") -> list:
     """The words of a process that starts a server, and a command."""
-    script = folder / "command.py"
+    script = folder / f"{name}.py"
     script.write_text(COMMAND)
     command = [str(python), str(script), *words]
-    return [python, "-c", STARTER.format(libraries=list(libraries), command=command)]
+    return [python, "-c", STARTER.format(command=command)]
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -88,10 +90,10 @@ def waiting(python, tmp_path):
     started.communicate()
 
 
-@pytest.mark.parametrize("libraries", [(LIBRARY,), ("no_such_library", LIBRARY)])
-def test_a_fork_does_what_the_command_would_do(python, tmp_path, libraries):
+@pytest.mark.parametrize("name", ["collect", "no_command_of_ours"])
+def test_a_fork_does_what_the_command_would_do(python, tmp_path, name):
     done = subprocess.run(
-        starter(python, tmp_path, "a b", "ü", libraries=libraries),
+        starter(python, tmp_path, "a b", "ü", name=name),
         cwd=tmp_path,
         env=environment(VARIABLE="its\nvalue"),
         input="text",
@@ -108,7 +110,7 @@ def test_a_fork_does_what_the_command_would_do(python, tmp_path, libraries):
         "variable": "its\nvalue",
         "umask": 0o27,
         "input": "text",
-        "imported": True,
+        "imported": name == "collect",
         "address": None,
     }
 
@@ -151,3 +153,10 @@ def test_without_a_server_a_command_runs_in_its_own_process(python, tmp_path, ad
     found = json.loads(done.stdout)
     assert found["process"] == int((tmp_path / "commands").read_text())
     assert not found["imported"]
+
+
+def test_the_libraries_of_a_command_are_those_that_its_code_imports():
+    assert {"torch", "transformers", "accelerate"} <= set(libraries("train"))
+    assert "sklearn.metrics" in libraries("evaluate")
+    assert {"altair", "vl_convert"} <= set(libraries("draw"))
+    assert not {"torch", "lib", "lib.tables"} & set(libraries("draw"))

@@ -45,17 +45,19 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
-def run(main: Callable[[argparse.Namespace], None], arguments: Parser, hub: bool = False) -> None:
+def run(main: Callable[[argparse.Namespace], None], arguments: Parser) -> None:
     """Parse the command line and call `main`; a user's mistake ends in one line and exit code 1.
+
+    What asks for the source `hub` may reach the Hugging Face hub; all else runs offline.
 
     Args:
         main: the command.
         arguments: its command line.
-        hub: whether it may reach the Hugging Face hub; all others run offline.
     """
     arguments.add_argument("--log", type=Path, help="file for all output, instead of the terminal")
     options = arguments.parse_args()
     log = vars(options).pop("log")
+    hub = getattr(options, "source", None) == "hub"
     if not hub and (code := run_in_fork()) is not None:
         sys.exit(code)
     if hub:

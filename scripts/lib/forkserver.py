@@ -21,6 +21,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,10 +29,6 @@ from lib.timing import STARTED, started
 
 SCRIPTS = Path(__file__).parents[1]
 ADDRESS = "TEXT_ENCODERS_FORK_SERVER"  # variable that names the server's socket
-LIBRARIES = (
-    *("pandas", "pyarrow.parquet", "scipy.stats", "sklearn.metrics"),
-    *("torch", "transformers.modeling_utils", "transformers.models.auto"),
-)
 # Threads that a library starts do not live on in a fork; commands set their own numbers of threads.
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
@@ -54,11 +51,11 @@ class Command(NamedTuple):
     environment: dict[str, str]
 
 
-def start(libraries: Sequence[str] = LIBRARIES) -> None:
+def start() -> None:
     """Start a server for the commands that this process starts; it ends with this process.
 
-    It imports libraries when the first command comes. Where there is no `pidfd_open`, as outside
-    Linux, commands go on to import for themselves.
+    It imports the libraries of a command when that comes for the first time. Where there is no
+    `pidfd_open`, as outside Linux, commands go on to import for themselves.
     """
     if not hasattr(os, "pidfd_open"):
         return
@@ -68,7 +65,7 @@ def start(libraries: Sequence[str] = LIBRARIES) -> None:
         listener.bind(os.environ[ADDRESS])
         listener.listen()
         server = subprocess.Popen(
-            [sys.executable, "-m", "lib.forkserver", str(listener.fileno()), *libraries],
+            [sys.executable, "-m", "lib.forkserver", str(listener.fileno())],
             stdin=subprocess.PIPE,
             pass_fds=[listener.fileno()],
             cwd=SCRIPTS,
@@ -119,7 +116,7 @@ def _receive(client: socket.socket) -> tuple[Command, list[int]]:
     return Command(*json.loads(text)), files
 
 
-def serve(listener: socket.socket, libraries: Sequence[str]) -> tuple[Command, list[int]]:
+def serve(listener: socket.socket) -> tuple[Command, list[int]]:
     """Fork for each command that comes, until standard input ends; return in the forks alone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to commands as well
     selector = selectors.DefaultSelector()
@@ -139,7 +136,7 @@ def serve(listener: socket.socket, libraries: Sequence[str]) -> tuple[Command, l
                 if command.prefix != sys.prefix:
                     client.close()
                     continue
-                _import(libraries)
+                _import(Path(command.argv[0]).stem)
                 fork = os.fork()
                 if not fork:
                     selector.close()
@@ -170,9 +167,14 @@ def _report(selector: Any, event: selectors.SelectorKey, client: socket.socket) 
         client.sendall((code if code >= 0 else 128 - code).to_bytes(1))
 
 
-def _import(libraries: Sequence[str]) -> None:
-    for library in libraries:
-        with suppress(ImportError):  # of which a command that needs it tells
+@cache
+def _import(command: str) -> None:
+    """Import the libraries of a command; one that is missing is for the command to tell."""
+    from lib.planning import libraries  # which imports what imports this module
+
+    known = (SCRIPTS / f"{command}.py").is_file()
+    for library in libraries(command) if known else ():
+        with suppress(ImportError):
             importlib.import_module(library)
     gc.freeze()
 
@@ -197,5 +199,5 @@ def become(command: Command, files: Sequence[int]) -> None:
 
 if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv[1])) as own:
-        work = serve(own, sys.argv[2:])
+        work = serve(own)
     become(*work)
