@@ -12,6 +12,7 @@ from conftest import CSV, call
 import download
 import split
 from lib.console import UserError
+from lib.data import readers
 from lib.data.folding import digests, fold
 from lib.data.reviews import assemble, clean, survey
 from lib.data.sampling import stratified
@@ -111,6 +112,23 @@ def test_files_of_every_kind_give_the_same_reviews(tmp_path, kind):
     assert table["text"].to_pylist() == FRAME["review"].tolist()
     assert table["label"].to_pylist() == [1, 0, 1, 0, 0, 1]
     assert table["id"].to_pylist() == list(range(6))
+
+
+@pytest.mark.parametrize("kind", ["csv", "csv.gz", "jsonl", "jsonl.gz"])
+def test_blocks_end_anywhere_and_their_types_may_differ(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(readers, "BLOCK", 1000)
+    texts = [f"review {n}, " + '"good"\n' * (n % 40) for n in range(500)]
+    frame = pd.DataFrame({"text": texts, "label": [0, 1] * 250, "site": [None] * 300 + ["a"] * 200})
+    path = tmp_path / f"mine.{kind}"
+    if "csv" in kind:
+        frame.to_csv(path, index=False)
+    else:
+        frame.to_json(path, orient="records", lines=True)
+    flags = "--where site=a --near-duplicates 1"
+    call(download, f"files --paths {path} {flags} --out {tmp_path}")
+    table = pq.read_table(tmp_path / "reviews.parquet")
+    assert table["id"].to_pylist() == list(range(300, 500))
+    assert table["text"].to_pylist() == texts[300:]
 
 
 def test_several_files_keep_their_origin_and_positions(tmp_path):

@@ -19,7 +19,7 @@ BLOCK = 16 << 20  # bytes parsed at a time, and the longest row; 32 blocks are r
 def open_file(path: Path, columns: Sequence[str]) -> Batches:
     """Open a CSV, TSV, JSON Lines or Parquet file, told apart by its name, to read columns of it.
 
-    Types of JSON values are those of the first block.
+    The fields of a JSON Lines file are those of its first block.
 
     Returns:
         A function that reads the file, some rows at a time, anew at each call.
@@ -81,13 +81,32 @@ def _open_csv(path: Path, delimiter: str = ",") -> Opened:
 
 
 def _open_json(path: Path) -> Opened:
-    settings = pyarrow.json.ReadOptions(block_size=BLOCK)
-
     def read(columns: Sequence[str]) -> Iterable[pa.RecordBatch]:
-        return (batch.select(columns) for batch in pyarrow.json.open_json(path, settings))
+        for block in _lines(path):
+            table = _parse_json(block)
+            for name in columns:
+                if name not in table.column_names:  # a field that is null throughout the block
+                    table = table.append_column(name, pa.nulls(table.num_rows, pa.string()))
+            yield from table.select(columns).to_batches()
 
-    with pyarrow.json.open_json(path, settings) as reader:
-        return reader.schema.names, read
+    return _parse_json(next(_lines(path), b"")).column_names, read
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """A file in blocks of whole lines; Arrow's own JSON stream fails where a block cuts one."""
+    rest = b""
+    with pa.input_stream(str(path)) as file:
+        while read := file.read(BLOCK):
+            lines, newline, rest = (rest + read).rpartition(b"\n")
+            if newline:
+                yield lines + newline
+    if rest.strip():
+        yield rest
+
+
+def _parse_json(block: bytes) -> pa.Table:
+    options = pyarrow.json.ReadOptions(block_size=len(block) + 1)
+    return pyarrow.json.read_json(pa.BufferReader(block), options)
 
 
 def _open_parquet(path: Path) -> Opened:
