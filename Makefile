@@ -8,7 +8,7 @@ SHELL := bash
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: summary report test test-slow false-positives lint docs dag clean lock
+.PHONY: summary report test test-slow false-positives planning lint docs dag clean lock
 
 summary: $(READY)  ## run the quick study and write results/summary.md
 	snakemake --cores $(CORES) results/summary.md
@@ -26,6 +26,9 @@ test-slow: $(READY)  ## tests that train for minutes
 
 false-positives: $(READY)  ## how often a page claims what is not so, on made-up studies
 	PYTHONPATH=scripts python benchmarks/false_positives.py
+
+planning: $(READY)  ## what plans and tables of large studies cost, on made-up studies
+	PYTHONPATH=scripts python benchmarks/planning.py
 
 lint: $(READY)
 	ruff check .
