@@ -8,7 +8,7 @@ SHELL := bash
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: summary report test test-slow false-positives bench lint docs dag clean lock
+.PHONY: summary report test test-slow false-positives bench bench-planning bench-data lint docs dag clean lock
 
 summary: $(READY)  ## run the quick study and write results/summary.md
 	snakemake --cores $(CORES) results/summary.md
@@ -29,6 +29,12 @@ false-positives: $(READY)  ## how often a page claims what is not so, on made-up
 
 bench: $(READY)  ## how fast training is, beside the Trainer of transformers and a published loop
 	PYTHONPATH=scripts python benchmarks/speed.py
+
+bench-planning: $(READY)  ## what plans and tables of large studies cost, on made-up studies
+	PYTHONPATH=scripts python benchmarks/planning.py
+
+bench-data: $(READY)  ## time and memory of downloading, splitting and tokenizing a million reviews
+	PYTHONPATH=scripts python benchmarks/large_data.py
 
 lint: $(READY)
 	ruff check .

@@ -103,8 +103,8 @@ def run_folders(wildcards, input):
 
     The words stay few in large studies, whose folders one by one are too long for a command.
     """
-    root = input.runs[0].rpartition("/dataset=")[0]
-    return shlex.join(f"{root}/{folders_of(DATASET, block)}" for block in config["grid"])
+    root = input.runs[0].rpartition("dataset=")[0]
+    return shlex.join(root + folders_of(DATASET, block) for block in config["grid"])
 
 
 def baseline_flags(wildcards, input):
