@@ -47,8 +47,10 @@ from lib.version import workflow_version
 from loops import PASS, POOLING, SEED
 from speed_data import encoder_folder, prepare_model, prepare_reviews, tokens_folder, write_job
 from speed_report import write_report
+from speed_rules import AND
 
 ROOT = Path(__file__).parents[1]
+BENCHMARKS, SCRIPTS = ROOT / "benchmarks", ROOT / "scripts"
 CONFIGS = {"cpu": "config.yaml", "cuda": "throughput.yaml"}
 REVIEWS = {"cpu": 256, "cuda": 2048}  # of a measurement, or one update where that has more
 WARMUP = 8  # reviews on a CPU; a GPU sees all reviews before
@@ -157,36 +159,38 @@ def run_job(plan: Plan, contestant: str, repeat: int, folder: Path) -> dict[str,
     """A line of jobs.csv: one job, from the start of its first process to the end of its last."""
     run = folder / "runs" / f"{contestant}-{repeat}"
     started = time.perf_counter()
-    used = [run_command(command, run) for command in job_commands(plan, contestant, folder, run)]
+    used = run_command(job_command(plan, contestant, folder, run), run)
     return {
         "contestant": contestant,
         "repeat": repeat,
         "seconds": time.perf_counter() - started,
-        "cpu_seconds": sum(usage.ru_utime + usage.ru_stime for usage in used),
-        "peak_memory_bytes": max(usage.ru_maxrss for usage in used) * MAXRSS,
+        "cpu_seconds": used.ru_utime + used.ru_stime,
+        "peak_memory_bytes": used.ru_maxrss * MAXRSS,
         "test_accuracy": read_json(run / "test.json")["accuracy"],
     }
 
 
-def job_commands(plan: Plan, contestant: str, folder: Path, run: Path) -> list[list[str]]:
-    """The commands of a job, without the interpreter; ours are those of the rules."""
+def job_command(plan: Plan, contestant: str, folder: Path, run: Path) -> list[str | Path]:
+    """The command of a job, without the interpreter; ours runs those of the rules."""
     model, _ = job_tokens(plan)
     tokens, encoder = folder / "job", encoder_folder(folder, model)
     keys = {"run": run, "encoder": encoder, "tokens": tokens, "batch": JOB_BATCH}
     if contestant != OURS:
-        job = [str(ROOT / "benchmarks" / "speed_job.py"), JOBS[contestant]]
-        return [[*job, *shlex.split(flags(keys | plan.settings))]]
-    train, evaluate = (str(ROOT / "scripts" / f"{name}.py") for name in ("train", "evaluate"))
+        return [BENCHMARKS / "speed_job.py", JOBS[contestant], *as_words(keys | plan.settings)]
     keys |= {"dataset": "job", "model": model, "pooling": POOLING, "seed": SEED}
     tested = {key: plan.settings[key] for key in keys_that("tested")}
     test = {"run": run, "tokens": tokens / "test.parquet"}
-    return [
-        [train, *shlex.split(flags(keys | plan.settings))],
-        [evaluate, *shlex.split(flags(test | tested))],
-    ]
+    train = [SCRIPTS / "train.py", *as_words(keys | plan.settings)]
+    evaluate = [SCRIPTS / "evaluate.py", *as_words(test | tested)]
+    return [BENCHMARKS / "speed_rules.py", *train, AND, *evaluate]
 
 
-def run_command(words: Sequence[str], run: Path) -> struct_rusage:
+def as_words(settings: dict[str, Any]) -> list[str]:
+    """Settings as the words of a command line."""
+    return shlex.split(flags(settings))
+
+
+def run_command(words: Sequence[str | Path], run: Path) -> struct_rusage:
     """Run a command in a process of its own, and return what it used.
 
     Raises:

@@ -155,8 +155,9 @@ def test_without_a_server_a_command_runs_in_its_own_process(python, tmp_path, ad
     assert not found["imported"]
 
 
-def test_the_libraries_of_a_command_are_those_that_its_code_imports():
-    assert {"torch", "transformers", "accelerate"} <= set(libraries("train"))
+def test_the_libraries_of_a_command_are_those_that_its_code_always_imports():
+    assert {"torch", "transformers"} <= set(libraries("train"))
+    assert "accelerate" not in libraries("train")  # which few trainings use
     assert "sklearn.metrics" in libraries("evaluate")
     assert {"altair", "vl_convert"} <= set(libraries("draw"))
     assert not {"torch", "lib", "lib.tables"} & set(libraries("draw"))

@@ -73,10 +73,10 @@ def digest(command: str) -> str:
 
 
 def libraries(command: str) -> list[str]:
-    """The modules of other packages that the code of a command imports anywhere."""
+    """The modules of other packages that the code of a command always imports."""
     found = set()
     for path in code(command):
-        for node in ast.walk(parse(path)):
+        for node in parse(path).body:
             if isinstance(node, ast.Import):
                 found |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
