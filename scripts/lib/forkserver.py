@@ -169,13 +169,12 @@ def _report(selector: Any, event: selectors.SelectorKey, client: socket.socket) 
 
 @cache
 def _import(command: str) -> None:
-    """Import the libraries of a command; one that is missing is for the command to tell."""
-    from lib.planning import libraries  # which imports what imports this module
+    """Import the code of a command, and its libraries with it; forks forget the code again."""
+    from lib.planning import code  # which imports what imports this module
 
-    known = (SCRIPTS / f"{command}.py").is_file()
-    for library in libraries(command) if known else ():
-        with suppress(ImportError):
-            importlib.import_module(library)
+    for path in code(command) if (SCRIPTS / f"{command}.py").is_file() else ():
+        with suppress(ImportError):  # of a library that is missing, as the command tells
+            importlib.import_module(".".join(path.relative_to(SCRIPTS).with_suffix("").parts))
     gc.freeze()
 
 

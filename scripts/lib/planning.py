@@ -72,18 +72,6 @@ def digest(command: str) -> str:
     return sha256(b"".join(map(source, code(command)))).hexdigest()
 
 
-def libraries(command: str) -> list[str]:
-    """The modules of other packages that the code of a command always imports."""
-    found = set()
-    for path in code(command):
-        for node in parse(path).body:
-            if isinstance(node, ast.Import):
-                found |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                found.add(node.module or "")
-    return sorted(name for name in found if name.partition(".")[0] not in ("", "lib"))
-
-
 def path_of(module: str) -> Path:
     """The file of a module of `lib`, named without it, as in `data.reviews`."""
     return SCRIPTS.joinpath("lib", *module.split(".")).with_suffix(".py")
