@@ -34,7 +34,7 @@ bench-planning: $(READY)  ## what plans and tables of large studies cost, on mad
 	PYTHONPATH=scripts python benchmarks/planning.py
 
 bench-data: $(READY)  ## time and memory of downloading, splitting and tokenizing a million reviews
-	PYTHONPATH=scripts python benchmarks/large_data.py
+	PYTHONPATH=scripts python benchmarks/large_data.py --out results/large-data
 
 lint: $(READY)
 	ruff check .

@@ -1,14 +1,16 @@
-"""A million reviews from files to tokens: time and memory of each command.
+"""A million reviews from files to training: time and memory of each command.
 
 The reviews are made up of sentences of real ones of the same label, as long as real ones; a known
 share of them repeats earlier ones, exactly, nearly or under the other label, or is empty. Each
 command of the workflow runs as a process of its own. The tokens are made again from some of the
-texts, in turn with a bare call of the tokenizer.
+texts, in turn with a bare call of the tokenizer. A training loads all tokens, and makes
+some updates.
 """
 
 import argparse
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -37,6 +39,8 @@ SHORTEST = 5  # sentences, so that none makes up most of a review
 ROWS = 10_000  # made up at a time
 FILES = 4
 BATCH = 1024  # texts in a bare call
+UPDATES, EFFECTIVE_BATCH = 200, 64
+RSS_UNITS = 1 << 20 if sys.platform == "darwin" else 1 << 10  # in a MiB
 VOCABULARY = 8192
 
 
@@ -170,7 +174,37 @@ def measure(command: list[str], log: Path) -> dict[str, float]:
     return {
         "seconds": time.perf_counter() - begun,
         "CPU seconds": usage.ru_utime + usage.ru_stime,
-        "peak RSS (MiB)": usage.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10),
+        "peak RSS (MiB)": usage.ru_maxrss / RSS_UNITS,
+    }
+
+
+def train_some(tokens: Path, encoder: Path) -> dict[str, float | str]:
+    """Load all tokens, make some updates, and tell what that took in this process."""
+    from lib.config import check_training
+    from lib.training.backends import connect
+    from lib.training.batches import epoch_order, load_tokens
+    from lib.training.loop import Recipe, train
+    from lib.training.model import Classifier, load_encoder
+
+    begun = time.perf_counter()
+    settings = {"epochs": 1, "device": "cpu"}
+    check_training(settings, "training")
+    with connect(settings, seed=1) as backend:
+        data, valid = (
+            load_tokens(tokens / f"{name}.parquet", backend.device, "masked-mean")
+            for name in ("train", "valid")
+        )
+        some = data.select(epoch_order(len(data), seed=1, epoch=1)[: UPDATES * EFFECTIVE_BATCH])
+        few = valid.select(epoch_order(len(valid), seed=1, epoch=1)[:EFFECTIVE_BATCH])
+        model = Classifier(load_encoder(encoder, "masked-mean"), "masked-mean", 2, 0.0)
+        found = train(model, (some, few), Recipe(EFFECTIVE_BATCH, 1, settings), backend)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "command": f"train, {found.history[-1].updates} updates",
+        "seconds": time.perf_counter() - begun,
+        "CPU seconds": usage.ru_utime + usage.ru_stime,
+        "peak RSS (MiB)": usage.ru_maxrss / RSS_UNITS,
+        "texts/s": len(some) / found.best.seconds,
     }
 
 
@@ -251,6 +285,8 @@ def run(reviews: int, max_length: int, threads: int, texts: int, repeats: int, o
         measured = measure(command, out / f"{name}.log")
         measured["texts/s"] = reviews / measured["seconds"]
         found.append({"command": name} | measured)
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        found.append(pool.submit(train_some, out / "tokens", out / "encoder").result())
     table = pd.DataFrame(found)
     dropped = read_json(out / "reviews" / "reviews.json")["dropped"]
     if dropped != planted(reviews) | {"beyond_limit": 0}:

@@ -124,11 +124,12 @@ def test_a_fork_ends_with_its_command(waiting, tmp_path, signal_number):
     assert (tmp_path / "cleaned").exists()
 
 
-def test_server_and_forks_end_with_the_process_that_started_them(waiting, tmp_path):
+@pytest.mark.parametrize("which", ["the process that started it", "the server"])
+def test_server_commands_and_forks_end_together(waiting, tmp_path, which):
     started, command = waiting
     fork = int((tmp_path / "waits").read_text())
     server = int(Path(f"/proc/{fork}/stat").read_text().rpartition(")")[2].split()[1])
-    started.kill()
+    os.kill(server if which == "the server" else started.pid, signal.SIGKILL)
     for process in (fork, server, command):
         wait_until(lambda process=process: not is_alive(process))
     assert (tmp_path / "cleaned").exists()

@@ -7,6 +7,7 @@ that ends, and the server and all forks end with Snakemake.
 """
 
 import atexit
+import ctypes
 import gc
 import importlib
 import json
@@ -28,6 +29,7 @@ from typing import Any, NamedTuple
 from lib.timing import STARTED, started
 
 SCRIPTS = Path(__file__).parents[1]
+PR_SET_PDEATHSIG = 1  # of prctl(2): the signal that a process gets when its parent ends
 ADDRESS = "TEXT_ENCODERS_FORK_SERVER"  # variable that names the server's socket
 # Threads that a library starts do not live on in a fork; commands set their own numbers of threads.
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -85,18 +87,31 @@ def run_in_fork() -> int | None:
     address = os.environ.get(ADDRESS)
     if not address:
         return None
-    with socket.socket(socket.AF_UNIX) as server, suppress(OSError):
+    with socket.socket(socket.AF_UNIX) as server:
+        fork = _ask(server, address)
+        if fork is None:
+            return None
+        for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(name, lambda number, _: _pass_on(fork, number))
+        with suppress(ConnectionError):
+            if code := server.recv(1):
+                return code[0]
+    sys.exit("error: the fork server has ended; run this again")
+
+
+def _ask(server: socket.socket, address: str) -> int | None:
+    """The process that does what this one was asked to; None where no server takes the command."""
+    with suppress(OSError):
         server.connect(address)
         _send(server)
-        found = server.recv(4, socket.MSG_WAITALL)
-        if len(found) < 4:  # the server is of another environment
-            return None
-        fork = int.from_bytes(found)
-        for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(name, lambda number, _: os.kill(fork, number))
-        code = server.recv(1)
-        return code[0] if code else 1
+        if fork := server.recv(4, socket.MSG_WAITALL):  # else it is of another environment
+            return int.from_bytes(fork)
     return None
+
+
+def _pass_on(process: int, signal_number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process, signal_number)
 
 
 def _send(server: socket.socket) -> None:
@@ -126,8 +141,6 @@ def serve(listener: socket.socket) -> tuple[Command, list[int]]:
     while True:
         for event, _ in selector.select():
             if event.fileobj is sys.stdin:
-                for fork in clients:
-                    os.kill(fork, signal.SIGTERM)
                 shutil.rmtree(os.path.dirname(os.environ[ADDRESS]))
                 sys.exit()
             elif event.fileobj is listener:
@@ -139,6 +152,7 @@ def serve(listener: socket.socket) -> tuple[Command, list[int]]:
                 _import(Path(command.argv[0]).stem)
                 fork = os.fork()
                 if not fork:
+                    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
                     selector.close()
                     for each in (listener, client, *clients.values()):
                         each.close()
@@ -181,6 +195,7 @@ def _import(command: str) -> None:
 def become(command: Command, files: Sequence[int]) -> None:
     """Let this process, a fork of the server, run a command as if it had been started for it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.setpgid(0, 0)  # signals of the terminal come from the command, once
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
