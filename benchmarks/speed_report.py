@@ -29,8 +29,9 @@ the share of a large matrix product's operations per second that the encoder nee
 padding. Memory is that of the process at its peak, without what it held before the model was built.
 
 A job learns from 1,024 reviews, validates in each epoch, keeps the best checkpoint and tests it, \
-from the start of its process on: {OURS} by `scripts/train.py` and `scripts/evaluate.py`, as the \
-rules call them, the others by `benchmarks/speed_job.py`, in one process."""
+from the start of its process on, one job at a time: {OURS} by `scripts/train.py` and \
+`scripts/evaluate.py`, as the rules call them, in forks of a server that is started for them and \
+that serves further runs; the others by `benchmarks/speed_job.py`, in one process."""
 
 
 def write_report(

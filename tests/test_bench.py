@@ -51,9 +51,11 @@ def test_all_contestants_do_the_same_work(out):
 
 def test_every_job_tests_a_checkpoint(out):
     jobs = pd.read_csv(out / "jobs.csv")
-    assert list(jobs["contestant"]) == list(speed.JOBS)
+    assert set(jobs["contestant"]) == {*speed.JOBS, speed.AGAIN}
+    seconds = jobs.set_index("contestant")["seconds"]
+    assert seconds[speed.AGAIN] < seconds[OURS]  # libraries are imported
     assert jobs["test_accuracy"].between(0.3, 1).all()
-    assert (jobs["cpu_seconds"] > 1).all() and (jobs["peak_memory_bytes"] > 1e8).all()
+    assert (jobs["cpu_seconds"] > 0.2).all() and (jobs["peak_memory_bytes"] > 1e8).all()
 
 
 def test_table_and_figure_tell_of_every_contestant(out):
