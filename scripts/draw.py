@@ -12,6 +12,7 @@ def arguments() -> Parser:
     flags = Parser(description=__doc__)
     flags.add_argument("figure", choices=FIGURE, metavar="FIGURE", help=", ".join(FIGURE))
     flags.add_argument("--table", required=True, type=Path, help="the table that it shows")
+    flags.add_argument("--library", required=True, type=Path, help="what vega.py wrote")
     flags.add_argument("--svg", required=True, type=Path, help="picture to write")
     flags.add_argument("--html", required=True, type=Path, help="interactive page to write")
     return flags

@@ -24,6 +24,7 @@ from lib.catalog import FIGURES
 from lib.files import write_json
 from lib.metrics import chance_p
 from lib.metrics import measure as measure_predictions
+from lib.page.vega import write_library
 from lib.predictions import Predictions, write_predictions
 from lib.schema import options_of
 from lib.tables import read_table
@@ -238,4 +239,8 @@ class MadeUp:
     def draw(self, figure: str, table: str) -> None:
         """Draw a figure from a table."""
         files = f"{self.folder}/figures/{figure}"
-        call(draw, f"{figure} {self.table(table)} --svg {files}.svg --html {files}.html")
+        library = self.folder / "figures" / "vega.js"
+        if not library.exists():
+            write_library(library)
+        flags = f"--library {library} --svg {files}.svg --html {files}.html"
+        call(draw, f"{figure} {self.table(table)} {flags}")

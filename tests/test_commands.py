@@ -16,6 +16,7 @@ import encoder
 import pretokenize
 import split
 import train
+import vega
 from lib.console import UserError, progress
 from lib.data.encoders import load_tokenizer
 from lib.files import replacing, sha256, write_json
@@ -240,7 +241,10 @@ def test_a_diverged_run_is_drawn_and_collected(tmp_path):
     call(collect, f"--runs {run} --out {tmp_path}")
     table = pd.read_csv(tmp_path / "runs.csv")
     assert table["accuracy"][0] == 0.5 and table[["loss", "valid_loss"]].isna().all(axis=None)
-    files = f"--svg {tmp_path}/curves.svg --html {tmp_path}/curves.html"
+    call(vega, f"--out {tmp_path}/vega.js")
+    files = (
+        f"--library {tmp_path}/vega.js --svg {tmp_path}/curves.svg --html {tmp_path}/curves.html"
+    )
     call(draw, f"learning_curves --table {tmp_path}/histories.parquet {files}")
     assert (tmp_path / "curves.svg").read_text().startswith("<svg")
 

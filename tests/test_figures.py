@@ -111,7 +111,9 @@ def test_interactive_pages_need_no_network(drawn, name):
 @pytest.mark.parametrize("name", FIGURE)
 def test_figures_are_the_same_again_and_white_behind(drawn, name, tmp_path):
     table = drawn.table(FIGURE[name].table)
-    call(draw, f"{name} {table} --svg {tmp_path}/x.svg --html {tmp_path}/x.html")
+    library = drawn.folder / "figures" / "vega.js"
+    files = f"--library {library} --svg {tmp_path}/x.svg --html {tmp_path}/x.html"
+    call(draw, f"{name} {table} {files}")
     svgs = [
         re.sub(r"(gradient|clip)_?\d+", "", path.read_text())  # numbered within a process
         for path in (tmp_path / "x.svg", drawn.folder / f"figures/{name}.svg")

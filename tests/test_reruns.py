@@ -22,7 +22,7 @@ RULES = re.findall(
 RUNS_READ = ("collect", "measure", "compare", "findings", "published", "errors", "lengths")
 ON_PAGES = {"draw", "summary", "latex"}
 WITH_NAMES = {*RUNS_READ, "overviews", "baseline", "tsne", "attention", *ON_PAGES}
-WITH_TABLES = WITH_NAMES - {"baseline"} | {"summary_html", "tables_html"}
+WITH_TABLES = WITH_NAMES - {"baseline"} | {"costs", "summary_html", "tables_html"}
 WITH_STATISTICS = {"measure", "compare", "findings", "lengths", "summary"}
 WITH_RESULTS = WITH_NAMES - {"baseline"}
 WITH_REPRESENTATIVES = {
@@ -34,7 +34,7 @@ WITH_PREDICTIONS |= {"errors", "lengths"}
 
 # module -> the rules whose results it decides; those that follow from them run again as well
 DECIDES = {
-    "baselines": WITH_NAMES,
+    "baselines": WITH_NAMES | {"costs"},
     "catalog": {"summary"},
     "cli": set(),
     "config": set(),
@@ -48,7 +48,7 @@ DECIDES = {
     "planning": set(),
     "predictions": WITH_PREDICTIONS,
     "schema": set(),
-    "runs": WITH_NAMES | {"evaluate"},
+    "runs": WITH_NAMES | {"costs", "evaluate"},
     "tables": WITH_TABLES,
     "timing": set(),
     "version": set(),
@@ -81,7 +81,7 @@ DECIDES = {
     "training.launch": set(),
     "training.loop": {"train"},
     "training.model": WITH_MODEL,
-    "training.prediction": {"train", "evaluate"},
+    "training.prediction": WITH_MODEL,
     "training.reporting": set(),
     "training.tracking": set(),
     "analysis.attention": {"attention"},
@@ -89,6 +89,7 @@ DECIDES = {
     "analysis.collection": {"collect", "measure", "findings", "published", "summary"},
     "analysis.comparisons": {"compare", "findings"},
     "analysis.contrasts": {"measure", "findings"},
+    "analysis.costs": {"costs"},
     "analysis.crossed": {"measure", "findings"},
     "analysis.errors": {"errors"},
     "analysis.findings": {"findings"},
@@ -110,6 +111,7 @@ DECIDES = {
     "page.sections": {"summary"},
     "page.summary": {"summary"},
     "page.tables": {"summary", "latex"},
+    "page.vega": {"vega"},
 }
 
 

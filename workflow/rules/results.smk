@@ -1,9 +1,26 @@
 """From tables to what people read: figures, the summary, and pages of the report."""
 
 
+rule vega:
+    output:
+        f"{FIGURES}/vega.js",
+    log:
+        f"{LOGS}/vega.log",
+    conda:
+        "../../envs/results.yaml"
+    params:
+        command=command("vega"),
+        code=code("vega"),
+    message:
+        "write the library of interactive figures; log: {log}"
+    shell:
+        "python {params.command:q} --log {log} --out {output}"
+
+
 rule draw:
     input:
         table=drawn_table,
+        library=rules.vega.output,
     output:
         svg=report(
             f"{FIGURES}/{{figure}}.svg",
@@ -30,8 +47,8 @@ rule draw:
     message:
         "draw {wildcards.figure}; log: {log}"
     shell:
-        "python {params.command:q} --log {log} {wildcards.figure} --table {input.table} --svg {output.svg} "
-        "--html {output.html}"
+        "python {params.command:q} --log {log} {wildcards.figure} --table {input.table} "
+        "--library {input.library} --svg {output.svg} --html {output.html}"
 
 
 rule costs:

@@ -23,12 +23,13 @@ vegaEmbed("#figure", {chart}, {{renderer: "svg", actions}});
 """
 
 
-def draw(figure: str, table: Path, svg: Path, html: Path) -> None:
+def draw(figure: str, table: Path, library: Path, svg: Path, html: Path) -> None:
     """Draw a figure.
 
     Args:
         figure: its name, which is that of the function that draws it.
         table: that it shows.
+        library: the JavaScript that draws it in a browser.
         svg: picture to write.
         html: interactive page to write.
     """
@@ -36,7 +37,7 @@ def draw(figure: str, table: Path, svg: Path, html: Path) -> None:
     write_text(svg, vl_convert.vegalite_to_svg(chart))
     page = PAGE.format(
         title=figure,
-        library=vl_convert.javascript_bundle(),  # type: ignore[call-arg]  # a snippet is optional
+        library=library.read_text("utf-8"),
         chart=chart.replace("<", "\\u003c"),  # a text in it can't end the script
     )
     write_text(html, page)
