@@ -13,7 +13,7 @@ def arguments() -> Parser:
     """The command line."""
     flags = Parser(description=__doc__)
     flags.add_argument("--logs", required=True, type=Path, help="folder of the logs of all jobs")
-    add_shared_flags(flags, "--runs", "--out")
+    add_shared_flags(flags, "--table", "--out")
     return flags
 
 

@@ -94,8 +94,8 @@ def output_folder(wildcards, output):
 
 
 def logs_folder(wildcards, input):
-    """The folder of all logs, beside that of the runs among the inputs."""
-    return input.runs[0].rpartition("/runs/")[0] + "/logs"
+    """The folder of all logs, beside that of the tables."""
+    return input.table.rpartition("/tables/")[0] + "/logs"
 
 
 def run_folders(wildcards, input):

@@ -53,8 +53,8 @@ rule draw:
 
 rule costs:
     input:
-        runs=files_of_runs("test.json"),
-        tables=[path for path in SHOWN_TABLES if path != table("costs")],
+        table=table("runs"),
+        others=[path for path in SHOWN_TABLES if path not in (table("runs"), table("costs"))],
         figures=expand(rules.draw.output.svg, figure=SHOWN_FIGURES),
     output:
         tables_of("costs"),
@@ -66,12 +66,11 @@ rule costs:
         command=command("costs"),
         code=code("costs"),
         logs=logs_folder,
-        runs=run_folders,
         out=output_folder,
     message:
         "tell where the seconds went; log: {log}"
     shell:
-        "python {params.command:q} --log {log} --logs {params.logs} --runs {params.runs} --out {params.out}"
+        "python {params.command:q} --log {log} --table {input.table} --logs {params.logs} --out {params.out}"
 
 
 rule latex:

@@ -1,6 +1,6 @@
 """Where the seconds of a study went, as the logs of its jobs tell."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -8,7 +8,7 @@ import pandas as pd
 from lib.baselines import FULL_TEXT, SEEN_TEXT
 from lib.console import log
 from lib.runs import KEYS, keys_in
-from lib.tables import write_table
+from lib.tables import read_table, write_table
 from lib.timing import read_took
 
 START_UP = "start-up of training and test"
@@ -21,7 +21,7 @@ REST = "baselines, tables and figures"
 PARTS = (*dict.fromkeys(PREPARATION.values()), START_UP, *LOOPS.values(), REST)
 
 
-def cost(logs: Path, runs: Sequence[Path], out: Path) -> None:
+def cost(table: Path, logs: Path, out: Path) -> None:
     """Write the table costs: a row per part of the work, with jobs, seconds and share of all.
 
     Start-up is what a training or a test does outside its loops: importing libraries, loading
@@ -29,25 +29,29 @@ def cost(logs: Path, runs: Sequence[Path], out: Path) -> None:
     ended, and is left out.
 
     Args:
+        table: the table runs.
         logs: folder of the logs.
-        runs: folders of the runs.
         out: folder of the table.
     """
     spent = pd.DataFrame(
-        [each for path in logs_of(logs, runs) for each in spent_in(path)],
+        [each for path in logs_of(read_table(table), logs) for each in spent_in(path)],
         columns=["part", "log", "seconds"],
     )
-    table = spent.groupby("part").agg(jobs=("log", "nunique"), seconds=("seconds", "sum"))
-    table = table.reindex(PARTS).dropna().astype({"jobs": int})
-    table["share"] = table["seconds"] / table["seconds"].sum()
-    write_table(out, "costs", table.reset_index())
-    log.info("%.0f seconds in %d jobs", table["seconds"].sum(), spent["log"].nunique())
+    costs = spent.groupby("part").agg(jobs=("log", "nunique"), seconds=("seconds", "sum"))
+    costs = costs.reindex(PARTS).dropna().astype({"jobs": int})
+    costs["share"] = costs["seconds"] / costs["seconds"].sum()
+    write_table(out, "costs", costs.reset_index())
+    log.info("%.0f seconds in %d jobs", costs["seconds"].sum(), spent["log"].nunique())
 
 
-def logs_of(logs: Path, runs: Sequence[Path]) -> list[Path]:
+def logs_of(runs: pd.DataFrame, logs: Path) -> list[Path]:
     """The logs of the runs, and of what they and their analysis are made from."""
-    own = [logs.joinpath(*run.parts[-len(KEYS) :], f"{name}.log") for run in runs for name in LOOPS]
-    models = {keys_in(run)["model"] for run in runs}
+    folders = [
+        logs.joinpath(*(f"{key}={value}" for key, value in run.items()))
+        for run in runs[[*KEYS]].to_dict("records")
+    ]
+    own = [folder / f"{name}.log" for folder in folders for name in LOOPS]
+    models = set(runs["model"])
     texts = {FULL_TEXT, *(SEEN_TEXT + model for model in models)}
     others = []
     for path in sorted(logs.rglob("*.log")):

@@ -1,0 +1,74 @@
+"""What logs tell of seconds, and the table that adds them up."""
+
+import pandas as pd
+import pytest
+from conftest import call
+
+import costs
+from lib import timing
+from lib.tables import read_table, write_table
+
+RUN = {"dataset": "d", "model": "m", "pooling": "cls", "batch": 64, "variant": "base", "seed": 1}
+
+
+def test_a_log_tells_what_its_command_took(tmp_path, monkeypatch):
+    monkeypatch.setattr(timing, "_parts", {})
+    monkeypatch.setenv(timing.STARTED, str(timing.time.time() - 100))
+    timing.record("training", 30.0)
+    timing.record("training", 31.0)
+    with timing.timed("prediction"):
+        pass
+    (tmp_path / "log").write_text(f"12:00:00 took 3 pills\n12:00:00 {timing.took()}\n")
+    total, parts = timing.read_took(tmp_path / "log")
+    assert total == pytest.approx(100, abs=1)
+    assert parts == {"training": 61.0, "prediction": pytest.approx(0, abs=0.1)}
+
+
+@pytest.mark.parametrize(
+    ("log", "expected"),
+    [
+        ("12:00:00 took 2.50 s\n", (2.5, {})),
+        ("12:00:00 took 5.00 s (training 4.00 s)\n12:00:01 took 7.00 s\n", (7, {"training": 4})),
+        ("12:00:00 it went on\n", None),
+        ("", None),
+    ],
+)
+def test_the_last_lines_of_a_log_count(tmp_path, log, expected):
+    (tmp_path / "log").write_text(log)
+    assert timing.read_took(tmp_path / "log") == expected
+
+
+def test_no_log_tells_nothing(tmp_path):
+    assert timing.read_took(tmp_path / "log") is None
+
+
+def test_seconds_are_added_up_by_part(tmp_path):
+    logs = tmp_path / "logs"
+    run = "dataset=d/model=m/pooling=cls/batch=64/variant=base/seed=1"
+    for path, line in {
+        "dataset=d/download.log": "took 1.00 s",
+        "dataset=d/model=m/pretokenize.log": "took 2.00 s",
+        "dataset=d/model=another/pretokenize.log": "took 1000.00 s",
+        "dataset=d/text=full/baseline.log": "took 3.00 s",
+        "dataset=d/text=seen-by-another/baseline.log": "took 1000.00 s",
+        "draw_accuracy.log": "took 4.00 s",
+        "collect.log": "it failed",
+        f"{run}/train.log": "took 10.00 s (training 7.00 s, prediction 1.00 s)",
+        f"{run}/evaluate.log": "took 5.00 s (prediction 2.00 s)",
+        f"{run.replace('seed=1', 'seed=2')}/train.log": "took 1000.00 s",
+    }.items():
+        (logs / path).parent.mkdir(parents=True, exist_ok=True)
+        (logs / path).write_text(f"12:00:00 {line}\n")
+    write_table(tmp_path, "runs", pd.DataFrame([RUN]))
+    call(costs, f"--table {tmp_path}/runs.parquet --logs {logs} --out {tmp_path}")
+    found = read_table(tmp_path / "costs.parquet").set_index("part")
+    assert found["jobs"].to_dict() == {
+        "reviews and encoders": 1,
+        "tokenizing": 1,
+        "start-up of training and test": 2,
+        "training and validation": 1,
+        "testing": 1,
+        "baselines, tables and figures": 2,
+    }
+    assert found["seconds"].tolist() == [1, 2, 5, 8, 2, 7]
+    assert found["share"].tolist() == pytest.approx([x / 25 for x in (1, 2, 5, 8, 2, 7)])
