@@ -65,6 +65,7 @@ LARGER_SIZES = {
 LARGER_CASE = Case(LARGER, length=128, batch=32, reviews=32)
 JOB = (1024, 256, 512)  # reviews to learn from, to validate with, to test with
 JOB_BATCH = 64
+PEAKS = 4  # measurements of the device's peak before the loops, and as many after them
 AGAIN = f"{OURS}, each further run"
 JOBS = {OURS: "", TRAINER: "loop_trainer", PUBLISHED: "loop_published"}  # module of each
 LIBRARIES = ("torch", "transformers", "accelerate")
@@ -248,15 +249,16 @@ def run_plan(plan: Plan) -> tuple[pd.DataFrame, pd.DataFrame, float]:
         folder = Path(name)
         log.info("preparing reviews, encoders and tokens")
         prepare(plan, folder, pool)
-        peak = pool.submit(measure_peak_flops, plan.settings).result()
+        peaks = [*pool.map(measure_peak_flops, [plan.settings] * PEAKS)]
         loops = list(tasks(plan, folder))
         jobs = product(range(1, plan.repeats + 1), JOBS)
         measured = pool.map(measure, loops)
         loop_rows = list(progress(measured, len(loops), "training loops", "measurement"))
+        peaks += pool.map(measure_peak_flops, [plan.settings] * PEAKS)
         total = plan.repeats * len(JOBS)
         done = (run_job(plan, name, repeat, folder) for repeat, name in jobs)
         job_rows = [row for rows in progress(done, total, "whole jobs", "job") for row in rows]
-    return pd.DataFrame(loop_rows), pd.DataFrame(job_rows), peak
+    return pd.DataFrame(loop_rows), pd.DataFrame(job_rows), max(peaks)
 
 
 def main() -> None:

@@ -56,10 +56,12 @@ class Command(NamedTuple):
 def start() -> None:
     """Start a server for the commands that this process starts; it ends with this process.
 
-    It imports the libraries of a command when that comes for the first time. Where there is no
-    `pidfd_open`, as outside Linux, commands go on to import for themselves.
+    It imports the libraries of a command when that comes for the first time. Where `pidfd_open` is
+    missing or forbidden, as outside Linux, commands go on to import for themselves.
     """
-    if not hasattr(os, "pidfd_open"):
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
         return
     folder = tempfile.mkdtemp(prefix="text-encoders-")  # which nobody else may enter
     os.environ[ADDRESS] = f"{folder}/socket"
