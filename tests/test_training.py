@@ -229,7 +229,7 @@ def test_the_best_epoch_is_kept(encoders, tokens):
     valid = replace(data, labels=1 - data.labels)  # the more is learned, the worse
     result, _ = fit(model, data, valid, batch=20, epochs=6, learning_rate=3e-3)
     assert result.best == max(result.history, key=Epoch.rank) != result.history[-1]
-    kept = predict(model, valid, 64, BACKEND)
+    kept = predict(model, valid, Bounds(64, NO_BOUND), BACKEND)
     assert kept.accuracy() == result.best.valid_accuracy
     assert kept.mean_loss() == pytest.approx(result.best.valid_loss)
 
@@ -256,7 +256,9 @@ def test_a_training_that_diverges_ends_with_the_best_finite_epoch(encoders, toke
     result, losses = fit(model, data, valid, batch=100, warmup=1.0, **steep)  # the first rate is 0
     assert (len(result.history), result.best.epoch, result.diverged) == (2, 1, True)
     assert np.isfinite(losses).all() and math.isnan(result.history[-1].valid_loss)
-    assert predict(model, valid, 64, BACKEND).mean_loss() == result.best.valid_loss
+    assert (
+        predict(model, valid, Bounds(64, NO_BOUND), BACKEND).mean_loss() == result.best.valid_loss
+    )
 
 
 def test_dropout_acts_in_training_and_not_in_validation(encoders, tokens):
@@ -273,10 +275,10 @@ def test_dropout_acts_in_training_and_not_in_validation(encoders, tokens):
         assert second != pytest.approx(first, rel=1e-4)
 
 
-@pytest.mark.parametrize("eval_batch", [1, 7, 64])
-def test_accuracy_and_loss_are_means_over_examples(encoders, tokens, eval_batch):
+@pytest.mark.parametrize("bounds", [(1, NO_BOUND), (7, NO_BOUND), (64, NO_BOUND), (64, 200)])
+def test_accuracy_and_loss_are_means_over_examples(encoders, tokens, bounds):
     model, data = build(encoders, "bert"), load(tokens, "bert", "test")
-    predictions = predict(model, data, eval_batch, BACKEND)
+    predictions = predict(model, data, Bounds(*bounds), BACKEND)
     with torch.no_grad():
         logits = model.eval()(data.batch(torch.arange(len(data))))
     expected = (logits.argmax(dim=-1) == data.labels).float().mean()

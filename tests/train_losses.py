@@ -10,7 +10,7 @@ from pathlib import Path
 from test_training import SETTINGS
 
 from lib.training.backends import connect
-from lib.training.batches import load_tokens
+from lib.training.batches import Bounds, load_tokens
 from lib.training.loop import Recipe, train
 from lib.training.model import Classifier, load_encoder
 from lib.training.prediction import predict
@@ -42,7 +42,7 @@ def train_losses(
             connected,
             lambda epoch, updates: losses.extend(updates.losses),
         )
-        predictions = predict(model, test_tokens, 7, connected)
+        predictions = predict(model, test_tokens, Bounds(7, int(micro_tokens)), connected)
         if not connected.rank:
             found = {
                 "processes": connected.processes,

@@ -41,9 +41,8 @@ def took() -> str:
 def read_took(log: Path) -> tuple[float, dict[str, float]] | None:
     """The seconds of a command and of parts of its work, from its log; None if it has not ended."""
     lines = log.read_text("utf-8", "replace").splitlines() if log.is_file() else []
-    found = [match for line in lines[-2:] if (match := LINE.search(line))]
+    found = LINE.search(lines[-1]) if lines else None
     if not found:
         return None
-    # Of several processes, the first tells the parts, and then the one that started them the rest.
-    words = (part.split() for match in found for part in (match[2] or "").split(", ") if part)
-    return float(found[-1][1]), {part: float(seconds) for part, seconds, _ in words}
+    words = (part.split() for part in (found[2] or "").split(", ") if part)
+    return float(found[1]), {part: float(seconds) for part, seconds, _ in words}

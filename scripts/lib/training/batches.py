@@ -11,9 +11,13 @@ from torch import Tensor
 
 from lib.data.tokens import TokenFile, read_tokens
 
+AUTO = "auto"
+CPU_TOKENS = 4096
+GPU_TOKENS = 32768
+
 
 class Bounds(NamedTuple):
-    """What one forward and backward pass holds at most.
+    """What one pass holds at most.
 
     Attributes:
         examples: the micro-batch.
@@ -22,6 +26,12 @@ class Bounds(NamedTuple):
 
     examples: int
     tokens: int
+
+    @classmethod
+    def of(cls, examples: int, micro_tokens: int | str, device: torch.device) -> "Bounds":
+        """The bounds of settings; `auto` fills a GPU, or the caches of a CPU."""
+        automatic = CPU_TOKENS if device.type == "cpu" else GPU_TOKENS
+        return cls(examples, automatic if micro_tokens == AUTO else int(micro_tokens))
 
     def halved(self) -> "Bounds":
         """Half of both, for passes of half the size."""

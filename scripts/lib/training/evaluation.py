@@ -10,7 +10,7 @@ from lib.metrics import measure
 from lib.predictions import write_predictions
 from lib.runs import KEYS
 from lib.training.backends import connect
-from lib.training.batches import load_tokens
+from lib.training.batches import Bounds, load_tokens
 from lib.training.device import explain_lack_of_memory
 from lib.training.model import load_checkpoint
 from lib.training.prediction import predict
@@ -29,10 +29,11 @@ def evaluate(tokens: Path, run: Path, settings: Mapping[str, Any]) -> None:
     """
     training = read_json(run / "train.json")
     backend = connect({**settings, "backend": "torch"}, training["seed"])
-    with explain_lack_of_memory("lower eval_batch"):
+    with explain_lack_of_memory("lower eval_batch or micro_tokens"):
         split = load_tokens(tokens, backend.device, training["pooling"])
         model = load_checkpoint(run / "checkpoint").to(backend.device)
-        predictions = predict(model, split, settings["eval_batch"], backend)
+        bounds = Bounds.of(settings["eval_batch"], settings["micro_tokens"], backend.device)
+        predictions = predict(model, split, bounds, backend)
     kept = {key: training[key] for key in (*KEYS, "best_epoch", "valid_accuracy")}
     measured = kept | measure(predictions)
     write_predictions(run / "predictions.parquet", split.ids, predictions)

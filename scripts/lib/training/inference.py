@@ -17,7 +17,7 @@ from lib.data.encoders import load_tokenizer
 from lib.data.tokens import TOKEN_COLUMNS, TokenFile
 from lib.files import read_json, to_json
 from lib.training.backends import Torch
-from lib.training.batches import Tokens, load_tokens
+from lib.training.batches import AUTO, Bounds, Tokens, load_tokens
 from lib.training.device import choose, choose_precision, explain_lack_of_memory
 from lib.training.model import HEAD_CONFIG, load_checkpoint
 from lib.training.prediction import compute, predict
@@ -63,8 +63,9 @@ class TextClassifier:
         self.names = self.model.encoder.config.id2label
 
     def __call__(self, texts: Sequence[str], batch: int = BATCH) -> list[Label]:
-        """The label of each text, in their order; passes of `batch` texts are of like length."""
-        found = predict(self.model, self._tokens(texts), batch, self.backend)
+        """The label of each text, in their order; passes of up to `batch` are of like length."""
+        bounds = Bounds.of(batch, AUTO, self.backend.device)
+        found = predict(self.model, self._tokens(texts), bounds, self.backend)
         return [
             Label(self.names[number], float(probability))
             for number, probability in zip(found.prediction, found.confidence, strict=True)
@@ -167,7 +168,8 @@ def sentence_vectors(checkpoint: Path, tokens: Path, ids: np.ndarray) -> Vectors
     order = np.argsort(split.ids)
     chosen = split.select(torch.from_numpy(order[np.isin(split.ids[order], ids)]))
     config = classifier.encoder.config
-    vectors = compute(classifier.represent, config.hidden_size, chosen, BATCH, cpu)
+    bounds = Bounds.of(BATCH, AUTO, cpu.device)
+    vectors = compute(classifier.represent, config.hidden_size, chosen, bounds, cpu)
     return Vectors(vectors.numpy(), config.id2label)
 
 

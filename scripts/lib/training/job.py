@@ -58,7 +58,7 @@ def train_run(job: Job) -> None:
     Raises:
         UserError: something can't be used, or the device is out of memory.
     """
-    advice = explain_lack_of_memory("lower eval_batch or max_length")
+    advice = explain_lack_of_memory("lower eval_batch, micro_tokens or max_length")
     with connect(job.settings, job.keys["seed"]) as backend, advice:
         if backend.rank:
             silence()

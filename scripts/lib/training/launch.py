@@ -7,6 +7,7 @@ import tempfile
 
 from lib import gpus
 from lib.console import give_back_terminal
+from lib.timing import STARTED, started
 
 # Set by schedulers and MPI, and read by Accelerate as if there were more processes.
 FOREIGN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
@@ -53,12 +54,14 @@ def launch(processes: int) -> None:
     from torch.distributed.run import main as torchrun
 
     give_back_terminal()
+    os.environ[STARTED] = str(started())
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # torchrun warns otherwise; --threads sets it
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
     try:
         with tempfile.TemporaryDirectory() as logs:
             flags = ["--standalone", f"--nproc-per-node={processes}", f"--log-dir={logs}"]
             torchrun([*flags, "--", *sys.argv])
+        sys.exit()  # the first process has told how long it took
     except ChildFailedError as error:  # whose message the process has shown
         _, failure = error.get_first_failure()
         sys.exit(failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode)

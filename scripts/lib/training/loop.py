@@ -22,14 +22,12 @@ from transformers import get_scheduler
 
 from lib.console import log, progress
 from lib.training.backends import Torch
-from lib.training.batches import Bounds, Tokens, epoch_order
+from lib.training.batches import AUTO, Bounds, Tokens, epoch_order
 from lib.training.device import free_memory, get_random_state, is_out_of_memory, set_random_state
 from lib.training.model import Classifier
 from lib.training.prediction import predict
 
-AUTO = "auto"
-CPU_BOUNDS = Bounds(examples=64, tokens=4096)
-GPU_TOKENS = 32768
+CPU_EXAMPLES = 64  # of a pass
 
 
 @dataclass(frozen=True)
@@ -130,6 +128,7 @@ def train(
     scheduler = build_scheduler(optimizer, settings, total)
     optimizer = backend.prepare(optimizer)
     bounds = first_bounds(settings, batch, backend)
+    eval_bounds = Bounds.of(settings["eval_batch"], settings["micro_tokens"], backend.device)
     history: list[Epoch] = []
     best_weights: dict[str, Tensor] = {}
 
@@ -149,7 +148,7 @@ def train(
         losses, hits = backend.sum(torch.stack(measured)).T.tolist()  # the only synchronisation
         seconds = time.perf_counter() - started
 
-        valid = predict(model, valid_tokens, settings["eval_batch"], backend)
+        valid = predict(model, valid_tokens, eval_bounds, backend)
         epoch = Epoch(
             epoch=number,
             train_loss=float(np.average(losses, weights=[len(rows) for rows in updates])),
@@ -233,17 +232,13 @@ def accumulate_in_memory(
 def first_bounds(settings: Mapping[str, Any], batch: int, backend: Torch) -> Bounds:
     """The bounds of a pass to begin with: never more than this process's share of an update.
 
-    `auto` begins with the whole share on a GPU, in passes large enough to fill it. A CPU gains
-    nothing from more than fits its caches, and memory that it lacks ends the process instead of
-    raising an error.
+    `auto` begins with the whole share on a GPU. A CPU gains nothing from more than `CPU_EXAMPLES`,
+    and memory that it lacks ends the process instead of raising an error.
     """
     share = math.ceil(batch / backend.processes)
-    automatic = CPU_BOUNDS if backend.device.type == "cpu" else Bounds(share, GPU_TOKENS)
-    chosen = (settings["micro_batch"], settings["micro_tokens"])
-    examples, tokens = (
-        automatic[n] if setting == AUTO else int(setting) for n, setting in enumerate(chosen)
-    )
-    return Bounds(min(examples, share), tokens)
+    automatic = CPU_EXAMPLES if backend.device.type == "cpu" else share
+    examples = automatic if settings["micro_batch"] == AUTO else int(settings["micro_batch"])
+    return Bounds.of(min(examples, share), settings["micro_tokens"], backend.device)
 
 
 def scaled_learning_rate(settings: Mapping[str, Any], batch: int) -> float:

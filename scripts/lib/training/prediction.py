@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from lib.predictions import Predictions
 from lib.timing import timed
 from lib.training.backends import Torch
-from lib.training.batches import Tokens
+from lib.training.batches import Bounds, Tokens
 from lib.training.model import Classifier
 
 
@@ -19,7 +19,7 @@ def compute(
     function: Callable[[dict[str, Tensor]], Tensor],
     width: int,
     tokens: Tokens,
-    batch_size: int,
+    bounds: Bounds,
     backend: Torch,
 ) -> Tensor:
     """Compute `(n, width)` float32 for a split, in its order, in passes of like length.
@@ -28,12 +28,12 @@ def compute(
         function: gives `(b, width)` for a padded batch.
         width: of a row.
         tokens: the split.
-        batch_size: examples per forward pass.
+        bounds: of a pass.
         backend: how to compute; each of several processes computes every so many-th pass.
     """
     device = tokens.labels.device
     found = torch.zeros(len(tokens), width, device=device)
-    passes = tokens.by_length(torch.arange(len(tokens))).split(batch_size)
+    passes = list(tokens.passes(tokens.by_length(torch.arange(len(tokens))), bounds))
     for rows in passes[backend.rank :: backend.processes]:
         with backend.autocast():
             found[rows.to(device, non_blocking=True)] = function(tokens.batch(rows)).float()
@@ -42,18 +42,18 @@ def compute(
 
 @timed("prediction")
 @torch.inference_mode()
-def predict(model: Classifier, tokens: Tokens, batch_size: int, backend: Torch) -> Predictions:
+def predict(model: Classifier, tokens: Tokens, bounds: Bounds, backend: Torch) -> Predictions:
     """Predict a whole split, each example once, in evaluation mode.
 
     Args:
         model: left in the mode it was in.
         tokens: the split.
-        batch_size: examples per forward pass.
+        bounds: of a pass.
         backend: how to compute.
     """
     training = model.training
     model.eval()
-    logits = compute(model, model.head.out_features, tokens, batch_size, backend)
+    logits = compute(model, model.head.out_features, tokens, bounds, backend)
     model.train(training)
     confidence, prediction = logits.softmax(dim=-1).max(dim=-1)
     return Predictions(
