@@ -95,7 +95,7 @@ def output_folder(wildcards, output):
 
 def logs_folder(wildcards, input):
     """The folder of all logs, beside that of the tables."""
-    return input.table.rpartition("/tables/")[0] + "/logs"
+    return os.path.join(os.path.dirname(os.path.dirname(input.table)), "logs")
 
 
 def run_folders(wildcards, input):
