@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -152,3 +153,85 @@ def test_without_a_server_a_command_runs_in_its_own_process(python, tmp_path, ad
     found = json.loads(done.stdout)
     assert found["process"] == int((tmp_path / "commands").read_text())
     assert not found["imported"]
+
+
+SEVERAL = """
+import os, signal, socket, subprocess, sys, time
+from lib import forkserver
+forkserver.start()
+waiting = subprocess.Popen([sys.executable, sys.argv[1], "wait"], stdin=subprocess.DEVNULL)
+while not os.path.exists("waits"):
+    time.sleep(0.02)
+for text in (b"", b"\\0\\0\\0\\5[1,2]", b"\\0\\0\\0\\2no"):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(os.environ[forkserver.ADDRESS])
+        if text:
+            socket.send_fds(client, [text], [0, 1, 2])
+other = subprocess.Popen([sys.executable, sys.argv[1]])
+time.sleep(float(sys.argv[2]))
+other.kill()
+assert subprocess.run([sys.executable, sys.argv[1]], stdin=subprocess.DEVNULL).returncode == 3
+assert waiting.poll() is None
+waiting.terminate()
+waiting.wait()
+"""
+
+
+@pytest.mark.parametrize("delay", ["0", "0.05", "0.1"])
+def test_a_command_that_ends_early_ends_no_other(python, tmp_path, delay):
+    script = tmp_path / "command.py"
+    script.write_text(COMMAND)
+    done = subprocess.run(
+        [python, "-c", SEVERAL, script, delay],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_code_that_is_being_edited_ends_its_own_command_alone(python, tmp_path):
+    scripts = tmp_path / "scripts"
+    shutil.copytree(ROOT / "scripts", scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    (scripts / "lib" / "tables.py").write_text("def (:")
+    folder = tmp_path / "here"
+    folder.mkdir()
+    done = subprocess.run(
+        starter(python, folder, name="collect"),
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(scripts)},
+        input="",
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (3, "")
+
+
+@pytest.mark.parametrize("how", ["no folder", "a long path"])
+def test_where_no_server_can_be_had_commands_run_in_their_own_process(python, tmp_path, how):
+    folder = tmp_path / ("x" * 120)
+    if how == "a long path":
+        folder.mkdir()
+    done = subprocess.run(
+        starter(python, tmp_path, name="collect"),
+        cwd=tmp_path,
+        env=environment(TMPDIR=str(folder)),
+        input="",
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (3, "")
+    if how == "a long path":
+        assert not json.loads(done.stdout)["imported"] and not any(folder.iterdir())
+
+
+def test_a_command_of_another_environment_runs_in_its_own_process(python, tmp_path):
+    words = starter(python, tmp_path, name="collect")
+    pretend = "import sys; sys.prefix = 'another'\n"
+    (tmp_path / "collect.py").write_text(pretend + COMMAND)
+    done = subprocess.run(
+        words, cwd=tmp_path, env=environment(), input="", capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (3, "")
+    assert not json.loads(done.stdout)["imported"]

@@ -58,14 +58,14 @@ def run(main: Callable[[argparse.Namespace], None], arguments: Parser) -> None:
     options = arguments.parse_args()
     log = vars(options).pop("log")
     hub = getattr(options, "source", None) == "hub"
-    if not hub and (code := run_in_fork()) is not None:
-        sys.exit(code)
     if hub:
         os.environ.setdefault("HF_HUB_DISABLE_XET", "1")  # HTTP goes on where a transfer stopped
     else:
         os.environ["HF_HUB_OFFLINE"] = "1"
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
+        if not hub and (code := run_in_fork()) is not None:
+            sys.exit(code)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         if log:
             console.write_to(log)
         console.start_logging()

@@ -22,6 +22,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from enum import Enum, auto
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,10 +30,20 @@ from typing import Any, NamedTuple
 from lib.timing import STARTED, started
 
 SCRIPTS = Path(__file__).parents[1]
+PATIENCE = 5.0  # seconds within which a command has to say what it is
 PR_SET_PDEATHSIG = 1  # of prctl(2): the signal that a process gets when its parent ends
 ADDRESS = "TEXT_ENCODERS_FORK_SERVER"  # variable that names the server's socket
 # Threads that a library starts do not live on in a fork; commands set their own numbers of threads.
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+class Event(Enum):
+    """What the server waits for."""
+
+    STARTER_ENDED = auto()
+    COMMAND_CAME = auto()
+    COMMAND_ENDED = auto()
+    FORK_ENDED = auto()
 
 
 class Command(NamedTuple):
@@ -56,32 +67,42 @@ class Command(NamedTuple):
 def start() -> None:
     """Start a server for the commands that this process starts; it ends with this process.
 
-    It imports the libraries of a command when that comes for the first time. Where `pidfd_open` is
-    missing or forbidden, as outside Linux, commands go on to import for themselves.
+    It imports the libraries of a command when that comes for the first time. Where no server can
+    be had, as outside Linux, commands go on to import for themselves.
     """
     try:
         os.close(os.pidfd_open(os.getpid()))
+        folder = tempfile.mkdtemp(prefix="text-encoders-")  # which nobody else may enter
     except (AttributeError, OSError):
         return
-    folder = tempfile.mkdtemp(prefix="text-encoders-")  # which nobody else may enter
-    os.environ[ADDRESS] = f"{folder}/socket"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(os.environ[ADDRESS])
-        listener.listen()
-        server = subprocess.Popen(
-            [sys.executable, "-m", "lib.forkserver", str(listener.fileno())],
-            stdin=subprocess.PIPE,
-            pass_fds=[listener.fileno()],
-            cwd=SCRIPTS,
-            env=os.environ | ENVIRONMENT,
-        )
-    atexit.register(server.communicate)  # which closes its standard input, and waits
+    address = f"{folder}/socket"
+    try:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(address)
+            listener.listen()
+            server = subprocess.Popen(
+                [sys.executable, "-m", "lib.forkserver", str(listener.fileno())],
+                stdin=subprocess.PIPE,
+                pass_fds=[listener.fileno()],
+                cwd=SCRIPTS,
+                env={**os.environ, **ENVIRONMENT, ADDRESS: address},
+            )
+    except OSError:
+        shutil.rmtree(folder)
+        return
+    os.environ[ADDRESS] = address
+    atexit.register(_stop, server, folder)
+
+
+def _stop(server: subprocess.Popen, folder: str) -> None:
+    server.communicate()  # which closes its standard input, and waits
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def run_in_fork() -> int | None:
     """Run the command of this process in a fork of the server, and wait until it ends.
 
-    Signals that ask this process to end are passed on.
+    Signals that ask this process alone to end are passed on.
 
     Returns:
         The exit code; None where no server takes the command, so that it has to run here.
@@ -93,7 +114,8 @@ def run_in_fork() -> int | None:
         fork = _ask(server, address)
         if fork is None:
             return None
-        for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the fork as well
+        for name in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(name, lambda number, _: _pass_on(fork, number))
         with suppress(ConnectionError):
             if code := server.recv(1):
@@ -126,55 +148,88 @@ def _send(server: socket.socket) -> None:
     server.sendall(text)
 
 
-def _receive(client: socket.socket) -> tuple[Command, list[int]]:
-    """A command, and the files that are to be its standard input, output and error."""
-    size, files, _, _ = socket.recv_fds(client, 4, 3)
-    text = client.recv(int.from_bytes(size), socket.MSG_WAITALL)
-    return Command(*json.loads(text)), files
+def _receive(client: socket.socket) -> tuple[Command, list[int]] | None:
+    """A command, and the files that are to be its standard input, output and error.
+
+    None where it is of another environment, or has ended before it was told.
+    """
+    client.settimeout(PATIENCE)
+    files: list[int] = []
+    try:
+        size, files, _, _ = socket.recv_fds(client, 4, 3)
+        with client.makefile("rb") as stream:
+            command = Command(*json.loads(stream.read(int.from_bytes(size))))
+        if command.prefix == sys.prefix:
+            client.settimeout(None)
+            return command, files
+    except (OSError, ValueError, TypeError):
+        pass
+    _close(files)
+    return None
+
+
+def _close(files: Sequence[int]) -> None:
+    for file in files:
+        os.close(file)
 
 
 def serve(listener: socket.socket) -> tuple[Command, list[int]]:
     """Fork for each command that comes, until standard input ends; return in the forks alone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to commands as well
     selector = selectors.DefaultSelector()
-    selector.register(sys.stdin, selectors.EVENT_READ)
-    selector.register(listener, selectors.EVENT_READ)
+    selector.register(sys.stdin, selectors.EVENT_READ, (Event.STARTER_ENDED, 0))
+    selector.register(listener, selectors.EVENT_READ, (Event.COMMAND_CAME, 0))
     clients: dict[int, socket.socket] = {}  # by fork
     while True:
         for event, _ in selector.select():
-            if event.fileobj is sys.stdin:
-                shutil.rmtree(os.path.dirname(os.environ[ADDRESS]))
+            kind, fork = event.data
+            if kind is Event.STARTER_ENDED:
+                shutil.rmtree(os.path.dirname(os.environ[ADDRESS]), ignore_errors=True)
                 sys.exit()
-            elif event.fileobj is listener:
+            elif kind is Event.COMMAND_CAME:
                 client, _ = listener.accept()
-                command, files = _receive(client)
-                if command.prefix != sys.prefix:
-                    client.close()
-                    continue
-                _import(Path(command.argv[0]).stem)
-                fork = os.fork()
-                if not fork:
-                    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+                work = _receive(client)
+                new = _fork(work[0]) if work else None
+                if work and new == 0:
                     selector.close()
                     for each in (listener, client, *clients.values()):
                         each.close()
-                    return command, files
-                for file in files:
-                    os.close(file)
-                client.sendall(fork.to_bytes(4))
-                clients[fork] = client
-                selector.register(client, selectors.EVENT_READ, fork)
-                selector.register(os.pidfd_open(fork), selectors.EVENT_READ, fork)
-            elif event.fileobj is clients.get(event.data):  # the command has ended before its fork
+                    return work
+                _close(work[1] if work else [])
+                if new is None:
+                    client.close()  # the command runs in its own process
+                    continue
+                clients[new] = client
+                selector.register(client, selectors.EVENT_READ, (Event.COMMAND_ENDED, new))
+                ended = os.pidfd_open(new)
+                selector.register(ended, selectors.EVENT_READ, (Event.FORK_ENDED, new))
+                with suppress(OSError):  # it has ended, as the next event tells
+                    client.sendall(new.to_bytes(4))
+            elif fork in clients and kind is Event.COMMAND_ENDED:
                 selector.unregister(event.fileobj)
-                os.kill(event.data, signal.SIGTERM)
-            elif event.data in clients:
-                _report(selector, event, clients.pop(event.data))
+                _pass_on(fork, signal.SIGTERM)
+            elif fork in clients:
+                _report(selector, event, clients.pop(fork))
+
+
+def _fork(command: Command) -> int | None:
+    """The process number of a new fork, 0 in the fork itself; None where there can be none."""
+    _import(Path(command.argv[0]).stem)
+    server = os.getpid()
+    try:
+        fork = os.fork()
+    except OSError:
+        return None
+    if not fork:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != server:
+            os._exit(1)
+    return fork
 
 
 def _report(selector: Any, event: selectors.SelectorKey, client: socket.socket) -> None:
     """Tell a command that its fork has ended, and how."""
-    code = os.waitstatus_to_exitcode(os.waitpid(event.data, 0)[1])
+    _, fork = event.data
+    code = os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1])
     selector.unregister(event.fd)
     os.close(event.fd)
     with suppress(KeyError):
@@ -186,18 +241,16 @@ def _report(selector: Any, event: selectors.SelectorKey, client: socket.socket) 
 @cache
 def _import(command: str) -> None:
     """Import the code of a command, and its libraries with it; forks forget the code again."""
-    from lib.planning import code  # which imports what imports this module
+    with suppress(Exception):  # which the command meets as well, and tells
+        from lib.planning import code  # which imports what imports this module
 
-    for path in code(command) if (SCRIPTS / f"{command}.py").is_file() else ():
-        with suppress(ImportError):  # of a library that is missing, as the command tells
+        for path in code(command):
             importlib.import_module(".".join(path.relative_to(SCRIPTS).with_suffix("").parts))
     gc.freeze()
 
 
 def become(command: Command, files: Sequence[int]) -> None:
     """Let this process, a fork of the server, run a command as if it had been started for it."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.setpgid(0, 0)  # signals of the terminal come from the command, once
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
@@ -206,6 +259,7 @@ def become(command: Command, files: Sequence[int]) -> None:
     os.environ.clear()
     os.environ.update(command.environment)
     del os.environ[ADDRESS]
+    tempfile.tempdir = None  # which a library may have looked up
     for name in [name for name in sys.modules if name.partition(".")[0] == "lib"]:
         del sys.modules[name]  # which may have been edited since the server started
     sys.argv = command.argv
@@ -214,6 +268,8 @@ def become(command: Command, files: Sequence[int]) -> None:
 
 
 if __name__ == "__main__":
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all processes
     with socket.socket(fileno=int(sys.argv[1])) as own:
         work = serve(own)
+    signal.signal(signal.SIGINT, before)
     become(*work)

@@ -18,6 +18,7 @@ PREPARATION = {
     "pretokenize": "tokenizing",
 }
 REST = "baselines, tables and figures"
+LATER = ("costs", "latex", "summary", "tables_html")  # begin the names of what comes afterwards
 PARTS = (*dict.fromkeys(PREPARATION.values()), START_UP, *LOOPS.values(), REST)
 
 
@@ -56,8 +57,9 @@ def logs_of(runs: pd.DataFrame, logs: Path) -> list[Path]:
     others = []
     for path in sorted(logs.rglob("*.log")):
         keys = keys_in(path.relative_to(logs))
-        of_the_study = keys.get("model") in {None, *models} and keys.get("text") in {None, *texts}
-        if "seed" not in keys and of_the_study:
+        allowed = {"dataset": set(runs["dataset"]), "model": models, "text": texts}
+        of_the_study = all(keys.get(key) in {None, *names} for key, names in allowed.items())
+        if "seed" not in keys and of_the_study and not path.stem.startswith(LATER):
             others.append(path)
     return own + others
 

@@ -84,9 +84,13 @@ def _open_json(path: Path) -> Opened:
     def read(columns: Sequence[str]) -> Iterable[pa.RecordBatch]:
         for block in _lines(path):
             table = _parse_json(block)
-            for name in columns:
-                if name not in table.column_names:  # a field that is null throughout the block
-                    table = table.append_column(name, pa.nulls(table.num_rows, pa.string()))
+            names = table.column_names
+            for name in columns:  # that may be absent, or null, throughout the block
+                if name in names and not pa.types.is_null(table[name].type):
+                    continue
+                empty = pa.nulls(table.num_rows, pa.string())
+                table = table.drop_columns([name] if name in names else [])
+                table = table.append_column(name, empty)
             yield from table.select(columns).to_batches()
 
     return _parse_json(next(_lines(path), b"")).column_names, read

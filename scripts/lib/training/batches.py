@@ -110,7 +110,7 @@ class Tokens:
         """Divide rows, as `by_length` orders them, into as few passes as the bounds allow."""
         start = 0
         while start < len(rows):
-            fitting = bounds.tokens // int(self.widths[rows[start]])
+            fitting = bounds.tokens // max(1, int(self.widths[rows[start]]))
             end = start + max(1, min(fitting, bounds.examples))
             yield rows[start:end]
             start = end

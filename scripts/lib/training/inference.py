@@ -23,6 +23,7 @@ from lib.training.model import HEAD_CONFIG, load_checkpoint
 from lib.training.prediction import compute, predict
 
 BATCH = 32  # texts per forward pass
+AT_A_TIME = 32  # batches of which texts are sorted by length
 
 
 class Label(NamedTuple):
@@ -98,8 +99,8 @@ def print_labels(
 ) -> None:
     """Print a line of JSON for each text, as soon as its batch is done.
 
-    Texts that are all there are taken by 32 batches at a time, to be computed in passes of like
-    length; those of standard input, which may wait for an answer, by one.
+    Texts that are all there are taken by many batches at a time, to be computed in passes of like
+    length; those of standard input or a pipe, which may wait for an answer, by one.
 
     Args:
         run: folder of a run, or a checkpoint in it.
@@ -115,7 +116,7 @@ def print_labels(
     inner = run / "checkpoint"
     checkpoint = inner if inner.is_dir() else run
     classify = TextClassifier(checkpoint, settings["device"], settings["precision"])
-    at_a_time = BATCH * batch if text or file else batch
+    at_a_time = AT_A_TIME * batch if text or (file and file.is_file()) else batch
     for part in batches(read_texts(text, file), at_a_time):
         with explain_lack_of_memory("lower --batch"):
             labels = classify(part, batch)

@@ -139,7 +139,7 @@ def write_run(
 
 
 def write_history(path: Path, history: Sequence[Epoch]) -> None:
-    """Write a line per epoch; a number that is not finite is left out."""
+    """Write a line per epoch; what is not a number is left out."""
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         lines = csv.DictWriter(file, [field.name for field in fields(Epoch)], lineterminator="\n")
         lines.writeheader()
