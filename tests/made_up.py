@@ -12,6 +12,7 @@ from conftest import call
 
 import collect
 import compare
+import costs
 import draw
 import errors
 import findings
@@ -21,7 +22,7 @@ import measure
 import overviews
 import summary
 from lib.catalog import FIGURES
-from lib.files import write_json
+from lib.files import write_json, write_text
 from lib.metrics import chance_p
 from lib.metrics import measure as measure_predictions
 from lib.page.vega import write_library
@@ -201,6 +202,8 @@ class MadeUp:
         table, out = self.table("runs"), f"--out {self.tables}"
         baselines = self.baseline_flags()
         call(overviews, f"{table} {baselines} {out}")
+        write_text(self.folder / "logs" / "collect.log", "12:00:00 took 1.50 s")
+        call(costs, f"{table} --logs {self.folder}/logs {out}")
         call(errors, f"{table} --runs {runs} --reviews {self.reviews} {out}")
         models = dict.fromkeys(folder.parts[-5].partition("=")[2] for folder in self.runs)
         tokens = " ".join(str(self.tokens(model)) for model in models)

@@ -233,6 +233,7 @@ def test_a_table_without_rows_is_a_picture_that_says_so(tmp_path, name):
     none = pd.Series(dtype=bool)
     empty = pd.DataFrame(columns=columns.split(",")).assign(representative=none, learned=none)
     write_table(tmp_path, "empty", empty)
-    files = f"--svg {tmp_path}/x.svg --html {tmp_path}/x.html"
+    (tmp_path / "vega.js").touch()
+    files = f"--library {tmp_path}/vega.js --svg {tmp_path}/x.svg --html {tmp_path}/x.html"
     call(draw, f"{name} --table {tmp_path}/empty.parquet {files}")
     assert "nothing to show" in (tmp_path / "x.svg").read_text()

@@ -53,6 +53,7 @@ def study(python, tmp_path_factory) -> Workspace:
         "train": 2,
         "evaluate": 2,
         "baseline": 3,
+        "vega": 1,
         **FROM_RUNS,
     }
     return workspace
