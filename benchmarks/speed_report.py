@@ -134,18 +134,13 @@ def spread(values: pd.Series, form: str) -> str:
 def memory_sentence(loops: pd.DataFrame) -> str:
     """What the largest batch costs in memory, where both were measured."""
     ours = loops[loops["contestant"] == OURS]
-    own = ours.assign(own=ours["peak_memory_bytes"] - ours["memory_before_bytes"])
-    found = own.groupby(["model", "length", "batch"])[["peak_memory_bytes", "own"]].median()
-    found = found.unstack("batch")
     if not {SMALLEST, LARGEST} <= set(ours["batch"]):
         return ""
-    least, most = (found.xs(batch, axis=1, level="batch") for batch in (SMALLEST, LARGEST))
-    growth = (most / least).dropna()
+    found = ours.groupby(["model", "length", "batch"])["peak_memory_bytes"].median()
+    growth = (found.unstack("batch")[LARGEST] / found.unstack("batch")[SMALLEST]).dropna()
     return (
-        f"Memory of {OURS} at its peak at an effective batch of {LARGEST}, divided by that at "
-        f"{SMALLEST}, is {growth['peak_memory_bytes'].min():.2f} to "
-        f"{growth['peak_memory_bytes'].max():.2f} for the whole process, "
-        f"{growth['own'].min():.2f} to {growth['own'].max():.2f} without what it held before."
+        f"The process of {OURS} takes {growth.min():.2f} to {growth.max():.2f} times the memory at "
+        f"an effective batch of {LARGEST} that it takes at {SMALLEST}, on fewer reviews."
     )
 
 
