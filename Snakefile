@@ -56,5 +56,7 @@ rule runs:
 
 onstart:
     planning.mark_study(STUDY)
-    if not N_GPUS and not workflow.non_local_exec:  # forks can share neither a GPU nor a cluster
+    if (
+        not N_GPUS and not workflow.non_local_exec
+    ):  # forks can share neither a GPU nor a cluster
         forkserver.start()
