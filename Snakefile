@@ -56,7 +56,6 @@ rule runs:
 
 onstart:
     planning.mark_study(STUDY)
-    if (
-        not N_GPUS and not workflow.non_local_exec
-    ):  # forks can share neither a GPU nor a cluster
+    # Forks share neither a GPU nor a cluster.
+    if not N_GPUS and not workflow.non_local_exec:
         forkserver.start()
