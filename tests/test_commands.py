@@ -19,7 +19,8 @@ import train
 import vega
 from lib.console import UserError, progress
 from lib.data.encoders import load_tokenizer
-from lib.files import replacing, sha256, write_json
+from lib.files import replacing, write_json
+from lib.manifests import sha256
 
 COMMANDS = sorted(path.name for path in (ROOT / "scripts").glob("*.py"))
 ABSENT = "mps" if torch.cuda.is_available() else "cuda"  # no machine has both
@@ -323,7 +324,7 @@ def test_replacing_keeps_the_old_and_removes_the_unfinished(tmp_path, kind):
     with replacing(tmp_path / "x") as path:
         write(path, "new")
     assert read() == "new"
-    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert {path.name for path in tmp_path.iterdir()} == {"x", ".x.sha256"}
 
 
 def test_a_stopped_command_leaves_nothing(python, tmp_path):

@@ -17,7 +17,7 @@ from lib.data.folding import digests, fold
 from lib.data.reviews import assemble, clean, survey
 from lib.data.sampling import stratified
 from lib.data.splitting import sizes_from_ratios
-from lib.files import sha256
+from lib.manifests import sha256
 
 FRAME = pd.DataFrame(
     {

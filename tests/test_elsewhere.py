@@ -12,7 +12,7 @@ from conftest import ROOT
 from transformers import BertConfig, BertModel
 
 from lib.data.encoders import load_tokenizer
-from lib.files import sha256
+from lib.manifests import sha256
 
 RUN = "results/runs/dataset=mine/model=own/pooling=max/batch=16/variant=base/seed=1"
 MODULE = """

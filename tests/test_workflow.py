@@ -26,7 +26,7 @@ from lib.analysis.baseline import seen_texts
 from lib.config import check, training
 from lib.data.encoders import load_tokenizer
 from lib.data.folding import fold
-from lib.files import sha256
+from lib.manifests import sha256
 from lib.runs import KEYS
 
 RUNS = [

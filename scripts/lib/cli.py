@@ -75,10 +75,15 @@ def run(main: Callable[[argparse.Namespace], None], arguments: Parser) -> None:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (UserError, OSError) as error:
-        print(f"{arguments.prog}: error: {one_line(error)}", file=sys.stderr)
+        console.show_error(f"{arguments.prog}: error: {one_line(error)}")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        place = console.write_traceback(log)
+        what = f"unexpected {type(error).__name__}: {one_line(error)}"
+        console.show_error(f"{arguments.prog}: error: {what}; its traceback is in {place}")
+        sys.exit(1)
 
 
 def positive(text: str) -> int:

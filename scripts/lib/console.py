@@ -3,8 +3,11 @@
 import logging
 import os
 import sys
+import tempfile
 import time
+import traceback
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -48,6 +51,26 @@ def write_to(path: Path) -> None:
     for stream in (1, 2):
         os.dup2(file, stream)
     os.close(file)
+
+
+def show_error(line: str) -> None:
+    """Write the last line of a command to its log; to the terminal, if the disk is full."""
+    text = f"{line}\n".encode()
+    for stream in (2, *_terminal):
+        with suppress(OSError):
+            if os.write(stream, text) == len(text):
+                return
+
+
+def write_traceback(log: Path | None) -> Path:
+    """Write the traceback of the error that is being handled to the log, or to a file for it."""
+    if log and _terminal:
+        with suppress(OSError):
+            traceback.print_exc()
+        return log
+    with tempfile.NamedTemporaryFile("w", prefix="traceback-", suffix=".txt", delete=False) as file:
+        traceback.print_exc(file=file)
+    return Path(file.name)
 
 
 def give_back_terminal() -> None:

@@ -1,6 +1,6 @@
-"""Files that appear whole or not at all, and their digests."""
+"""Files that appear whole or not at all."""
 
-import hashlib
+import errno
 import json
 import math
 import os
@@ -10,8 +10,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lib.console import UserError
+from lib.manifests import manifest, manifest_of, reading
+
 if TYPE_CHECKING:
     import pyarrow as pa
+
+# What a disk may refuse, and what to do about it.
+REFUSALS = {
+    errno.ENOSPC: "free some space, then run this again",
+    errno.EDQUOT: "free some of your quota, then run this again",
+    errno.EROFS: "make it writable, or write elsewhere, as with --directory",
+    errno.EACCES: "make it writable, or write elsewhere, as with --directory",
+}
 
 
 @contextmanager
@@ -19,18 +30,26 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` for a file or a folder.
 
     It takes the place of `path` when the block ends well and is removed otherwise, so that
-    nobody ever finds a half-written result.
+    nobody ever finds a half-written result. Its manifest is written with it.
+
+    Raises:
+        UserError: the disk is full, or `path` can't be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    _remove(temporary)  # what a killed process may have left
-    try:
-        yield temporary
-        if path.is_dir():
-            _remove(path)
-        os.replace(temporary, path)
-    finally:
-        _remove(temporary)
+    with refusals_explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.tmp")
+        _remove(temporary)  # what a killed process may have left
+        try:
+            yield temporary
+            text = manifest(temporary, path.name)
+            manifest_of(path).unlink(missing_ok=True)  # never one of another content
+            if path.is_dir():
+                _remove(path)
+            os.replace(temporary, path)
+            temporary.write_text(text, "utf-8")
+            os.replace(temporary, manifest_of(path))
+        finally:
+            _remove(temporary)
 
 
 def _remove(path: Path) -> None:
@@ -38,6 +57,35 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def refusals_explained(path: Path) -> Iterator[None]:
+    """Say in one line that the disk is full, or that `path` can't be written.
+
+    Libraries raise errors of many kinds for it, which have the words of the system in common.
+
+    Raises:
+        UserError: the block failed for that.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        for number, advice in REFUSALS.items():
+            refusal = os.strerror(number)
+            if refusal in str(error) and not (number == errno.EACCES and _elsewhere(error, path)):
+                raise UserError(
+                    f"'{path}' can't be written: {refusal.lower()}; {advice}"
+                ) from error
+        raise
+
+
+def _elsewhere(error: Exception, path: Path) -> bool:
+    """Whether an error names a file that has nothing to do with writing `path`."""
+    named = Path(getattr(error, "filename", None) or path)
+    return named not in path.parents and not named.is_relative_to(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -61,8 +109,26 @@ def to_json(content: Mapping[str, Any], indent: int | None = None) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read one JSON object."""
-    return json.loads(path.read_text("utf-8"))
+    """Read one JSON object.
+
+    Raises:
+        UserError: it is missing or damaged, or holds something else.
+    """
+    with reading(path):
+        content = json.loads(path.read_text("utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it does not hold a JSON object")
+        return content
+
+
+def read_text(path: Path) -> str:
+    """Read a text in UTF-8.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    with reading(path):
+        return path.read_text("utf-8")
 
 
 def write_parquet(path: Path, table: "pa.Table") -> None:
@@ -71,9 +137,3 @@ def write_parquet(path: Path, table: "pa.Table") -> None:
 
     with replacing(path) as temporary:
         pq.write_table(table, temporary)
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

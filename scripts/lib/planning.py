@@ -28,8 +28,8 @@ MARKER = Path("results/.study")
 # they are fetched. A change in these modules runs nothing again.
 DECIDE_NOTHING = frozenset(
     {
-        *("cli", "config", "console", "files", "flags", "forkserver", "gpus", "schema", "timing"),
-        *("version",),
+        *("cli", "config", "console", "files", "flags", "forkserver", "gpus", "manifests"),
+        *("schema", "timing", "version"),
         *("data.digests", "data.hub"),
         *("training.launch", "training.reporting", "training.tracking"),
     }

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from lib.files import write_parquet
+from lib.manifests import reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,4 +58,7 @@ def read_predictions(folder: Path) -> "pd.DataFrame":
     """The predictions of a run or a baseline, by `id`: label, prediction, confidence, loss."""
     import pandas as pd  # a training does without it
 
-    return pd.read_parquet(folder / "predictions.parquet", partitioning=None).set_index("id")
+    path = folder / "predictions.parquet"
+    with reading(path):
+        found = pd.read_parquet(path, partitioning=None).set_index("id")
+        return found[[*Predictions._fields]]

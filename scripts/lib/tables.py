@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from lib.files import replacing
+from lib.manifests import reading, verify
 
 
 def write_table(folder: Path, name: str, rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> None:
@@ -19,5 +20,11 @@ def write_table(folder: Path, name: str, rows: pd.DataFrame | Iterable[Mapping[s
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a table of results from its Parquet file."""
-    return pd.read_parquet(path, partitioning=None)
+    """Read a table of results from its Parquet file.
+
+    Raises:
+        UserError: it, or the same table as CSV, is missing or damaged.
+    """
+    verify(path.with_suffix(".csv"))
+    with reading(path):
+        return pd.read_parquet(path, partitioning=None)

@@ -16,6 +16,7 @@ from lib.baselines import run_of
 from lib.console import UserError, log, one_line, progress
 from lib.data.encoders import load_tokenizer
 from lib.files import write_json
+from lib.manifests import reading
 from lib.metrics import chance_p, measure
 from lib.predictions import Predictions, write_predictions
 
@@ -37,7 +38,8 @@ def train_baseline(splits: Path, encoder: Path | None, max_length: int | None, o
     """
     texts, labels = {}, {}
     for name in ("train", "valid", "test"):
-        reviews = pq.read_table(splits / f"{name}.parquet", partitioning=None)
+        with reading(splits / f"{name}.parquet"):
+            reviews = pq.read_table(splits / f"{name}.parquet", partitioning=None)
         texts[name], labels[name] = reviews["text"].to_pylist(), reviews["label"].to_numpy()
         if encoder and max_length:
             texts[name] = seen_texts(texts[name], encoder, max_length)

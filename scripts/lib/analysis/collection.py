@@ -8,6 +8,7 @@ import pandas as pd
 
 from lib.analysis.results import key_columns, learned, read_all, read_measured
 from lib.console import log
+from lib.manifests import reading
 from lib.runs import KEYS, Run
 from lib.schema import word
 from lib.tables import write_table
@@ -54,7 +55,9 @@ def settings_of_variants(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 def read_history(folder: Path) -> pd.DataFrame:
     """A row per epoch of a run."""
-    return pd.read_csv(folder / "history.csv")
+    path = folder / "history.csv"
+    with reading(path):
+        return pd.read_csv(path)
 
 
 def histories_table(

@@ -9,6 +9,7 @@ import pandas as pd
 
 from lib.baselines import PREFIX, is_baseline, run_of
 from lib.files import read_json
+from lib.manifests import reading
 from lib.runs import KEYS, Run
 from lib.tables import read_table
 
@@ -55,7 +56,8 @@ def are_baselines(table: pd.DataFrame) -> pd.Series:
 
 def read_texts(reviews: Path) -> pd.Series:
     """The texts of a split, by id."""
-    return pd.read_parquet(reviews, partitioning=None).set_index("id")["text"]
+    with reading(reviews):
+        return pd.read_parquet(reviews, partitioning=None).set_index("id")["text"]
 
 
 def learned(chance_p: Any) -> Any:

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from lib.files import read_json, sha256
+from lib.files import read_json
+from lib.manifests import sha256, verify
 
 # What an encoder needs besides its weights; nothing that holds code is ever copied or loaded.
 TOKENIZER_FILES = (
@@ -18,7 +19,8 @@ TOKENIZER_FILES = (
     "sentencepiece.bpe.model",
 )
 WEIGHT_FILES = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
-ENCODER_FILES = ("config.json", *TOKENIZER_FILES, *WEIGHT_FILES)
+CONFIG_FILE = "config.json"
+ENCODER_FILES = (CONFIG_FILE, *TOKENIZER_FILES, *WEIGHT_FILES)
 SOURCE = "source.json"
 
 
@@ -33,6 +35,7 @@ def describe_encoder(folder: Path) -> dict[str, Any]:
 
     `source.json` tells; of a folder without one, its path does.
     """
+    verify(folder, SOURCE)
     if (folder / SOURCE).is_file():
         return read_json(folder / SOURCE)
     return {"source": "folder", "path": str(folder), "sha256": encoder_digests(folder)}

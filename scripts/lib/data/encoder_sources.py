@@ -13,7 +13,7 @@ from lib.data.digests import verify
 from lib.data.encoder_files import ENCODER_FILES, SOURCE, TOKENIZER_FILES, encoder_digests
 from lib.data.reviews import texts
 from lib.data.streaming import read_parquet
-from lib.files import replacing, write_json
+from lib.files import replacing, to_json
 
 
 def bring(source: str, out: Path, **settings: Any) -> None:
@@ -27,7 +27,7 @@ def bring(source: str, out: Path, **settings: Any) -> None:
     with replacing(out) as folder:
         origin = SOURCES[source](folder, **settings)
         description = {"source": source, **origin, "sha256": encoder_digests(folder)}
-        write_json(folder / SOURCE, description)
+        (folder / SOURCE).write_text(to_json(description, indent=2) + "\n", "utf-8")
     log.info("encoder written to %s", out)
 
 

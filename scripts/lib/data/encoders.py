@@ -6,6 +6,8 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
 
 from lib.console import UserError, one_line
+from lib.data.encoder_files import CONFIG_FILE, TOKENIZER_FILES
+from lib.manifests import verify
 
 # Families that number positions from the padding token's number on, as RoBERTa does.
 OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet", "data2vec-text", "longformer")
@@ -17,6 +19,7 @@ def load_config(folder: Path) -> PreTrainedConfig:
     Raises:
         UserError: it can't be read, or names an architecture that transformers does not have.
     """
+    verify(folder, CONFIG_FILE)
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
@@ -29,6 +32,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     Raises:
         UserError: there is none, or it has no padding token.
     """
+    verify(folder, *TOKENIZER_FILES)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:

@@ -22,7 +22,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import disable_progress_bars, filter_repo_objects
 
 from lib.console import UserError, log, one_line
-from lib.files import sha256
+from lib.manifests import sha256
 
 
 def without_password(text: str) -> str:

@@ -9,7 +9,7 @@ from lib.console import UserError
 from lib.data import readers
 from lib.data.digests import verify
 from lib.data.streaming import Batches
-from lib.files import sha256
+from lib.manifests import sha256
 
 
 class Source(NamedTuple):

@@ -35,7 +35,9 @@ def split(
         out: folder of the three files.
         counts: the JSON file.
     """
-    labels = pq.read_table(reviews, columns=["label"])["label"].to_numpy()
+    labels = np.concatenate(
+        [batch["label"].to_numpy() for batch in read_parquet(reviews, ["label"])]
+    )
     samples = stratified(labels, sizes or sizes_from_ratios(len(labels), ratios), seed)
     found = {}
     for name, rows in zip(SPLITS, samples, strict=True):

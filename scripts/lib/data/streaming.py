@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lib.files import replacing
+from lib.manifests import reading
 
 Batches = Callable[[], Iterator[pa.RecordBatch]]  # a table, read from its start at each call
 
@@ -17,10 +18,17 @@ BUFFER = 1 << 20  # bytes of a file read at a time
 ROW_GROUP = 64 << 20  # bytes written at a time
 
 
-def read_parquet(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Columns of a Parquet file, however large its row groups are."""
-    with pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
-        yield from file.iter_batches(ROWS, columns=columns)
+def read_parquet(path: Path, columns: Sequence[str], rows: int = ROWS) -> Iterator[pa.RecordBatch]:
+    """Columns of a Parquet file, however large its row groups are, some rows at a time.
+
+    Raises:
+        UserError: it is missing or damaged, or lacks a column.
+    """
+    with reading(path), pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
+        for name in columns:
+            if name not in file.schema_arrow.names:
+                raise ValueError(f"it has no column '{name}'")
+        yield from file.iter_batches(rows, columns=columns)
 
 
 def chosen(batches: Iterable[pa.RecordBatch], keep: np.ndarray) -> Iterator[pa.RecordBatch]:

@@ -15,11 +15,12 @@ from tokenizers import Encoding, Tokenizer
 
 from lib.console import UserError, log, progress
 from lib.data import encoders, tokens
+from lib.data.streaming import read_parquet
 from lib.files import replacing
+from lib.manifests import reading
 
 BATCH = 1024  # texts encoded at a time
 AHEAD = 1  # batches encoded while one is written
-BUFFER = 1 << 20  # bytes of a file read at a time
 
 
 def pretokenize(splits: Path, encoder: Path, max_length: int, threads: int, out: Path) -> None:
@@ -69,13 +70,10 @@ def tokenize(
     Raises:
         UserError: the tokenizer gives tokens that the encoder does not have.
     """
-    with (
-        pq.ParquetFile(source, buffer_size=BUFFER, pre_buffer=False) as file,
-        replacing(out) as temporary,
-        pq.ParquetWriter(temporary, schema) as writer,
-    ):
-        rows = file.metadata.num_rows
-        batches = file.iter_batches(BATCH, columns=["id", "text", "label"])
+    with reading(source):
+        rows = pq.read_metadata(source).num_rows
+    batches = read_parquet(source, ["id", "text", "label"], BATCH)
+    with replacing(out) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         steps, description = -(-rows // BATCH), f"tokenize {source.stem}"
         watched = progress(encode_ahead(tokenizer, batches), steps, description, "batch")
         for batch, encodings in watched:
@@ -87,7 +85,7 @@ def tokenize(
                     "tokens; they do not belong together"
                 )
             writer.write_table(table)
-        return rows
+    return rows
 
 
 def encode_ahead(

@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lib.manifests import reading
+
 # Columns that the encoder is fed, one value per token.
 TOKEN_COLUMNS = ("input_ids", "token_type_ids")
 
@@ -57,8 +59,13 @@ class TokenFile(NamedTuple):
 
 
 def read_tokens(path: Path) -> TokenFile:
-    """Read a token file into arrays of one's own, some rows at a time."""
-    with pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
+    """Read a token file into arrays of one's own, some rows at a time.
+
+    Raises:
+        UserError: it is missing or damaged, or no token file.
+    """
+    with reading(path), pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
+        facts = _facts(file.schema_arrow)
         names = [name for name in TOKEN_COLUMNS if name in file.schema_arrow.names]
         rows = file.metadata.num_rows
         ids, labels = np.empty(rows, np.int64), np.empty(rows, np.int8)
@@ -78,8 +85,8 @@ def read_tokens(path: Path) -> TokenFile:
             labels=labels,
             columns={name: column[: bounds[-1]] for name, column in columns.items()},
             bounds=bounds,
-            pad_id=int(file.schema_arrow.metadata[b"pad_id"]),
-            max_length=int(file.schema_arrow.metadata[b"max_length"]),
+            pad_id=facts["pad_id"],
+            max_length=facts["max_length"],
         )
 
 
@@ -92,7 +99,20 @@ def _room(file: pq.ParquetFile, name: str) -> np.ndarray:
 
 
 def read_lengths(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
-    """The `id` and `n_tokens` of all examples of a token file, and its `max_length`."""
-    table = pq.read_table(path, columns=["id", "n_tokens"], partitioning=None)
-    longest = int(pq.read_schema(path).metadata[b"max_length"])
-    return table["id"].to_numpy(), table["n_tokens"].to_numpy(), longest
+    """The `id` and `n_tokens` of all examples of a token file, and its `max_length`.
+
+    Raises:
+        UserError: it is missing or damaged, or no token file.
+    """
+    with reading(path):
+        longest = _facts(pq.read_schema(path))["max_length"]
+        table = pq.read_table(path, columns=["id", "n_tokens"], partitioning=None)
+        return table["id"].to_numpy(), table["n_tokens"].to_numpy(), longest
+
+
+def _facts(found: pa.Schema) -> dict[str, int]:
+    """What the metadata of a token file tell: `pad_id` and `max_length`."""
+    metadata = found.metadata or {}
+    if b"pad_id" not in metadata or "input_ids" not in found.names:
+        raise ValueError("it is no token file of pretokenize.py")
+    return {name: int(metadata[name.encode()]) for name in ("pad_id", "max_length")}

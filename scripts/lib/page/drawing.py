@@ -4,7 +4,7 @@ from pathlib import Path
 
 import vl_convert
 
-from lib.files import write_text
+from lib.files import read_text, write_text
 from lib.page import figures
 from lib.tables import read_table
 
@@ -37,7 +37,7 @@ def draw(figure: str, table: Path, library: Path, svg: Path, html: Path) -> None
     write_text(svg, vl_convert.vegalite_to_svg(chart))
     page = PAGE.format(
         title=figure,
-        library=library.read_text("utf-8"),
+        library=read_text(library),
         chart=chart.replace("<", "\\u003c"),  # a text in it can't end the script
     )
     write_text(html, page)

@@ -11,8 +11,9 @@ from itables import to_html_datatable
 from itables.javascript import generate_init_offline_itables_html
 from markdown_it import MarkdownIt
 
-from lib.files import read_json, write_text
+from lib.files import read_json, read_text, write_text
 from lib.formats import beginning, class_names, classes_named
+from lib.manifests import reading
 from lib.tables import read_table
 
 ROWS = 250
@@ -49,7 +50,7 @@ def write_page(page: Path, out: Path) -> None:
         page: Markdown file.
         out: HTML file to write.
     """
-    text = page.read_text("utf-8")
+    text = read_text(page)
     title = text.partition("\n")[0].lstrip("# ")
     write_text(out, TEMPLATE.format(title=title, body=render(text, page.parent)))
 
@@ -69,7 +70,8 @@ def render(text: str, folder: Path) -> str:
 
 def embedded(picture: Path) -> str:
     """An SVG as an address that holds it."""
-    return "data:image/svg+xml;base64," + base64.b64encode(picture.read_bytes()).decode()
+    with reading(picture):
+        return "data:image/svg+xml;base64," + base64.b64encode(picture.read_bytes()).decode()
 
 
 def write_tables(tables: Sequence[Path], reviews: Path, out: Path) -> None:

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from lib.console import UserError, log, silence
 from lib.data.encoder_files import describe_encoder
-from lib.files import replacing, sha256, write_json
+from lib.files import replacing, write_json
+from lib.manifests import sha256
 from lib.metrics import chance_p
 from lib.timing import record
 from lib.training.backends import Torch, connect

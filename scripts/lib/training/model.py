@@ -24,9 +24,10 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from lib.console import UserError, one_line
-from lib.data.encoder_files import TOKENIZER_FILES
+from lib.data.encoder_files import TOKENIZER_FILES, WEIGHT_FILES
 from lib.data.encoders import load_config
 from lib.files import read_json
+from lib.manifests import verify
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
@@ -167,6 +168,7 @@ def load_encoder(folder: Path, pooling: str) -> PreTrainedModel:
         UserError: config or weights can't be used, or weights that the pooling needs are missing.
     """
     config = load_config(folder)
+    verify(folder, *WEIGHT_FILES)
     if any(folder.glob("*.safetensors")):
         encoder = _load_weights(folder, config, pooling)
     else:
@@ -231,6 +233,7 @@ def load_checkpoint(folder: Path) -> Classifier:
         UserError: a file of it is missing or damaged.
     """
     try:
+        verify(folder, HEAD_CONFIG, HEAD_WEIGHTS)
         head = read_json(folder / HEAD_CONFIG)
         weights = load_file(folder / HEAD_WEIGHTS)
         encoder = load_encoder(folder, head["pooling"])
