@@ -209,7 +209,7 @@ def test_processes_draw_dropout_of_their_own(encoders):
         torch.manual_seed(7)
         backend = Torch(torch.device("cpu"), "fp32")
         backend.rank = rank
-        backend.reseed(7)
+        backend.reseed([7])
         drawn.append(torch.rand(4))
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2]) and not torch.equal(drawn[2], drawn[3])

@@ -15,7 +15,7 @@ from lib.training.tracking import Tracker
 
 logging.basicConfig(format="%(message)s")
 logging.getLogger("wandb").propagate = False
-with Tracker({"model": "bert"}, {"batch": 64}) as tracker:
+with Tracker({"model": "bert"}, {"batch": 64}, "1a2b3c4d") as tracker:
     for update in range(3):
         tracker.log(update + 1, {"loss": 0.5})
         MIDDLE

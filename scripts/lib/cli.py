@@ -65,7 +65,7 @@ def run(main: Callable[[argparse.Namespace], None], arguments: Parser) -> None:
     try:
         if not hub and (code := run_in_fork()) is not None:
             sys.exit(code)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        signal.signal(signal.SIGTERM, _end)
         if log:
             console.write_to(log)
         console.start_logging()
@@ -78,12 +78,18 @@ def run(main: Callable[[argparse.Namespace], None], arguments: Parser) -> None:
         console.show_error(f"{arguments.prog}: error: {one_line(error)}")
         sys.exit(1)
     except KeyboardInterrupt:
-        sys.exit(130)
+        _end(signal.SIGINT)
     except Exception as error:
         place = console.write_traceback(log)
         what = f"unexpected {type(error).__name__}: {one_line(error)}"
         console.show_error(f"{arguments.prog}: error: {what}; its traceback is in {place}")
         sys.exit(1)
+
+
+def _end(number: int, *_: object) -> NoReturn:
+    """End as a signal asks, with one line."""
+    console.log.warning("ended by %s", signal.Signals(number).name)
+    sys.exit(128 + number)
 
 
 def positive(text: str) -> int:

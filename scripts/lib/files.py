@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import platform
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -37,8 +38,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with refusals_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        _remove(temporary)  # what a killed process may have left
+        _clean(path)
+        temporary = _temporary(path, os.getpid())
         try:
             yield temporary
             text = manifest(temporary, path.name)
@@ -50,6 +51,20 @@ def replacing(path: Path) -> Iterator[Path]:
             os.replace(temporary, manifest_of(path))
         finally:
             _remove(temporary)
+
+
+def _temporary(path: Path, process: int) -> Path:
+    """Where a process of this machine writes what takes the place of `path`."""
+    return path.with_name(f".{path.name}.{platform.node()}-{process}.tmp")
+
+
+def _clean(path: Path) -> None:
+    """Remove what processes that were killed have left beside `path`."""
+    start, end = _temporary(path, 0).name.rsplit("0", 1)
+    for each in path.parent.iterdir():
+        process = each.name.removeprefix(start).removesuffix(end)
+        if each.name == start + process + end and not Path("/proc", process).exists():
+            _remove(each)
 
 
 def _remove(path: Path) -> None:

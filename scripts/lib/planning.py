@@ -29,9 +29,9 @@ MARKER = Path("results/.study")
 DECIDE_NOTHING = frozenset(
     {
         *("cli", "config", "console", "files", "flags", "forkserver", "gpus", "manifests"),
-        *("schema", "timing", "version"),
+        *("planning", "schema", "timing", "version"),
         *("data.digests", "data.hub"),
-        *("training.launch", "training.reporting", "training.tracking"),
+        *("training.launch", "training.reporting", "training.saving", "training.tracking"),
     }
 )
 

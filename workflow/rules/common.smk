@@ -155,8 +155,14 @@ def training(variant):
 
 
 def training_flags(variant):
-    """The settings of a training, those of its variant included."""
-    return planning.flags(training(variant))
+    """The settings of a training, those of its variant included, that may change its results."""
+    settings = training(variant)
+    return planning.flags({key: settings[key] for key in settings if key != "save_minutes"})
+
+
+def save_minutes(variant):
+    """How often a training saves its state; as a resource, whose change runs nothing again."""
+    return str(training(variant)["save_minutes"])
 
 
 def test_flags(variant):

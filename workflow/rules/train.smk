@@ -18,6 +18,7 @@ rule train:
         mem_mb=by_variant(run_memory),
         runtime=720,
         gpu=by_variant(run_gpus),
+        save_minutes=by_variant(save_minutes),
     params:
         command=command("train"),
         code=code("train"),
@@ -32,7 +33,7 @@ rule train:
         "python {params.command:q} --log {log} --tokens {params.tokens} --encoder {input.encoder} --run {params.run} "
         "--dataset {wildcards.dataset} --model {wildcards.model} --pooling {wildcards.pooling} "
         "--batch {wildcards.batch} --variant {wildcards.variant} --seed {wildcards.seed} "
-        "{params.labels} {params.training}"
+        "{params.labels} {params.training} --save-minutes {resources.save_minutes}"
 
 
 rule evaluate:

@@ -4,7 +4,7 @@ The loop is the same for all. A back-end says which examples of an update are th
 share, runs the backward pass, and sums over processes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
 
@@ -50,11 +50,14 @@ class Torch(AbstractContextManager):
         """Add the gradient of a loss of this process."""
         loss.backward()
 
-    def reseed(self, seed: int) -> None:
-        """Give each of several processes random numbers of its own, for dropout."""
-        if self.rank:
-            stream = np.random.SeedSequence([seed, self.rank])
-            torch.manual_seed(int(stream.generate_state(1)[0]))
+    def reseed(self, stream: Sequence[int]) -> None:
+        """Begin a stream of random numbers, for dropout; each of several processes has its own.
+
+        Args:
+            stream: numbers that name it.
+        """
+        sequence = np.random.SeedSequence([*stream, self.rank])
+        torch.manual_seed(int(sequence.generate_state(1)[0]))
 
     def share(self, rows: Tensor) -> Tensor:
         """The examples of an update that this process computes; may be none of them.
@@ -71,8 +74,13 @@ class Torch(AbstractContextManager):
         """The smallest of the numbers that the processes have."""
         return number
 
-    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Make every process's gradients the sum over all processes."""
+    def sum_gradients(self, parameters: Iterable[nn.Parameter], measured: Tensor) -> Tensor:
+        """Make every process's gradients the sum over all processes.
+
+        Returns:
+            The sum of what each process has `measured`.
+        """
+        return measured
 
     def __exit__(self, *_: object) -> None:
         """Leave the group of processes, if there is one."""
@@ -129,16 +137,22 @@ class Accelerate(Torch):
         with blame_the_other_process():
             return int(self.accelerator.gather(own).min())
 
-    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Make every process's gradients the sum over all processes, in one exchange."""
+    def sum_gradients(self, parameters: Iterable[nn.Parameter], measured: Tensor) -> Tensor:
+        """Make every process's gradients the sum over all processes, in one exchange.
+
+        Returns:
+            The sum of what each process has `measured`.
+        """
         if self.processes == 1:
-            return
+            return measured
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         for parameter in trained:
             if parameter.grad is None:  # no example of the update fell to this process
                 parameter.grad = torch.zeros_like(parameter)
         gradients = cast(list[Tensor], [parameter.grad for parameter in trained])
-        vector_to_parameters(self.sum(parameters_to_vector(gradients)), gradients)
+        total = self.sum(parameters_to_vector([*gradients, measured]))
+        vector_to_parameters(total[: -len(measured)], gradients)
+        return total[-len(measured) :]
 
     def __exit__(self, *_: object) -> None:
         """Leave the group of processes; after an error too, or the interpreter's end may abort."""

@@ -119,21 +119,6 @@ def free_memory(device: torch.device) -> None:
         torch.get_device_module(device).empty_cache()
 
 
-def get_random_state(device: torch.device) -> list[torch.Tensor]:
-    """The states of the random generators of the CPU and of the device."""
-    states = [torch.get_rng_state()]
-    if device.type != "cpu":
-        states.append(torch.get_device_module(device).get_rng_state())
-    return states
-
-
-def set_random_state(device: torch.device, states: list[torch.Tensor]) -> None:
-    """Go back to the states that `get_random_state` returned."""
-    torch.set_rng_state(states[0])
-    if device.type != "cpu":
-        torch.get_device_module(device).set_rng_state(states[1])
-
-
 def peak_memory(device: torch.device) -> int:
     """Bytes at the peak: allocated on a GPU, else the resident set of this process."""
     if device.type == "cuda":
@@ -145,12 +130,15 @@ def peak_memory(device: torch.device) -> int:
 def hardware(device: torch.device) -> str:
     """The device's name, with cores and memory for a CPU."""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        return device_name(device)
     memory = psutil.virtual_memory().total / 2**30
-    return f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB"
+    return f"{device_name(device)}, {os.cpu_count()} cores, {memory:.0f} GiB"
 
 
-def _processor() -> str:
+def device_name(device: torch.device) -> str:
+    """The name of the GPU, or else of the processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

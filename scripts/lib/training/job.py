@@ -1,9 +1,10 @@
 """One training, from token files and an encoder to the folder of its run."""
 
 import csv
+import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -14,17 +15,27 @@ from lib.data.encoder_files import describe_encoder
 from lib.files import replacing, write_json
 from lib.manifests import sha256
 from lib.metrics import chance_p
-from lib.timing import record
+from lib.planning import digest
 from lib.training.backends import Torch, connect
 from lib.training.batches import Tokens, load_tokens
-from lib.training.device import explain_lack_of_memory, hardware, peak_memory, should_compile
+from lib.training.device import (
+    device_name,
+    explain_lack_of_memory,
+    hardware,
+    peak_memory,
+    should_compile,
+)
 from lib.training.flops import peak_flops, training_flops
-from lib.training.loop import Epoch, Recipe, Result, Updates, scaled_learning_rate, train
+from lib.training.launch import is_worker
+from lib.training.loop import Recipe, Result, Updates, scaled_learning_rate, train
 from lib.training.model import Classifier, load_encoder, save_checkpoint
+from lib.training.progress import Epoch
 from lib.training.reporting import Reporter
+from lib.training.saving import Saving, locked, on_signal
 from lib.training.tracking import Tracker
 from lib.version import workflow_version
 
+SPLITS = ("train.parquet", "valid.parquet")
 LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "numpy")
 
 
@@ -60,18 +71,41 @@ def train_run(job: Job) -> None:
         UserError: something can't be used, or the device is out of memory.
     """
     advice = explain_lack_of_memory("lower eval_batch, micro_tokens or max_length")
-    with connect(job.settings, job.keys["seed"]) as backend, advice:
+    with on_signal(lambda number: os._exit(128 + number)) if is_worker() else nullcontext():
+        backend = connect(job.settings, job.keys["seed"])  # may wait for others, deaf to signals
+    with backend, advice:
         if backend.rank:
             silence()
-        threads = job.settings["threads"]
-        log.info("%s in %s, %d threads", backend.device, backend.precision, threads)
-        splits = [job.tokens / f"{name}.parquet" for name in ("train", "valid")]
-        data, valid = (load_tokens(path, backend.device, job.keys["pooling"]) for path in splits)
-        model = build_model(job, data)
-        backend.reseed(job.keys["seed"])
-        result = train_reported(job, model, data, valid, backend)
-        if not backend.rank:
-            write_run(job, model, (data, valid), backend, result)
+        with nullcontext() if backend.rank else locked(job.run):
+            threads = job.settings["threads"]
+            log.info("%s in %s, %d threads", backend.device, backend.precision, threads)
+            splits = [job.tokens / name for name in SPLITS]
+            device, pooling = backend.device, job.keys["pooling"]
+            data, valid = (load_tokens(path, device, pooling) for path in splits)
+            model = build_model(job, data)
+            minutes = job.settings["save_minutes"]
+            saving = Saving(job.run, identity(job, backend), minutes, backend.rank)
+            result = train_reported(job, model, (data, valid), backend, saving)
+            if not backend.rank:
+                write_run(job, model, (data, valid), backend, result)
+                keep_checkpoints(job, saving)
+                saving.finish()
+
+
+def identity(job: Job, backend: Torch) -> dict[str, Any]:
+    """All that decides what a training learns to the last bit: a saved state belongs to it."""
+    settings = {key: value for key, value in job.settings.items() if key != "save_minutes"}
+    return {
+        "keys": dict(job.keys),
+        "settings": settings,
+        "labels": list(job.labels),
+        "tokens": {name: sha256(job.tokens / name) for name in SPLITS},
+        "encoder": describe_encoder(job.encoder)["sha256"],
+        "code": digest("train"),
+        "device": device_name(backend.device),
+        "precision": backend.precision,
+        "libraries": versions(),
+    }
 
 
 def build_model(job: Job, data: Tokens) -> Classifier:
@@ -93,32 +127,28 @@ def build_model(job: Job, data: Tokens) -> Classifier:
 
 
 def train_reported(
-    job: Job, model: Classifier, data: Tokens, valid: Tokens, backend: Torch
+    job: Job, model: Classifier, data: tuple[Tokens, Tokens], backend: Torch, saving: Saving
 ) -> Result:
     """Train, report every epoch, and keep its checkpoint if all are to be kept."""
-    tracking = Tracker(job.keys, job.settings, enabled=not backend.rank)
-    with tracking as tracker, kept_checkpoints(job, backend) as folder:
-        reporter = Reporter(job.keys, job.settings["epochs"], len(data), tracker)
+    keep = job.settings["keep_checkpoints"] == "all" and not backend.rank
+    with Tracker(job.keys, job.settings, saving.name, enabled=not backend.rank) as tracker:
+        reporter = Reporter(job.keys, job.settings["epochs"], len(data[0]), tracker)
 
         def on_epoch(epoch: Epoch, updates: Updates) -> None:
             reporter.epoch(epoch, updates)
-            if folder:
+            if keep:
                 name = f"epoch={epoch.epoch}-acc={epoch.valid_accuracy:.4f}"
-                save_checkpoint(model, job.encoder, folder / name, data.max_length)
+                save_checkpoint(model, job.encoder, saving.kept / name, data[0].max_length)
 
-        return train(model, (data, valid), job.recipe, backend, on_epoch)
+        return train(model, data, job.recipe, backend, on_epoch, saving)
 
 
-@contextmanager
-def kept_checkpoints(job: Job, backend: Torch) -> Iterator[Path | None]:
-    """A folder for the checkpoints of all epochs, if they are to be kept; it appears whole."""
-    if backend.rank:
-        yield None
-    elif job.settings["keep_checkpoints"] == "all":
+def keep_checkpoints(job: Job, saving: Saving) -> None:
+    """Move the checkpoints of all epochs to where they stay, or remove those of other settings."""
+    if saving.kept.is_dir():
         with replacing(job.run / "checkpoints") as folder:
-            yield folder
-    else:
-        yield None
+            saving.kept.rename(folder)
+    elif job.settings["keep_checkpoints"] != "all":
         shutil.rmtree(job.run / "checkpoints", ignore_errors=True)
 
 
@@ -160,7 +190,6 @@ def measure(
     memory = peak_memory(backend.device)
     best, epochs = result.best, len(result.history)
     seconds = sum(epoch.seconds for epoch in result.history)
-    record("training", seconds)
     flops = epochs * training_flops(model, tokens.lengths.cpu()) / seconds
     peak = backend.processes * peak_flops(backend.device, backend.precision)
     measured = {
@@ -189,7 +218,7 @@ def measure(
         "micro_tokens": result.bounds.tokens,
         "learning_rate": scaled_learning_rate(recipe.settings, recipe.batch),
         "max_length": tokens.max_length,
-        "versions": {library: version(library) for library in LIBRARIES},
+        "versions": versions(),
     }
     log.info(
         "%.1f examples/s; model FLOP utilisation %.1f%% (%.3g of %.3g FLOP/s); %.0f MB at the peak",
@@ -200,3 +229,8 @@ def measure(
         memory / 1e6,
     )
     return measured
+
+
+def versions() -> dict[str, str]:
+    """The versions of the libraries that compute."""
+    return {library: version(library) for library in LIBRARIES}

@@ -56,7 +56,7 @@ def launch(processes: int) -> None:
     give_back_terminal()
     os.environ[STARTED] = str(started())
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # torchrun warns otherwise; --threads sets it
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
+    logging.disable(logging.ERROR)  # the processes tell themselves what goes wrong
     try:
         with tempfile.TemporaryDirectory() as logs:
             flags = ["--standalone", f"--nproc-per-node={processes}", f"--log-dir={logs}"]

@@ -9,8 +9,7 @@ included. So the examples of an update, and of no more than one update, are sort
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,51 +19,18 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Adam, AdamW, Optimizer
 from transformers import get_scheduler
 
-from lib.console import log, progress
+from lib.console import log
+from lib.console import progress as shown
+from lib.timing import record
 from lib.training.backends import Torch
 from lib.training.batches import AUTO, Bounds, Tokens, epoch_order
-from lib.training.device import free_memory, get_random_state, is_out_of_memory, set_random_state
+from lib.training.device import free_memory, is_out_of_memory
 from lib.training.model import Classifier
 from lib.training.prediction import predict
+from lib.training.progress import Epoch, Progress
+from lib.training.saving import Unsaved
 
 CPU_EXAMPLES = 64  # of a pass
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One line of history.csv.
-
-    Attributes:
-        epoch: counted from 1.
-        train_loss: mean over the epoch, each example at the weights that it met, in nats.
-        train_accuracy: likewise.
-        valid_loss: at the end of the epoch, in nats.
-        valid_accuracy: at the end of the epoch.
-        learning_rate: of the epoch's last update.
-        updates: optimizer steps since the start.
-        seconds: of training in this epoch, validation left out.
-    """
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    valid_loss: float
-    valid_accuracy: float
-    learning_rate: float
-    updates: int
-    seconds: float
-
-    @property
-    def finite(self) -> bool:
-        """Whether its losses are finite; if not, training has diverged."""
-        return math.isfinite(self.train_loss) and math.isfinite(self.valid_loss)
-
-    def rank(self) -> tuple[bool, float, float, int]:
-        """Sort key of the better epoch: a finite one, by accuracy, then lower loss, then earlier.
-
-        Accuracy and loss are those of validation.
-        """
-        return self.finite, self.valid_accuracy, -self.valid_loss, -self.epoch
 
 
 class Result(NamedTuple):
@@ -110,6 +76,7 @@ def train(
     recipe: Recipe,
     backend: Torch,
     on_epoch: Callable[[Epoch, Updates], None] = lambda epoch, updates: None,
+    saving: Unsaved | None = None,
 ) -> Result:
     """Train for all epochs, or until one diverges; leave the best one's weights in the model.
 
@@ -119,57 +86,60 @@ def train(
         recipe: how to train.
         backend: how to compute.
         on_epoch: called after each epoch, while the model holds the epoch's weights.
+        saving: keeps the state on disk, and goes on from one that it finds there.
     """
+    saving = saving or Unsaved()
     batch, seed, settings = recipe
     train_tokens, valid_tokens = data
-    epochs = settings["epochs"]
-    total = epochs * math.ceil(len(train_tokens) / batch)
+    epochs, per_epoch = settings["epochs"], math.ceil(len(train_tokens) / batch)
     optimizer = build_optimizer(model, settings, scaled_learning_rate(settings, batch))
-    scheduler = build_scheduler(optimizer, settings, total)
+    scheduler = build_scheduler(optimizer, settings, epochs * per_epoch)
     optimizer = backend.prepare(optimizer)
-    bounds = first_bounds(settings, batch, backend)
     eval_bounds = Bounds.of(settings["eval_batch"], settings["micro_tokens"], backend.device)
-    history: list[Epoch] = []
-    best_weights: dict[str, Tensor] = {}
+    progress = Progress(model, scheduler, first_bounds(settings, batch, backend))
 
-    for number in range(1, epochs + 1):
-        model.train()
-        measured, rates = [], []
-        updates = epoch_order(len(train_tokens), seed, number).split(batch)
-        started = time.perf_counter()
-        for rows in progress(updates, len(updates), f"epoch {number} of {epochs}", "update"):
-            loss_and_hits, bounds = accumulate_in_memory(model, train_tokens, rows, bounds, backend)
-            backend.sum_gradients(model.parameters())
-            rates.append(float(scheduler.get_last_lr()[0]))
-            optimizer.step()
-            scheduler.step()
-            optimizer.zero_grad()
-            measured.append(loss_and_hits)
-        losses, hits = backend.sum(torch.stack(measured)).T.tolist()  # the only synchronisation
-        seconds = time.perf_counter() - started
+    with saving.watching(progress):
+        while len(progress.history) < epochs and not progress.diverged:
+            model.train()
+            number = len(progress.history) + 1
+            updates = epoch_order(len(train_tokens), seed, number).split(batch)
+            left = updates[len(progress.rates) :]
+            resumed = time.perf_counter()
+            started = resumed - progress.seconds
+            for rows in shown(left, len(left), f"epoch {number} of {epochs}", "update"):
+                stream = (seed, (number - 1) * per_epoch + len(progress.rates))
+                measured = accumulate_in_memory(progress, train_tokens, rows, stream, backend)
+                measured = backend.sum_gradients(model.parameters(), measured)
+                with saving.lock:
+                    progress.rates.append(float(scheduler.get_last_lr()[0]))
+                    progress.measured.append(measured)
+                    optimizer.step()
+                    scheduler.step()
+                    optimizer.zero_grad()
+                    progress.seconds = time.perf_counter() - started
+                saving.save_when_due(progress)
+            losses, hits = torch.stack(progress.measured).T.tolist()  # the only synchronisation
+            progress.seconds = time.perf_counter() - started
+            record("training", time.perf_counter() - resumed)
+            valid = predict(model, valid_tokens, eval_bounds, backend)
+            epoch = Epoch(
+                epoch=number,
+                train_loss=float(np.average(losses, weights=[len(rows) for rows in updates])),
+                train_accuracy=sum(hits) / len(train_tokens),
+                valid_loss=valid.mean_loss(),
+                valid_accuracy=valid.accuracy(),
+                learning_rate=progress.rates[-1],
+                updates=number * per_epoch,
+                seconds=progress.seconds,
+            )
+            on_epoch(epoch, Updates(losses, progress.rates))
+            with saving.lock:
+                progress.finish_epoch(epoch)
+            saving.save(progress)
 
-        valid = predict(model, valid_tokens, eval_bounds, backend)
-        epoch = Epoch(
-            epoch=number,
-            train_loss=float(np.average(losses, weights=[len(rows) for rows in updates])),
-            train_accuracy=sum(hits) / len(train_tokens),
-            valid_loss=valid.mean_loss(),
-            valid_accuracy=valid.accuracy(),
-            learning_rate=rates[-1],
-            updates=number * len(updates),
-            seconds=seconds,
-        )
-        history.append(epoch)
-        on_epoch(epoch, Updates(losses, rates))
-        if epoch is max(history, key=Epoch.rank):
-            best_weights = {key: value.cpu().clone() for key, value in model.state_dict().items()}
-        if not epoch.finite:  # in all processes alike, as they have the same losses
-            break
-
-    model.load_state_dict(best_weights)
-    best = max(history, key=Epoch.rank)
-    least = Bounds(*map(backend.least, bounds))
-    return Result(history, best, not history[-1].finite, least)
+    model.load_state_dict(progress.best_weights)
+    least = Bounds(*map(backend.least, progress.bounds))
+    return Result(progress.history, progress.best, progress.diverged, least)
 
 
 def accumulate(
@@ -205,27 +175,31 @@ def accumulate(
 
 
 def accumulate_in_memory(
-    model: Classifier, tokens: Tokens, rows: Tensor, bounds: Bounds, backend: Torch
-) -> tuple[Tensor, Bounds]:
-    """`accumulate`, with bounds that are halved until the passes fit into memory.
+    progress: Progress, tokens: Tokens, rows: Tensor, stream: Sequence[int], backend: Torch
+) -> Tensor:
+    """`accumulate`, with bounds that are halved, for good, until the passes fit into memory.
 
-    The update is begun anew with the random state that it had, so that it is the update of
-    a training that had the smaller bounds from the start.
+    Args:
+        progress: whose model learns, within its bounds.
+        tokens: the training split.
+        rows: the examples of the update.
+        stream: names the random numbers of the update, which depend on nothing else: an update that
+            is begun anew is that of a training with the smaller bounds from the start.
+        backend: how to compute.
 
     Returns:
-        What `accumulate` returns, and the bounds for the next update.
+        What `accumulate` returns.
     """
     while True:
-        random_state = get_random_state(backend.device)
+        backend.reseed(stream)
         try:
-            return accumulate(model, tokens, rows, bounds, backend), bounds
+            return accumulate(progress.model, tokens, rows, progress.bounds, backend)
         except RuntimeError as error:
-            if bounds.examples == 1 or not is_out_of_memory(error):
+            if progress.bounds.examples == 1 or not is_out_of_memory(error):
                 raise
-        model.zero_grad()
+        progress.model.zero_grad()
         free_memory(backend.device)
-        set_random_state(backend.device, random_state)
-        bounds = bounds.halved()
+        progress.bounds = bounds = progress.bounds.halved()
         log.warning("out of memory: passes are halved to %d reviews and %d tokens", *bounds)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from lib.console import announcements, log
 from lib.formats import duration
-from lib.training.loop import Epoch, Updates
+from lib.training.loop import Updates
+from lib.training.progress import Epoch
 from lib.training.tracking import Tracker
 
 
@@ -32,7 +33,7 @@ class Reporter:
         self.epochs = epochs
         self.examples = examples
         self.tracker = tracker
-        self.started = time.monotonic()
+        self.reported = time.monotonic()
 
     def epoch(self, epoch: Epoch, updates: Updates) -> None:
         """Report an epoch and its updates, and whether they diverged."""
@@ -53,8 +54,8 @@ class Reporter:
             speed * 60 * len(updates.losses) / self.examples,
             speed,
         )
-        done = epoch.epoch / self.epochs
-        left = (time.monotonic() - self.started) * (1 - done) / done
+        before, self.reported = self.reported, time.monotonic()
+        left = (self.reported - before) * (self.epochs - epoch.epoch)
         announcements.info(
             "%s: epoch %d of %d, validation accuracy %.4f, %.0f reviews/s, %s",
             self.name,

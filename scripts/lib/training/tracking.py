@@ -20,12 +20,14 @@ class Tracker:
     Args:
         keys: keys of the run, which name it.
         settings: of its training.
+        id: of the training, by which one that goes on after an interruption is the same.
         enabled: false in all but the first of several processes.
     """
 
     def __init__(
-        self, keys: Mapping[str, Any], settings: Mapping[str, Any], enabled: bool = True
+        self, keys: Mapping[str, Any], settings: Mapping[str, Any], id: str, enabled: bool = True
     ) -> None:
+        self.id = id
         self.name = " ".join(f"{key}={value}" for key, value in keys.items())
         self.config = {**keys, **settings}
         self.enabled = enabled
@@ -69,6 +71,8 @@ class Tracker:
         self.run = wandb.init(
             mode=mode,  # type: ignore[arg-type]  # wandb itself refuses what it does not know
             name=self.name,
+            id=self.id,
+            resume="allow",
             config=self.config,
             settings=settings,
         )

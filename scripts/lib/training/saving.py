@@ -1,0 +1,250 @@
+"""The state of a training on disk: saved as it goes, used after an interruption, gone at the end.
+
+It lies in `.state/` in the folder of the run, where Snakemake, which removes the outputs of a job
+that failed, leaves it alone. A state belongs to one identity: settings, tokens, encoder, code and
+hardware. Any other training begins anew.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lib.console import UserError, announcements, log, one_line
+from lib.files import replacing
+from lib.manifests import manifest_of, verify
+from lib.training.progress import Progress
+
+FOLDER = ".state"
+STATE = "state.safetensors"
+FACTS = "facts"  # in the header of STATE, as JSON
+LOCK = ".lock"
+PATIENCE = 5  # seconds that a training which is about to end may take for it
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Unsaved:
+    """What the loop asks of saving, for a training of which nothing is saved."""
+
+    lock: AbstractContextManager = nullcontext()
+
+    def watching(self, progress: Progress) -> AbstractContextManager:
+        """Surrounds a training from its start."""
+        return nullcontext()
+
+    def save(self, progress: Progress) -> None:
+        """Called after each epoch."""
+
+    def save_when_due(self, progress: Progress) -> None:
+        """Called after each update."""
+
+
+class Saving(Unsaved):
+    """The state of one training on disk.
+
+    Args:
+        run: folder of the run.
+        identity: what the state belongs to, as JSON can hold it.
+        minutes: between two states within an epoch.
+        rank: number of this process; the one with 0 saves.
+
+    Attributes:
+        lock: held while weights, optimizer and progress change together.
+        folder: of the state.
+        kept: folder of checkpoints that wait for the end of the training.
+        name: of the training, the same after an interruption.
+    """
+
+    def __init__(
+        self, run: Path, identity: Mapping[str, Any], minutes: float, rank: int = 0
+    ) -> None:
+        self.folder = run / FOLDER
+        self.kept = self.folder / "checkpoints"
+        self.identity = json.loads(json.dumps(identity))
+        self.seconds = 60 * minutes
+        self.rank = rank
+        self.saved = time.monotonic()
+        self.lock = threading.RLock()
+        self.ending, self.left = threading.Event(), threading.Event()
+        self.facts = self._read()
+        self.name = self.facts.get("name") or uuid4().hex[:8]
+
+    def _read(self) -> dict[str, Any]:
+        """What is told of a saved state; nothing, and it is removed, where it can't be used."""
+        path = self.folder / STATE
+        if not path.is_file():
+            return {}
+        reason = "it is damaged"
+        with suppress(UserError, SafetensorError, OSError, ValueError, LookupError, TypeError):
+            verify(path)
+            with safe_open(path, "pt") as file:
+                facts = json.loads(file.metadata()[FACTS])
+            if facts["best"]:
+                verify(self._best(facts["best"]))
+            others = differences(facts["identity"], self.identity)
+            if not others:
+                return facts
+            reason = f"other {', '.join(others)}"
+        if not self.rank:
+            announcements.warning("training begins anew: '%s' is not used: %s", path, reason)
+            shutil.rmtree(self.folder, ignore_errors=True)
+        return {}
+
+    def _best(self, epoch: int) -> Path:
+        """The file of the best weights so far, those of an epoch."""
+        return self.folder / f"best-{epoch}.safetensors"
+
+    @contextmanager
+    def watching(self, progress: Progress) -> Iterator[None]:
+        """Go on from a saved state, if there is one; save when a signal ends this process.
+
+        Args:
+            progress: of the training, at its start.
+        """
+        if self.facts:
+            best = load_file(self._best(self.facts["best"])) if self.facts["best"] else {}
+            progress.restore(load_file(self.folder / STATE), self.facts, best)
+            epoch, update = len(progress.history) + 1, len(progress.rates)
+            log.info("resuming in epoch %d, after update %d of it", epoch, update)
+        with on_signal(lambda number: self._end(progress, number)):
+            try:
+                yield
+            finally:
+                self.left.set()
+                if self.ending.is_set():
+                    threading.Event().wait()  # until the other thread ends this process
+
+    def save(self, progress: Progress) -> None:
+        """Replace the state on disk by that of the training."""
+        if self.rank:
+            return
+        with self.lock:
+            best = progress.best.epoch if progress.history else 0
+            if best and not self._best(best).is_file():
+                _write(self._best(best), progress.best_weights, {})
+            facts = {"best": best, "name": self.name, "identity": self.identity}
+            _write(self.folder / STATE, progress.tensors(), {**progress.facts(), **facts})
+            for path in self.folder.glob("best-*.safetensors"):
+                if path != self._best(best):
+                    path.unlink()
+                    manifest_of(path).unlink()
+            self.saved = time.monotonic()
+
+    def save_when_due(self, progress: Progress) -> None:
+        """Save if that was last done long enough ago."""
+        if time.monotonic() - self.saved > self.seconds:
+            self.save(progress)
+            log.info("state saved, after update %d of the epoch", len(progress.rates))
+
+    def finish(self) -> None:
+        """Remove the state of a training that is done."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _end(self, progress: Progress, number: int) -> None:
+        """Save and end this process; the first of several alone does, the others wait for it."""
+        self.ending.set()
+        if self.rank:
+            self.left.wait(PATIENCE)
+            os._exit(128 + number)
+        with self.lock:
+            try:
+                self.save(progress)
+                epoch, update = len(progress.history) + 1, len(progress.rates)
+                outcome = f"its state is saved, in epoch {epoch} after update {update}"
+            except Exception as error:
+                outcome = f"its state can't be saved: {one_line(error)}"
+            name = signal.Signals(number).name
+            announcements.warning("training ended by %s; %s; run it again to go on", name, outcome)
+            os._exit(128 + number)
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The keys under which mappings differ, with those of mappings in them: `settings.epochs`."""
+    found = []
+    for key in sorted({*one, *other}):
+        own, others = one.get(key), other.get(key)
+        if isinstance(own, dict) and isinstance(others, dict):
+            found += [f"{key}.{inner}" for inner in differences(own, others)]
+        elif own != others:
+            found.append(key)
+    return found
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write tensors, each with memory of its own as the format demands, and facts in the header."""
+    seen: set[int] = set()
+    own = {}
+    for name, tensor in tensors.items():
+        shared = tensor.data_ptr() in seen
+        seen.add(tensor.data_ptr())
+        own[name] = tensor.clone() if shared else tensor.contiguous()
+    with replacing(path) as temporary:
+        save_file(own, temporary, {FACTS: json.dumps(facts)})
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Keep other processes from training the same run, until the block or this process ends.
+
+    Raises:
+        UserError: another process trains it.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    path = run / LOCK
+    try:
+        lock = FileLock(path).acquire(timeout=PATIENCE)
+    except Timeout as error:
+        raise UserError(
+            f"'{run}' is being trained by {path.read_text('utf-8') or 'another process'}; "
+            "wait until it has ended, or end it"
+        ) from error
+    with lock:
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()}", "utf-8")
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                run.rmdir()  # where nothing was written
+
+
+@contextmanager
+def on_signal(act: Callable[[int], None]) -> Iterator[None]:
+    """Let a thread act when a signal asks this process to end, instead of Python's own handlers.
+
+    Those wait until a call of a library returns, and a pass of a large encoder takes many seconds.
+    """
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+
+    def wait() -> None:
+        while number := reader.recv(1):
+            if number[0] in SIGNALS:
+                act(number[0])
+
+    handlers = {each: signal.signal(each, lambda *_: None) for each in SIGNALS}
+    descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(descriptor)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        writer.close()
+        thread.join()
+        reader.close()
