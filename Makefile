@@ -8,7 +8,7 @@ SHELL := bash
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: summary report test test-slow false-positives bench bench-planning bench-data lint docs dag clean lock
+.PHONY: summary report test test-slow kill-test false-positives bench bench-planning bench-data lint docs dag clean lock
 
 summary: $(READY)  ## run the quick study and write results/summary.md
 	snakemake --cores $(CORES) results/summary.md
@@ -23,6 +23,9 @@ test: lint  ## lint and fast tests
 
 test-slow: $(READY)  ## tests that train for minutes
 	pytest -m slow
+
+kill-test: $(READY)  ## kill processes of a study at random until it is complete, and compare its results
+	PYTHONPATH=scripts:tests python tests/kills.py $(if $(SEED),--seed $(SEED))
 
 false-positives: $(READY)  ## how often a page claims what is not so, on made-up studies
 	PYTHONPATH=scripts python benchmarks/false_positives.py

@@ -24,14 +24,18 @@ class Workspace:
         shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*ignored), dirs_exist_ok=True)
 
     def snakemake(self, python, *arguments: str) -> subprocess.CompletedProcess:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
         return subprocess.run(
             [python, "-m", "snakemake", *arguments],
             cwd=self.folder,
-            env=kept | {"PATH": "/usr/bin:/bin"} | self.environment,
+            env=self.variables(),
             capture_output=True,
             text=True,
         )
+
+    def variables(self) -> dict[str, str]:
+        """The environment of Snakemake."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+        return kept | {"PATH": "/usr/bin:/bin"} | self.environment
 
     def jobs(self, python, *arguments: str) -> dict[str, int]:
         """Run, and count the jobs by rule; the target rule is left out."""

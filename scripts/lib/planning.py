@@ -8,13 +8,13 @@ import ast
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from lib import config, schema
+from lib import config, manifests, schema
 from lib.cli import MAX_SEED
 from lib.console import UserError
 
@@ -164,6 +164,12 @@ def use_environment_of(python: str) -> None:
     """Let jobs run in the environment that runs Snakemake, whether it is activated or not."""
     paths = [os.path.dirname(python), os.getenv("PATH", os.defpath)]
     os.environ["PATH"] = os.pathsep.join(paths)
+
+
+def name_study(configfiles: Sequence[str]) -> None:
+    """Tell jobs by which command the study runs, for advice on results that are damaged."""
+    files = [f"--configfile={os.path.relpath(path)}" for path in configfiles]
+    os.environ[manifests.COMMAND] = shlex.join(["snakemake", "--cores", "1", *files])
 
 
 def configure_tracking(study: Mapping[str, Any], folder: str) -> None:

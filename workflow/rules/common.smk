@@ -253,6 +253,7 @@ try:
             planning.check_target(argument, config)
 except UserError as error:
     sys.exit(f"error: {error}")
+planning.name_study(workflow.overwrite_configfiles)
 planning.configure_tracking(config, str(workflow.modifier.modify_path("results")))
 
 STUDY = config["study"]

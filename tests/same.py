@@ -1,0 +1,46 @@
+"""Whether two folders of results are the same but for what a clock or a machine's load decides."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+MEASURED = ("seconds", "per_second", "utilisation", "peak_memory")
+PARTS = ("datasets", "encoders", "tokens", "runs", "baselines", "tables")
+TIMES_ALONE = ("costs.csv", "costs.parquet")
+LEFT_OVER = (".state", ".lock", ".tmp")
+
+
+def differing(one: Path, other: Path) -> list[str]:
+    """The files that differ, or stand in one of two folders results/ alone."""
+    names = {str(path.relative_to(root)) for root in (one, other) for path in compared(root)}
+    return sorted(name for name in names if content(one / name) != content(other / name))
+
+
+def left_over(results: Path) -> list[str]:
+    """What a study leaves behind only while it runs."""
+    return sorted(str(path) for path in results.rglob("*") if path.name.endswith(LEFT_OVER))
+
+
+def compared(results: Path) -> Iterator[Path]:
+    for part in PARTS:
+        for path in results.joinpath(part).rglob("*"):
+            if path.is_file() and path.name[0] != "." and path.name not in TIMES_ALONE:
+                yield path
+
+
+def content(path: Path) -> object:
+    """What a file says, without what was measured by a clock."""
+    if not path.is_file():
+        return None
+    if path.suffix == ".json":
+        return {key: x for key, x in json.loads(path.read_text()).items() if not measured(key)}
+    if path.suffix == ".csv" or ("tables" in path.parts and path.suffix == ".parquet"):
+        table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+        return table.drop(columns=list(filter(measured, table.columns))).to_csv()
+    return path.read_bytes()
+
+
+def measured(name: str) -> bool:
+    return any(word in name for word in MEASURED)
