@@ -97,7 +97,7 @@ def test_bounds_that_were_halved_stay_halved(encoders, tokens, tmp_path):
     with pytest.raises(Cut):
         fit(encoders, tokens, saving)
     saving = Saving(tmp_path, {}, 1)
-    saving.facts["bounds"] = [2, 100]
+    saving.found.facts["bounds"] = [2, 100]
     data = load(tokens, "bert"), load(tokens, "bert", "valid")
     recipe = Recipe(16, 5, SETTINGS | CHANGES)
     result = train(build(encoders, "bert"), data, recipe, BACKEND, saving=saving)
@@ -126,11 +126,11 @@ def test_a_state_of_something_else_is_not_used_and_said(
         content[-100] ^= 1
         path.write_bytes(content)
     found = Saving(tmp_path, other or own, 1)
-    assert not found.facts and not path.exists()
+    assert not found.found and not path.exists()
     assert f"training begins anew: '{path}' is not used: {reason}" in caplog.text
 
 
-@pytest.mark.parametrize("damage", ["best", "header"])
+@pytest.mark.parametrize("damage", ["best", "no best", "header"])
 def test_a_state_with_a_damaged_part_is_not_used(encoders, tokens, tmp_path, caplog, damage):
     saving = Interrupted(tmp_path, {}, 1)
     saving.updates = 9
@@ -139,10 +139,13 @@ def test_a_state_with_a_damaged_part_is_not_used(encoders, tokens, tmp_path, cap
     if damage == "best":
         (best,) = (tmp_path / ".state").glob("best-*.safetensors")
         best.write_bytes(best.read_bytes()[:-1])
+    elif damage == "no best":
+        for path in (tmp_path / ".state").glob("*best-*"):
+            path.unlink()
     else:
         (tmp_path / ".state" / STATE).write_bytes(b"")
         (tmp_path / ".state" / f".{STATE}.sha256").unlink()
-    assert not Saving(tmp_path, {}, 1).facts
+    assert not Saving(tmp_path, {}, 1).found
     assert "it is damaged" in caplog.text
 
 

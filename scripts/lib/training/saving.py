@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
@@ -34,6 +34,20 @@ FACTS = "facts"  # in the header of STATE, as JSON
 LOCK = ".lock"
 PATIENCE = 5  # seconds that a training which is about to end may take for it
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class State(NamedTuple):
+    """A state as it is on disk.
+
+    Attributes:
+        facts: of the progress, with the identity and the name of the training.
+        tensors: of the progress.
+        best: the weights of the best epoch so far.
+    """
+
+    facts: dict[str, Any]
+    tensors: dict[str, Tensor]
+    best: dict[str, Tensor]
 
 
 class Unsaved:
@@ -79,29 +93,29 @@ class Saving(Unsaved):
         self.saved = time.monotonic()
         self.lock = threading.RLock()
         self.ending, self.left = threading.Event(), threading.Event()
-        self.facts = self._read()
-        self.name = self.facts.get("name") or uuid4().hex[:8]
+        self.found = self._read()
+        self.name = self.found.facts["name"] if self.found else uuid4().hex[:8]
 
-    def _read(self) -> dict[str, Any]:
-        """What is told of a saved state; nothing, and it is removed, where it can't be used."""
+    def _read(self) -> State | None:
+        """The saved state; None, and it is removed, where it can't be used."""
         path = self.folder / STATE
         if not path.is_file():
-            return {}
+            return None
         reason = "it is damaged"
         with suppress(UserError, SafetensorError, OSError, ValueError, LookupError, TypeError):
             verify(path)
             with safe_open(path, "pt") as file:
                 facts = json.loads(file.metadata()[FACTS])
-            if facts["best"]:
-                verify(self._best(facts["best"]))
             others = differences(facts["identity"], self.identity)
             if not others:
-                return facts
+                best = self._best(facts["best"])
+                verify(best)
+                return State(facts, load_file(path), load_file(best) if facts["best"] else {})
             reason = f"other {', '.join(others)}"
         if not self.rank:
             announcements.warning("training begins anew: '%s' is not used: %s", path, reason)
             shutil.rmtree(self.folder, ignore_errors=True)
-        return {}
+        return None
 
     def _best(self, epoch: int) -> Path:
         """The file of the best weights so far, those of an epoch."""
@@ -114,9 +128,10 @@ class Saving(Unsaved):
         Args:
             progress: of the training, at its start.
         """
-        if self.facts:
-            best = load_file(self._best(self.facts["best"])) if self.facts["best"] else {}
-            progress.restore(load_file(self.folder / STATE), self.facts, best)
+        if self.found:
+            progress.restore(self.found.tensors, self.found.facts, self.found.best)
+            self._remove_best_but(self.found.facts["best"])
+            self.found = None
             epoch, update = len(progress.history) + 1, len(progress.rates)
             log.info("resuming in epoch %d, after update %d of it", epoch, update)
         with on_signal(lambda number: self._end(progress, number)):
@@ -137,11 +152,15 @@ class Saving(Unsaved):
                 _write(self._best(best), progress.best_weights, {})
             facts = {"best": best, "name": self.name, "identity": self.identity}
             _write(self.folder / STATE, progress.tensors(), {**progress.facts(), **facts})
-            for path in self.folder.glob("best-*.safetensors"):
-                if path != self._best(best):
-                    path.unlink()
-                    manifest_of(path).unlink()
+            self._remove_best_but(best)
             self.saved = time.monotonic()
+
+    def _remove_best_but(self, epoch: int) -> None:
+        """Remove weights that are the best no longer, or of an epoch that is trained again."""
+        for path in self.folder.glob("best-*.safetensors"):
+            if path != self._best(epoch) and not self.rank:
+                path.unlink()
+                manifest_of(path).unlink(missing_ok=True)
 
     def save_when_due(self, progress: Progress) -> None:
         """Save if that was last done long enough ago."""
