@@ -39,6 +39,7 @@ DECIDES = {
     "cli": set(),
     "config": set(),
     "console": set(),
+    "failures": set(),
     "files": set(),
     "flags": set(),
     "formats": {"measure", "findings", "overviews", *ON_PAGES, "summary_html", "tables_html"},

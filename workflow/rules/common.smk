@@ -12,7 +12,7 @@ IS_MODULE = not workflow.modifier.is_main_snakefile()
 SCRIPTS = os.path.abspath(workflow.current_basedir.join("../../scripts"))
 sys.path.insert(0, SCRIPTS)
 
-from lib import baselines, catalog, forkserver, gpus, planning, schema
+from lib import baselines, catalog, failures, forkserver, gpus, planning, schema
 from lib import config as configuration
 from lib.console import UserError
 from lib.runs import folders_of
