@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from workspace import SUMMARY, Workspace
+from workspace import SECRETS, SUMMARY, Workspace, files_with
 
 from lib.failures import describe
 
@@ -19,6 +19,7 @@ def project(tmp_path) -> Workspace:
     """A copy of the project, with tests/config.yaml as study.yaml."""
     workspace = Workspace(tmp_path)
     workspace.write_config("study.yaml")
+    workspace.environment = {**SECRETS}
     return workspace
 
 
@@ -28,6 +29,8 @@ def fail(project, python, *arguments: str) -> list[str]:
     assert done.returncode == 1
     head, _, last = done.stderr.rpartition("\n\n")
     assert "At least one job did not complete successfully." in head
+    for secret in SECRETS.values():
+        assert secret not in done.stderr and not files_with(secret, project.folder)
     return last.splitlines()
 
 
@@ -56,7 +59,7 @@ def test_several_failed_jobs_have_a_line_each(project, python):
         config["models"] |= models
 
     config = project.write_config("changed.yaml", change)
-    project.environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(project.folder / "home")}
+    project.environment |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(project.folder / "home")}
     targets = [f"results/encoders/dataset=imdb-25k/model={name}" for name in models]
     lines = fail(project, python, *targets, "--keep-going", f"--configfile={config}")
     assert sorted(lines) == [
