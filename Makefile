@@ -8,7 +8,7 @@ SHELL := bash
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: summary report test test-slow kill-test false-positives bench bench-planning bench-data lint docs dag clean lock
+.PHONY: summary report test test-slow kill-test false-positives bench bench-planning bench-data lint audit docs dag clean lock
 
 summary: $(READY)  ## run the quick study and write results/summary.md
 	snakemake --cores $(CORES) results/summary.md
@@ -45,6 +45,14 @@ lint: $(READY)
 	mypy
 	snakefmt --check Snakefile workflow
 	snakemake --lint
+
+audit:  ## look for known vulnerabilities of the pinned packages; needs the package index alone
+	rm -rf .venv/audit && $(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	@.venv/audit/bin/pip-audit --requirement envs/requirements.txt --no-deps --disable-pip --strict \
+		--progress-spinner off 2> .venv/audit/messages || { grep "^Found" .venv/audit/messages >&2 || \
+		echo "error: the package index does not answer what vulnerabilities it knows; try again, or elsewhere: $$(tail -n 1 .venv/audit/messages)" >&2; exit 1; }
+	@tail -n 1 .venv/audit/messages
 
 docs: $(READY)  ## write the table of tables in docs/results.md anew, from scripts/lib/catalog.py
 	PYTHONPATH=scripts python -c 'from lib.catalog import document; document("docs/results.md")'

@@ -56,6 +56,7 @@ rule runs:
 
 onstart:
     planning.mark_study(STUDY)
+    failures.watch()
     # Forks share neither a GPU nor a cluster.
     if not N_GPUS and not workflow.non_local_exec:
         forkserver.start()

@@ -237,6 +237,10 @@ def build_repositories(folder: Path, encoders: dict[str, Path], sample: pa.Table
     for name, repository in (("bert", bert), ("modernbert", modernbert)):
         load_tokenizer(encoders[name]).save_pretrained(repository)
         (repository / "pytorch_model.bin").write_bytes(b"a pickle")
+        (repository / "modeling_tiny.py").write_text("raise SystemExit")
+        config = json.loads((repository / "config.json").read_text())
+        config["auto_map"] = {"AutoConfig": "modeling_tiny.X", "AutoModel": "modeling_tiny.Y"}
+        (repository / "config.json").write_text(json.dumps(config))
         (repository / "onnx").mkdir()
         (repository / "onnx" / "model.onnx").write_bytes(b"a graph")
     pickled = folder / "models" / "old" / "pickled"
@@ -254,11 +258,22 @@ def build_repositories(folder: Path, encoders: dict[str, Path], sample: pa.Table
         "lines": lambda path: frame.to_json(path / "train.jsonl", orient="records", lines=True),
         "broken": lambda path: (path / "train.parquet").write_bytes(b"PAR1 no Parquet PAR1"),
         "script": lambda path: (path / "script.py").write_text("raise SystemExit"),
+        "zipped": lambda path: frame.to_csv(
+            path / "train.zip", index=False, compression={"method": "zip", "archive_name": "a.csv"}
+        ),
+        "packed": lambda path: frame.to_csv(path / "train.csv.gz", index=False),
+        "outside": lambda path: frame.to_csv(path / "train.csv", index=False),
     }.items():
         (folder / "datasets" / "other" / name).mkdir(parents=True)
         write(folder / "datasets" / "other" / name)
+    frame.to_csv(folder / "datasets" / "other" / "script" / "train.csv", index=False)
     (folder / "datasets" / "other" / "csv" / "README.md").write_text(
         "---\nconfigs:\n- {config_name: semicolons, data_files: '*.csv', sep: ';'}\n---\n"
+    )
+    private = folder / "private.csv"
+    frame.to_csv(private, index=False)
+    (folder / "datasets" / "other" / "outside" / "README.md").write_text(
+        f"---\nconfigs:\n- {{config_name: all, data_files: '{private}'}}\n---\n"
     )
     data = folder / "datasets" / IMDB
     (data / "plain_text").mkdir(parents=True)

@@ -200,6 +200,17 @@ REFUSALS = {
     "epochs that are no whole number": ("training.epochs", "1e1", "'training.epochs' is 10.0; all"),
     "a name of two lines": ("study", "two\n", "'study' is .*; allowed: letters, digits, '.'"),
     "a label like a flag": ("dataset.labels", ["-a", "b"], "'-a'; allowed: text .* not begin with"),
+    "a column like a flag": (
+        "dataset.where",
+        {"--out": "x"},
+        "'dataset.where' is '--out'; allowed",
+    ),
+    "a file like a flag": ("dataset.sha256", {"--out=x": "0" * 64}, "is '--out=x'; allowed: text"),
+    "a path with braces": (
+        "dataset",
+        {"name": "mine", "source": "files", "paths": ["{dataset}.csv"]},
+        r"'dataset.paths\[0\]' is '{dataset}.csv'; allowed: path on one line .* no braces",
+    ),
     "an odd width per head": (
         "models.modernbert.num_attention_heads",
         32,

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shlex
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +15,9 @@ from transformers import BertConfig, BertModel
 
 from lib.data.encoders import load_tokenizer
 from lib.manifests import sha256
+from lib.page.markdown import escape
 
+ODD = """it's "odd" $(touch ran) `touch ran`; touch ran & *[a] %s"""  # to a shell
 RUN = "results/runs/dataset=mine/model=own/pooling=max/batch=16/variant=base/seed=1"
 MODULE = """
 configfile: "outer.yaml"
@@ -29,7 +33,7 @@ rule mine:
     default_target: True
     input: rules.enc_summary.output
     output: "copy.md"
-    shell: "cp {{input}} {{output}}"
+    shell: "cp {{input:q}} {{output}}"
 """
 
 
@@ -41,13 +45,14 @@ def study(encoders) -> dict:
         "dataset": {
             "name": "mine",
             "source": "files",
-            "paths": ["data/mine.csv"],
-            "text_column": "review",
-            "label_column": "stars",
-            "labels": ["bad", "soso", "good"],
+            "paths": [f"data/{ODD}.csv"],
+            "text_column": f"review {ODD}",
+            "label_column": f"stars {ODD}",
+            "labels": ["bad", f"so so {ODD}", "good"],
+            "where": {f"site {ODD}": ODD},
         },
         "max_length": 16,
-        "models": {"own": {"source": "folder", "path": "encoder"}},
+        "models": {"own": {"source": "folder", "path": f"encoder {ODD}"}},
         "training": {"learning_rate": "5e-3", "epochs": 6, "micro_batch": 16},
         "grid": [{"model": ["own"], "pooling": ["max"], "batch": [16], "seed": [1]}],
         "analysis": dict.fromkeys(("baseline", "statistics", "errors", "tsne", "attention"), False),
@@ -55,16 +60,23 @@ def study(encoders) -> dict:
 
 
 @pytest.fixture
-def elsewhere(tmp_path, encoders) -> Path:
+def elsewhere(tmp_path, encoders) -> Iterator[Path]:
     """A folder that holds nothing but data and an encoder."""
-    words = {"good": "fine film great", "bad": "awful dull mess", "soso": "average plain okay"}
-    rows = [(f"{text} number {i}", name) for name, text in words.items() for i in range(40)]
-    (tmp_path / "data").mkdir()
-    table = pd.DataFrame(rows, columns=["review", "stars"])
-    table.to_csv(tmp_path / "data" / "mine.csv", index=False)
-    BertModel(BertConfig.from_pretrained(encoders["bert"])).save_pretrained(tmp_path / "encoder")
-    load_tokenizer(encoders["bert"]).save_pretrained(tmp_path / "encoder")
-    return tmp_path
+    folder, encoder = tmp_path / ODD, tmp_path / ODD / f"encoder {ODD}"
+    words = {
+        "good": "fine film great",
+        "bad": "awful dull mess",
+        f"so so {ODD}": "average plain okay",
+    }
+    rows = [(f"{text} number {i}", name, ODD) for name, text in words.items() for i in range(40)]
+    (folder / "data").mkdir(parents=True)
+    table = pd.DataFrame(rows, columns=[f"{name} {ODD}" for name in ("review", "stars", "site")])
+    table.to_csv(folder / "data" / f"{ODD}.csv", index=False)
+    BertModel(BertConfig.from_pretrained(encoders["bert"])).save_pretrained(encoder)
+    load_tokenizer(encoders["bert"]).save_pretrained(encoder)
+    (encoder / f"{ODD} {{name}}\n.txt").touch()
+    yield folder
+    assert not list(tmp_path.rglob("ran"))  # no name of any test was run
 
 
 def snakemake(python, folder: Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -79,22 +91,23 @@ def snakemake(python, folder: Path, *arguments: str) -> subprocess.CompletedProc
 
 def test_a_workflow_uses_it_as_a_module_with_a_prefix(python, elsewhere, study):
     (elsewhere / "outer.yaml").write_text(yaml.safe_dump({"encoders": study}))
-    (elsewhere / "Snakefile").write_text(MODULE.format(root=ROOT, prefix='prefix: "deep"'))
+    (elsewhere / "Snakefile").write_text(MODULE.format(root=ROOT, prefix=f"prefix: {ODD!r}"))
     done = snakemake(python, elsewhere, "--cores", "2")
     assert done.returncode == 0, done.stderr
     page = (elsewhere / "copy.md").read_text()
     assert page.startswith("# Study: mine")
-    assert "bad 40, soso 40, good 40" in page and "random weights" not in page
-    predictions = pd.read_parquet(
-        elsewhere / "deep" / RUN / "predictions.parquet", partitioning=None
-    )
+    assert f"bad 40, {escape(f'so so {ODD}')} 40, good 40" in page and "random weights" not in page
+    predictions = pd.read_parquet(elsewhere / ODD / RUN / "predictions.parquet", partitioning=None)
     assert set(predictions["label"]) == {0, 1, 2} and len(predictions) == 12
-    assert json.loads((elsewhere / "deep" / RUN / "test.json").read_text())["accuracy"] > 0.9
-    trained = json.loads((elsewhere / "deep" / RUN / "train.json").read_text())
-    weights = elsewhere / "encoder" / "model.safetensors"
+    assert json.loads((elsewhere / ODD / RUN / "test.json").read_text())["accuracy"] > 0.9
+    trained = json.loads((elsewhere / ODD / RUN / "train.json").read_text())
+    weights = elsewhere / f"encoder {ODD}" / "model.safetensors"
     assert trained["encoder"]["sha256"]["model.safetensors"] == sha256(weights)
-    assert (trained["encoder"]["source"], trained["encoder"]["path"]) == ("folder", "encoder")
-    assert pd.read_csv(elsewhere / "deep/results/tables/runs.csv")["seed"].tolist() == [1]
+    assert (trained["encoder"]["source"], trained["encoder"]["path"]) == (
+        "folder",
+        f"encoder {ODD}",
+    )
+    assert pd.read_csv(elsewhere / ODD / "results/tables/runs.csv")["seed"].tolist() == [1]
     assert not (elsewhere / "results").exists()
     again = snakemake(python, elsewhere, "-n")
     assert "Nothing to be done" in again.stdout + again.stderr
@@ -106,7 +119,7 @@ def test_a_workflow_uses_it_as_a_module_without_a_prefix(python, elsewhere, stud
     done = snakemake(python, elsewhere, "-n", "-p")
     assert done.returncode == 0, done.stderr
     assert f"--run {RUN}" in done.stdout + done.stderr
-    assert "--paths data/mine.csv" in done.stdout + done.stderr
+    assert f"--paths {shlex.quote(f'data/{ODD}.csv')} " in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
@@ -139,7 +152,7 @@ def test_a_study_of_another_name_is_refused_and_kept_beside(python, elsewhere, s
         "--directory studies/two, where all results of 'two' then go"
     )
     (elsewhere / "studies/two").mkdir(parents=True)
-    for name in ("data", "encoder"):
+    for name in ("data", f"encoder {ODD}"):
         (elsewhere / "studies/two" / name).symlink_to(elsewhere / name)
     beside = ("--directory", "studies/two", "--configfile=two.yaml", target)
     done = snakemake(python, elsewhere, *flags, *beside)

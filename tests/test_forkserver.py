@@ -158,7 +158,9 @@ def test_without_a_server_a_command_runs_in_its_own_process(python, tmp_path, ad
 SEVERAL = """
 import os, signal, socket, subprocess, sys, time
 from lib import forkserver
+os.umask(0)
 forkserver.start()
+assert os.stat(os.path.dirname(os.environ[forkserver.ADDRESS])).st_mode & 0o777 == 0o700
 waiting = subprocess.Popen([sys.executable, sys.argv[1], "wait"], stdin=subprocess.DEVNULL)
 while not os.path.exists("waits"):
     time.sleep(0.02)

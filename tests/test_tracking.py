@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from conftest import ROOT
+from workspace import files_with
 
 KEY = "a" * 40
 TRACK = """
@@ -85,7 +86,7 @@ def test_online_without_access_warns_once_and_records_offline(track, tmp_path, s
     else:
         threading.Thread(target=http.serve_forever, daemon=True).start()
     (warning,) = track(WANDB_MODE="online", WANDB_API_KEY=KEY, WANDB_BASE_URL=address)
-    assert KEY not in warning
+    assert KEY not in warning and not files_with(KEY, tmp_path)
     assert recorded(tmp_path) == 1
     if server != "none":
         http.shutdown()

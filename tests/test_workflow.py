@@ -15,7 +15,7 @@ from conftest import call
 from safetensors.torch import load_file
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score
-from workspace import RUN, SUMMARY, Workspace
+from workspace import RUN, SECRETS, SUMMARY, Workspace, files_with
 
 import attention
 import evaluate
@@ -37,6 +37,7 @@ ONCE = {table.command for table in catalog.TABLES} - {"published"}
 FROM_RUNS = {**dict.fromkeys(ONCE, 1), "draw": len(catalog.FIGURES), "latex": 1, "summary": 1}
 FOLDERS = [RUN.format(*run) for run in RUNS]
 BASE = FOLDERS[0]
+UMASK = 0o027
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,8 @@ def study(python, tmp_path_factory) -> Workspace:
     """The study of tests/config.yaml, complete."""
     workspace = Workspace(tmp_path_factory.mktemp("study"))
     workspace.write_config("study.yaml")
+    workspace.environment = SECRETS
+    workspace.umask = UMASK
     jobs = workspace.jobs(python, SUMMARY, "--cores", "2", "-p", "--configfile", "study.yaml")
     assert jobs == {
         "download": 1,
@@ -57,6 +60,22 @@ def study(python, tmp_path_factory) -> Workspace:
         **FROM_RUNS,
     }
     return workspace
+
+
+def test_no_secret_is_in_any_file_or_message(study, python):
+    done = study.snakemake(python, "--report", "r.html", "--configfile=study.yaml", SUMMARY)
+    assert done.returncode == 0, done.stderr
+    assert list(study.folder.rglob("*.wandb")) and study.said
+    for secret in SECRETS.values():
+        assert secret not in study.said + done.stderr and not files_with(secret, study.folder)
+
+
+def test_results_are_open_to_whom_the_umask_says(study):
+    made = [path for path in (study.folder / "results").rglob("*") if not path.is_symlink()]
+    assert {path.stat().st_mode & 0o777 for path in made if path.is_dir()} == {0o777 & ~UMASK}
+    assert {path.stat().st_mode & 0o777 for path in made if path.is_file()} == {0o666 & ~UMASK}
+    others = [*(study.folder / ".snakemake").rglob("*")]
+    assert others and not [path for path in others if path.stat().st_mode & 0o007]
 
 
 def nothing_to_do(study, python, *arguments):

@@ -10,6 +10,7 @@ import yaml
 from conftest import ROOT
 
 SUMMARY = "results/summary.md"
+SECRETS = {"HF_TOKEN": "hf_" + "s" * 34, "WANDB_API_KEY": "5ec7e7" * 6 + "cafe"}
 RUN = "results/runs/dataset=imdb-25k/model={}/pooling={}/batch={}/variant={}/seed={}"
 
 
@@ -20,6 +21,8 @@ class Workspace:
         self.folder = folder
         self.commands: list[str] = []  # those of calls with -p
         self.environment: dict[str, str] = {}
+        self.umask = -1  # that of the tests
+        self.said = ""  # by all calls of `jobs`
         ignored = (".git", ".venv", ".snakemake", "results", "wandb", "__pycache__", ".*_cache")
         shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*ignored), dirs_exist_ok=True)
 
@@ -30,6 +33,7 @@ class Workspace:
             env=self.variables(),
             capture_output=True,
             text=True,
+            umask=self.umask,
         )
 
     def variables(self) -> dict[str, str]:
@@ -41,8 +45,10 @@ class Workspace:
         """Run, and count the jobs by rule; the target rule is left out."""
         done = self.snakemake(python, *arguments)
         assert done.returncode == 0, done.stderr
-        self.commands += re.findall(r"Shell command: (python .*)", done.stdout + done.stderr)
-        _, _, statistics = (done.stdout + done.stderr).partition("Job stats:")
+        said = done.stdout + done.stderr
+        self.said += said
+        self.commands += re.findall(r"Shell command: (python .*)", said)
+        _, _, statistics = said.partition("Job stats:")
         counts = re.findall(r"^(\w+) +(\d+)$", statistics.split("\n\n")[0], re.MULTILINE)
         return {rule: int(n) for rule, n in counts if rule not in ("total", "all")}
 
@@ -63,3 +69,9 @@ class Workspace:
         change(config)
         (self.folder / name).write_text(yaml.safe_dump(config))
         return name
+
+
+def files_with(text: str, folder: Path) -> list[Path]:
+    """The files of a folder, at any depth, that hold a text."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return [path for path in files if text.encode() in path.read_bytes()]

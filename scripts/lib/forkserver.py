@@ -115,11 +115,19 @@ def run_in_fork() -> int | None:
         if fork is None:
             return None
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the fork as well
+        received: list[int] = []
+
+        def pass_on(number: int, _: Any) -> None:
+            received.append(number)
+            _pass_on(fork, number)
+
         for name in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(name, lambda number, _: _pass_on(fork, number))
+            signal.signal(name, pass_on)
         with suppress(ConnectionError):
             if code := server.recv(1):
                 return code[0]
+    if received:  # the server as well, with a whole group of processes
+        sys.exit(128 + received[0])
     sys.exit("error: the fork server has ended; run this again")
 
 

@@ -23,7 +23,7 @@ rule baseline:
     message:
         "train and test the baseline, {wildcards.text} text; log: {log}"
     shell:
-        "python {params.command:q} --log {log} --splits {params.splits} {params.text} --out {params.out}"
+        "python {params.command:q} --log {log:q} --splits {params.splits:q} {params.text} --out {params.out:q}"
 
 
 rule collect:
@@ -43,7 +43,7 @@ rule collect:
     message:
         f"collect {N_RUNS} runs; log: {{log}}"
     shell:
-        "python {params.command:q} --log {log} --runs {params.runs} --out {params.out}"
+        "python {params.command:q} --log {log:q} --runs {params.runs} --out {params.out:q}"
 
 
 rule overviews:
@@ -64,7 +64,7 @@ rule overviews:
     message:
         "write the tables in the forms of published ones; log: {log}"
     shell:
-        "python {params.command:q} --log {log} --table {input.table} {params.baselines} --out {params.out}"
+        "python {params.command:q} --log {log:q} --table {input.table:q} {params.baselines} --out {params.out:q}"
 
 
 rule measure:
@@ -87,8 +87,8 @@ rule measure:
     message:
         f"measure {N_RUNS} runs and the baselines; log: {{log}}"
     shell:
-        "python {params.command:q} --log {log} --table {input.table} --runs {params.runs} {params.baselines} "
-        "--out {params.out}"
+        "python {params.command:q} --log {log:q} --table {input.table:q} --runs {params.runs} {params.baselines} "
+        "--out {params.out:q}"
 
 
 rule compare:
@@ -111,8 +111,8 @@ rule compare:
     message:
         "compare runs in pairs; log: {log}"
     shell:
-        "python {params.command:q} --log {log} --table {input.table} --runs {params.runs} {params.baselines} "
-        "--out {params.out}"
+        "python {params.command:q} --log {log:q} --table {input.table:q} --runs {params.runs} {params.baselines} "
+        "--out {params.out:q}"
 
 
 rule findings:
@@ -139,9 +139,9 @@ rule findings:
     message:
         "answer the questions of the study; log: {log}"
     shell:
-        "python {params.command:q} --log {log} --table {input.table} --measures {input.measures} "
-        "--conditions {input.conditions} --runs {params.runs} {params.baselines} {params.margin} "
-        "--out {params.out}"
+        "python {params.command:q} --log {log:q} --table {input.table:q} --measures {input.measures:q} "
+        "--conditions {input.conditions:q} --runs {params.runs} {params.baselines} {params.margin} "
+        "--out {params.out:q}"
 
 
 rule published:
@@ -164,8 +164,8 @@ rule published:
     message:
         "set published figures beside the measured ones; log: {log}"
     shell:
-        "python {params.command:q} --log {log} --published {input.published:q} --table {input.table} "
-        "--conditions {input.conditions} --runs {params.runs} --out {params.out}"
+        "python {params.command:q} --log {log:q} --published {input.published:q} --table {input.table:q} "
+        "--conditions {input.conditions:q} --runs {params.runs} --out {params.out:q}"
 
 
 rule errors:
@@ -187,8 +187,8 @@ rule errors:
     message:
         "list the errors on the test split; log: {log}"
     shell:
-        "python {params.command:q} --log {log} --table {input.table} --runs {params.runs} --reviews {input.reviews} "
-        "--out {params.out}"
+        "python {params.command:q} --log {log:q} --table {input.table:q} --runs {params.runs} --reviews {input.reviews:q} "
+        "--out {params.out:q}"
 
 
 rule lengths:
@@ -213,8 +213,8 @@ rule lengths:
     message:
         "measure accuracy by the length of the reviews; log: {log}"
     shell:
-        "python {params.command:q} --log {log} --table {input.table} --runs {params.runs} {params.baselines} "
-        "--reviews {input.reviews} --tokens {input.tokens} --out {params.out}"
+        "python {params.command:q} --log {log:q} --table {input.table:q} --runs {params.runs} {params.baselines} "
+        "--reviews {input.reviews:q} --tokens {input.tokens:q} --out {params.out:q}"
 
 
 rule tsne:
@@ -242,8 +242,8 @@ rule tsne:
     message:
         "map test reviews by t-SNE; log: {log}"
     shell:
-        "python {params.command:q} --log {log} --table {input.table} --runs {params.runs} --reviews {input.reviews} "
-        "--tokens {input.tokens} {params.how} --threads {params.threads} --out {params.out}"
+        "python {params.command:q} --log {log:q} --table {input.table:q} --runs {params.runs} --reviews {input.reviews:q} "
+        "--tokens {input.tokens:q} {params.how} --threads {params.threads} --out {params.out:q}"
 
 
 rule attention:
@@ -270,5 +270,5 @@ rule attention:
     message:
         "read the attention in a test review; log: {log}"
     shell:
-        "python {params.command:q} --log {log} --table {input.table} --runs {params.runs} --reviews {input.reviews} "
-        "{params.review} --threads {params.threads} --out {params.out}"
+        "python {params.command:q} --log {log:q} --table {input.table:q} --runs {params.runs} --reviews {input.reviews:q} "
+        "{params.review} --threads {params.threads} --out {params.out:q}"

@@ -7,14 +7,16 @@ import os
 import re
 import shlex
 import sys
+from pathlib import Path
 
 IS_MODULE = not workflow.modifier.is_main_snakefile()
 SCRIPTS = os.path.abspath(workflow.current_basedir.join("../../scripts"))
 sys.path.insert(0, SCRIPTS)
 
-from lib import baselines, catalog, forkserver, gpus, planning, schema
+from lib import baselines, catalog, failures, forkserver, gpus, planning, schema
 from lib import config as configuration
 from lib.console import UserError
+from lib.data.encoder_files import files_of_encoder
 from lib.runs import folders_of
 
 sys.path.remove(SCRIPTS)
@@ -129,8 +131,7 @@ def encoder_files(wildcards):
     if model["source"] == "scratch":
         return f"{REVIEWS}/splits/train.parquet"
     if model["source"] == "folder":
-        with os.scandir(model["path"]) as entries:
-            return sorted(outside(entry.path) for entry in entries if entry.is_file())
+        return [outside(path) for path in files_of_encoder(Path(model["path"]))]
     return []
 
 

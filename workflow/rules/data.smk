@@ -20,7 +20,7 @@ rule download:
     message:
         "fetch and clean the reviews of {wildcards.dataset}; log: {log}"
     shell:
-        "python {params.command:q} --log {log} {params.source} --out {params.out}"
+        "python {params.command:q} --log {log:q} {params.source} --out {params.out:q}"
 
 
 rule split:
@@ -43,8 +43,8 @@ rule split:
     message:
         "divide the reviews of {wildcards.dataset}; log: {log}"
     shell:
-        "python {params.command:q} --log {log} --reviews {input.reviews} {params.how} --out {params.out} "
-        "--counts {output.counts}"
+        "python {params.command:q} --log {log:q} --reviews {input.reviews:q} {params.how} --out {params.out:q} "
+        "--counts {output.counts:q}"
 
 
 rule encoder:
@@ -64,7 +64,7 @@ rule encoder:
     message:
         "bring the encoder {wildcards.model}; log: {log}"
     shell:
-        "python {params.command:q} --log {log} {params.source} --out {output}"
+        "python {params.command:q} --log {log:q} {params.source} --out {output:q}"
 
 
 rule pretokenize:
@@ -89,5 +89,5 @@ rule pretokenize:
     message:
         "tokenize {wildcards.dataset} for {wildcards.model}; log: {log}"
     shell:
-        "python {params.command:q} --log {log} --splits {params.splits} --encoder {input.encoder} "
-        "--max-length {params.max_length} --threads {threads} --out {params.out}"
+        "python {params.command:q} --log {log:q} --splits {params.splits:q} --encoder {input.encoder:q} "
+        "--max-length {params.max_length} --threads {threads} --out {params.out:q}"

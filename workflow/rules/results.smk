@@ -14,7 +14,7 @@ rule vega:
     message:
         "write the library of interactive figures; log: {log}"
     shell:
-        "python {params.command:q} --log {log} --out {output}"
+        "python {params.command:q} --log {log:q} --out {output:q}"
 
 
 rule draw:
@@ -47,8 +47,8 @@ rule draw:
     message:
         "draw {wildcards.figure}; log: {log}"
     shell:
-        "python {params.command:q} --log {log} {wildcards.figure} --table {input.table} "
-        "--library {input.library} --svg {output.svg} --html {output.html}"
+        "python {params.command:q} --log {log:q} {wildcards.figure} --table {input.table:q} "
+        "--library {input.library:q} --svg {output.svg:q} --html {output.html:q}"
 
 
 rule costs:
@@ -70,7 +70,7 @@ rule costs:
     message:
         "tell where the seconds went; log: {log}"
     shell:
-        "python {params.command:q} --log {log} --table {input.table} --logs {params.logs} --out {params.out}"
+        "python {params.command:q} --log {log:q} --table {input.table:q} --logs {params.logs:q} --out {params.out:q}"
 
 
 rule latex:
@@ -91,7 +91,7 @@ rule latex:
     message:
         "write tables for papers; log: {log}"
     shell:
-        "python {params.command:q} --log {log} --tables {input.tables} {params.baselines} --out {params.out}"
+        "python {params.command:q} --log {log:q} --tables {input.tables:q} {params.baselines} --out {params.out:q}"
 
 
 rule summary:
@@ -119,9 +119,9 @@ rule summary:
     message:
         "write the summary; log: {log}"
     shell:
-        "python {params.command:q} --log {log} --study {params.study} --tables {input.tables} --figures {input.figures} "
-        "--runs {params.runs} {params.baselines} --reviews {input.reviews} --splits {input.splits} "
-        "--out {output}"
+        "python {params.command:q} --log {log:q} --study {params.study} --tables {input.tables:q} --figures {input.figures:q} "
+        "--runs {params.runs} {params.baselines} --reviews {input.reviews:q} --splits {input.splits:q} "
+        "--out {output:q}"
 
 
 rule summary_html:
@@ -145,7 +145,7 @@ rule summary_html:
     message:
         "turn the summary into a page of its own; log: {log}"
     shell:
-        "python {params.command:q} --log {log} --page {input.page} --out {output}"
+        "python {params.command:q} --log {log:q} --page {input.page:q} --out {output:q}"
 
 
 rule tables_html:
@@ -169,5 +169,5 @@ rule tables_html:
     message:
         "turn the tables of {wildcards.part} into a page; log: {log}"
     shell:
-        "python {params.command:q} --log {log} --tables {input.tables} --reviews {input.reviews} "
-        "--out {output}"
+        "python {params.command:q} --log {log:q} --tables {input.tables:q} --reviews {input.reviews:q} "
+        "--out {output:q}"

@@ -30,7 +30,7 @@ rule train:
         "train {wildcards.model}, {wildcards.pooling}, batch {wildcards.batch}, "
         "{wildcards.variant}, seed {wildcards.seed}; log: {log}"
     shell:
-        "python {params.command:q} --log {log} --tokens {params.tokens} --encoder {input.encoder} --run {params.run} "
+        "python {params.command:q} --log {log:q} --tokens {params.tokens:q} --encoder {input.encoder:q} --run {params.run:q} "
         "--dataset {wildcards.dataset} --model {wildcards.model} --pooling {wildcards.pooling} "
         "--batch {wildcards.batch} --variant {wildcards.variant} --seed {wildcards.seed} "
         "{params.labels} {params.training} --save-minutes {resources.save_minutes}"
@@ -61,4 +61,4 @@ rule evaluate:
         "test {wildcards.model}, {wildcards.pooling}, batch {wildcards.batch}, "
         "{wildcards.variant}, seed {wildcards.seed}; log: {log}"
     shell:
-        "python {params.command:q} --log {log} --tokens {input.tokens} --run {params.run} {params.test}"
+        "python {params.command:q} --log {log:q} --tokens {input.tokens:q} --run {params.run:q} {params.test}"

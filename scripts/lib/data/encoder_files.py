@@ -24,10 +24,14 @@ ENCODER_FILES = (CONFIG_FILE, *TOKENIZER_FILES, *WEIGHT_FILES)
 SOURCE = "source.json"
 
 
+def files_of_encoder(folder: Path) -> list[Path]:
+    """The files that make an encoder: its weights, config and tokenizer."""
+    return sorted(path for pattern in ENCODER_FILES for path in folder.glob(pattern))
+
+
 def encoder_digests(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each file that makes an encoder: its weights, config and tokenizer."""
-    paths = sorted(path for pattern in ENCODER_FILES for path in folder.glob(pattern))
-    return {path.name: sha256(path) for path in paths}
+    """The SHA-256 of each file that makes an encoder."""
+    return {path.name: sha256(path) for path in files_of_encoder(folder)}
 
 
 def describe_encoder(folder: Path) -> dict[str, Any]:

@@ -10,7 +10,13 @@ from safetensors import SafetensorError, safe_open
 from lib.console import UserError, log, one_line
 from lib.data import hub
 from lib.data.digests import verify
-from lib.data.encoder_files import ENCODER_FILES, SOURCE, TOKENIZER_FILES, encoder_digests
+from lib.data.encoder_files import (
+    ENCODER_FILES,
+    SOURCE,
+    TOKENIZER_FILES,
+    encoder_digests,
+    files_of_encoder,
+)
 from lib.data.reviews import texts
 from lib.data.streaming import read_parquet
 from lib.files import replacing, to_json
@@ -85,7 +91,7 @@ def copy_encoder(source: Path, folder: Path, name: str) -> None:
     Raises:
         UserError: one of the three is missing, or a file of weights is damaged.
     """
-    files = [path for pattern in ENCODER_FILES for path in sorted(source.glob(pattern))]
+    files = files_of_encoder(source)
     names = {path.name for path in files}
     if "config.json" not in names:
         raise UserError(f"{name} has no config.json; give an encoder written by save_pretrained")

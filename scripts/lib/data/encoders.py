@@ -17,13 +17,21 @@ def load_config(folder: Path) -> PreTrainedConfig:
     """The encoder's config.
 
     Raises:
-        UserError: it can't be read, or names an architecture that transformers does not have.
+        UserError: it can't be read, or names an architecture that transformers does not have, or
+            attention from the hub.
     """
     verify(folder, CONFIG_FILE)
     try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"'{folder}': config.json can't be used: {one_line(error)}") from error
+        raise UserError(f"'{folder}': config.json can't be used: {_reason(error)}") from error
+    attention = config._attn_implementation or ""
+    if "/" in attention:  # which transformers would fetch and run
+        raise UserError(
+            f"'{folder}': config.json names the attention '{attention}' of the hub, which is code "
+            "that is never run; remove it from config.json"
+        )
+    return config
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
@@ -36,12 +44,19 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"'{folder}': tokenizer can't be used: {one_line(error)}") from error
+        raise UserError(f"'{folder}': tokenizer can't be used: {_reason(error)}") from error
     if not tokenizer.is_fast:
         raise UserError(f"'{folder}': {type(tokenizer).__name__} is slow; add a tokenizer.json")
     if tokenizer.pad_token_id is None:
         raise UserError(f"'{folder}': the tokenizer has no padding token")
     return tokenizer
+
+
+def _reason(error: Exception) -> str:
+    """Why transformers does not load something, on one line."""
+    if "trust_remote_code" in str(error):
+        return "it needs code that comes with it, which is never run; choose another encoder"
+    return one_line(error)
 
 
 def check_length(max_length: int, config: PreTrainedConfig, tokenizer: Any, folder: Path) -> None:

@@ -32,6 +32,8 @@ def without_password(text: str) -> str:
 
 def _redact(record: logging.LogRecord) -> bool:
     record.msg, record.args = without_password(record.getMessage()), ()
+    if record.exc_info:
+        record.exc_text = without_password(logging.Formatter().formatException(record.exc_info))
     return True
 
 

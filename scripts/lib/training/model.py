@@ -188,7 +188,7 @@ def _load_weights(folder: Path, config: PreTrainedConfig, pooling: str) -> PreTr
             output_loading_info=True,
             trust_remote_code=False,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (ImportError, OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"'{folder}': weights can't be loaded: {one_line(error)}") from error
     unused = () if pooling == POOLER else ("pooler.",)
     missing = sorted(key for key in info["missing_keys"] if not key.startswith(unused))
@@ -224,6 +224,8 @@ def save_checkpoint(model: Classifier, tokenizer: Path, folder: Path, max_length
         "max_length": max_length,
     }
     (folder / HEAD_CONFIG).write_text(json.dumps(head, indent=2) + "\n", "utf-8")
+    for path in folder.glob("*.safetensors"):  # written for the user alone, whatever the umask
+        shutil.copymode(folder / HEAD_CONFIG, path)
 
 
 def load_checkpoint(folder: Path) -> Classifier:
