@@ -8,12 +8,6 @@ min_version("9.0")
 report: "workflow/report/workflow.rst"
 
 
-# A config file on the command line replaces the quick study instead of being merged into it.
-if not workflow.overwrite_configfiles:
-
-    configfile: workflow.current_basedir.join("config/config.yaml").get_path_or_uri(secret_free=True)
-
-
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"

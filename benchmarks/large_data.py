@@ -180,7 +180,7 @@ def measure(command: list[str], log: Path) -> dict[str, float]:
 
 def train_some(tokens: Path, encoder: Path) -> dict[str, float | str]:
     """Load all tokens, make some updates, and tell what that took in this process."""
-    from lib.config import check_training
+    from lib.config import check_section
     from lib.training.backends import connect
     from lib.training.batches import epoch_order, load_tokens
     from lib.training.loop import Recipe, train
@@ -188,7 +188,7 @@ def train_some(tokens: Path, encoder: Path) -> dict[str, float | str]:
 
     begun = time.perf_counter()
     settings = {"epochs": 1, "device": "cpu"}
-    check_training(settings, "training")
+    check_section("training", settings)
     with connect(settings, seed=1) as backend:
         data, valid = (
             load_tokens(tokens / f"{name}.parquet", backend.device, "masked-mean")

@@ -6,7 +6,7 @@ It writes predictions.parquet and test.json, as the test of an encoder does.
 import argparse
 from pathlib import Path
 
-from lib.cli import Parser, positive, run
+from lib.cli import Parser, length, run
 
 
 def arguments() -> Parser:
@@ -16,7 +16,7 @@ def arguments() -> Parser:
     flags.add_argument(
         "--encoder", type=Path, help="read what this encoder's tokenizer keeps, not the full text"
     )
-    flags.add_argument("--max-length", type=positive, help="tokens that it keeps of each review")
+    flags.add_argument("--max-length", type=length, help="tokens that it keeps of each review")
     flags.add_argument(
         "--out",
         required=True,

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from lib.cli import Parser, positive, run
+from lib.cli import Parser, length, run, threads
 
 
 def arguments() -> Parser:
@@ -14,8 +14,8 @@ def arguments() -> Parser:
         "--splits", required=True, type=Path, help="folder of train, valid and test.parquet"
     )
     flags.add_argument("--encoder", required=True, type=Path, help="folder of the encoder")
-    flags.add_argument("--max-length", type=positive, default=128, help="tokens kept of each text")
-    flags.add_argument("--threads", type=positive, default=os.cpu_count(), help="CPU threads")
+    flags.add_argument("--max-length", type=length, default=128, help="tokens kept of each text")
+    flags.add_argument("--threads", type=threads, default=os.cpu_count(), help="CPU threads")
     flags.add_argument("--out", required=True, type=Path, help="folder of the three token files")
     return flags
 

@@ -123,6 +123,13 @@ def weights(repositories) -> bytes:
     return (repositories / "models" / BERT / "model.safetensors").read_bytes()
 
 
+def pytest_terminal_summary(terminalreporter):
+    passed = [report.nodeid for report in terminalreporter.stats.get("passed", [])]
+    refused = sum("::test_bad_input_is_refused" in name for name in passed)
+    if refused:
+        terminalreporter.write_line(f"{refused} bad inputs refused")
+
+
 def call(command, line: str) -> None:
     """Run a command of scripts/ in this process, with the flags of a command line."""
     command.main(command.arguments().parse_args(line.split()))

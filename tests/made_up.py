@@ -22,6 +22,7 @@ import measure
 import overviews
 import summary
 from lib.catalog import FIGURES
+from lib.data.tokens import schema
 from lib.files import write_json, write_text
 from lib.metrics import chance_p
 from lib.metrics import measure as measure_predictions
@@ -161,9 +162,13 @@ class MadeUp:
         """A tokenized test split of which every other review is truncated."""
         path = self.folder / f"tokens/model={model}/test.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        lengths = pa.array([8 + 8 * (i % 2) for i in range(len(self.ids))], pa.int32())
-        table = pa.table({"id": self.ids, "n_tokens": lengths})
-        pq.write_table(table.replace_schema_metadata({"max_length": "8"}), path)
+        columns = {
+            "id": self.ids,
+            "label": self.labels,
+            "input_ids": [[0]] * len(self.ids),
+            "n_tokens": [8 + 8 * (i % 2) for i in range(len(self.ids))],
+        }
+        pq.write_table(pa.table(columns, schema(types=False, pad_id=0, max_length=8)), path)
         return path
 
     def baseline_flags(self) -> str:

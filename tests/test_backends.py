@@ -115,14 +115,15 @@ def test_the_command_trains_in_two_processes(python, encoders, tokens, tmp_path,
 def test_a_diverged_training_ends_in_all_processes_and_the_study_goes_on(
     python, encoders, tokens, tmp_path, capsys
 ):
-    run = tmp_path / "dataset=d/model=m/pooling=masked-mean/batch=20/variant=base/seed=1"
-    flags = f"--batch 20 --epochs 3 --learning-rate 1e8 --log {tmp_path}/log"
+    run = tmp_path / "dataset=d/model=m/pooling=masked-mean/batch=100000000/variant=base/seed=1"
+    rate = "--learning-rate 1 --lr-scaling linear --lr-scaling-base 1"  # 1e8 in the end
+    flags = f"--batch 100000000 --epochs 3 {rate} --log {tmp_path}/log"
     line = train_command(encoders, tokens, run, f"{flags} --backend accelerate --processes 2")
     done = run_train(python, line)
     assert done.returncode == 0, done.stderr
     message = (
-        "m masked-mean 20 base seed 1: training diverged, and ends: the loss of update 2, in epoch "
-        "1, is not finite; lower learning_rate or raise warmup"
+        "m masked-mean 100000000 base seed 1: training diverged, and ends: the validation loss of "
+        "epoch 1 is not finite; lower learning_rate or raise warmup"
     )
     assert done.stderr.splitlines()[1:] == [message]
     assert (tmp_path / "log").read_text().count(message) == 1

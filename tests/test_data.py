@@ -94,6 +94,22 @@ def test_package_reviews_and_their_counts(tmp_path, source_csv):
     assert (table["origin"].unique().to_pylist(), counts["revision"]) == ([CSV], "0.0.2")
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_whole_numbers_may_be_written_as_floats(tmp_path, kind):
+    path = tmp_path / f"mine.{kind}"
+    frame = FRAME.assign(stars=FRAME["stars"].map({"neg": 0.0, "pos": 1.0}))
+    if kind == "parquet":
+        frame.to_parquet(path)
+    elif kind == "jsonl":
+        frame.to_json(path, orient="records", lines=True)
+    else:
+        frame.to_csv(path, index=False)
+    columns = "--text-column review --label-column stars"
+    call(download, f"files --paths {path} {columns} --out {tmp_path}/out")
+    labels = pq.read_table(tmp_path / "out/reviews.parquet")["label"].to_pylist()
+    assert labels == frame["stars"].astype(int).tolist()
+
+
 @pytest.mark.parametrize("kind", ["csv", "tsv", "csv.gz", "jsonl", "parquet"])
 def test_files_of_every_kind_give_the_same_reviews(tmp_path, kind):
     path = tmp_path / f"mine.{kind}"
@@ -187,7 +203,7 @@ def test_splits_are_disjoint_stratified_and_complete(tmp_path, sample):
 
 def test_splits_depend_on_the_seed_alone():
     labels = np.repeat([0, 1, 2], [500, 300, 200])
-    first, again, other = (stratified(labels, [800, 100, 100], seed) for seed in (1, 1, 2))
+    first, again, other = (stratified(labels, [800, 100, 100], seed, "sizes") for seed in (1, 1, 2))
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert any((a != b).any() for a, b in zip(first, other, strict=True))
     assert [np.bincount(labels[rows]).tolist() for rows in first] == [
@@ -199,7 +215,7 @@ def test_splits_depend_on_the_seed_alone():
 
 def test_absolute_sizes_may_leave_reviews_out():
     labels = np.repeat([0, 1], [501, 500])
-    samples = stratified(labels, [900, 50, 50], seed=0)
+    samples = stratified(labels, [900, 50, 50], 0, "sizes")
     assert [len(rows) for rows in samples] == [900, 50, 50]
     assert len(np.unique(np.concatenate(samples))) == 1000
 
@@ -218,11 +234,11 @@ def test_ratios_become_sizes(ratios, sizes):
         (
             np.repeat([0, 1], [98, 2]),
             [80, 10, 10],
-            "class 1 has too few reviews to split: 2 of 100",
+            "class 1 has too few reviews: 2 of 100, .*change sizes",
         ),
-        (np.repeat([0, 1], [50, 50]), [90, 10, 10], "100 reviews are too few for splits"),
+        (np.repeat([0, 1], [50, 50]), [90, 10, 10], "100 reviews are too few for samples"),
     ],
 )
 def test_too_few_reviews_are_refused(labels, sizes, message):
     with pytest.raises(UserError, match=message):
-        stratified(labels, sizes, seed=0)
+        stratified(labels, sizes, 0, "sizes")

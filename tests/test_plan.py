@@ -5,12 +5,9 @@ import time
 
 import pytest
 import yaml
-from conftest import ROOT
 from workspace import RUN, SUMMARY, Workspace
 
-from lib import planning
 from lib.config import check, runs
-from lib.console import UserError
 
 
 @pytest.fixture
@@ -56,37 +53,6 @@ def test_parts_of_the_analysis_are_turned_off(project, python):
         jobs = project.jobs(python, "-n", SUMMARY, "--configfile", config)
         assert set(jobs) == everything - set().union(*(parts[part] for part in off))
     assert jobs["draw"] == 1
-
-
-def test_published_figures_that_are_not_there_are_refused(project, python):
-    analysis = {"published": "config/nowhere.csv"}
-    config = project.write_config("changed.yaml", lambda config: config.update(analysis=analysis))
-    failed = project.snakemake(python, "-n", SUMMARY, "--configfile", config)
-    assert failed.returncode == 1
-    assert "error: config key 'analysis.published' is 'config/nowhere.csv'" in failed.stderr
-
-
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [
-        (RUN.format("gpt", "cls", 64, "base", 1), "unknown model 'gpt'; allowed: bert, modernbert"),
-        (RUN.format("bert", "avg", 64, "base", 1), "unknown pooling 'avg'; allowed: cls, mean, "),
-        (RUN.format("bert", "cls", 64, "x", 1), "unknown variant 'x'; allowed: base, decayed"),
-        (RUN.format("modernbert", "pooler", 64, "base", 1), "'modernbert' has no pooler"),
-        (
-            RUN.format("bert", "cls", 64, "base", 1).replace("imdb-25k", "sst"),
-            "unknown dataset 'sst'; allowed: imdb-25k",
-        ),
-        (RUN.format("bert", "cls", 0, "base", 1), "batch is '0'; allowed: a whole number from 1"),
-        (RUN.format("bert", "cls", 64, "base", "x"), "seed is 'x'; allowed: a whole number from 0"),
-    ],
-)
-def test_unknown_targets_are_refused(target, message):
-    config = yaml.safe_load((ROOT / "tests" / "config.yaml").read_text())
-    check(config)
-    with pytest.raises(UserError) as refused:
-        planning.check_target(f"{target}/test.json", config)
-    assert message in str(refused.value) and "\n" not in str(refused.value)
 
 
 def test_an_unknown_target_is_refused_before_any_job(project, python):

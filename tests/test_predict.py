@@ -47,6 +47,19 @@ def test_labels_are_those_of_the_test(runs, splits, pooling):
     assert found["confidence"].tolist() == pytest.approx(tested["confidence"].tolist(), abs=1e-5)
 
 
+def test_a_single_text_and_none_at_all_are_labelled_as_lists(runs):
+    classify = TextClassifier(runs["masked-mean"] / "checkpoint", "cpu")
+    assert classify("A fine film.") == classify(["A fine film."])
+    assert classify([]) == []
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), b"bytes", 7])
+def test_what_is_no_text_is_told_by_its_number(runs, missing):
+    classify = TextClassifier(runs["masked-mean"] / "checkpoint", "cpu")
+    with pytest.raises(TypeError, match=r"text 1 is .*; give texts, and none that is missing"):
+        classify(["A fine film.", missing])
+
+
 def predict_here(capsys, monkeypatch, flags: list, text: str = "") -> list[dict]:
     """What predict.py prints, in this process."""
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))

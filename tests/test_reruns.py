@@ -38,6 +38,7 @@ DECIDES = {
     "catalog": {"summary"},
     "cli": set(),
     "config": set(),
+    "configfiles": set(),
     "console": set(),
     "failures": set(),
     "files": set(),

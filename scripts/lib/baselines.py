@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from lib.console import UserError
 from lib.runs import KEYS, Condition, Run, keys_in
 
 PREFIX = "TF-IDF, "  # begins the names of baselines, and of no encoder: it holds a comma
@@ -15,14 +16,23 @@ def run_of(folder: Path) -> Run:
 
     A baseline, in a folder such as `.../dataset=imdb/text=full`, has a model's name alone, one
     that no configuration can give to an encoder.
+
+    Raises:
+        UserError: the folder is named in another way.
     """
     keys = keys_in(folder)
-    if "text" in keys:
-        return Run(keys["dataset"], baseline_name(keys["text"]))
-    values: dict[str, Any] = {
-        key: int(keys[key]) if key in ("batch", "seed") else keys[key] for key in KEYS
-    }
-    return Run(**values)
+    try:
+        if "text" in keys:
+            return Run(keys["dataset"], baseline_name(keys["text"]))
+        values: dict[str, Any] = {
+            key: int(keys[key]) if key in ("batch", "seed") else keys[key] for key in KEYS
+        }
+        return Run(**values)
+    except (LookupError, ValueError) as error:
+        raise UserError(
+            f"'{folder}' is no folder of a run or a baseline; name one such as "
+            f"results/runs/{'/'.join(f'{key}=...' for key in KEYS)}"
+        ) from error
 
 
 def baseline_name(text: str) -> str:

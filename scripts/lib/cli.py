@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -10,11 +11,13 @@ from typing import Any, NoReturn
 
 from lib import console
 from lib.console import UserError, one_line
+from lib.files import refusals_explained
 from lib.forkserver import run_in_fork
 from lib.runs import named_in
 from lib.timing import took
 
 MAX_SEED = 2**32 - 1
+MAX_COUNT = 2**31 - 1  # of anything, as in the schema
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -67,7 +70,8 @@ def run(main: Callable[[argparse.Namespace], None], arguments: Parser) -> None:
             sys.exit(code)
         signal.signal(signal.SIGTERM, _end)
         if log:
-            console.write_to(log)
+            with refusals_explained(log):
+                console.write_to(log)
         console.start_logging()
         main(options)
         if log:
@@ -92,18 +96,23 @@ def _end(number: int, *_: object) -> NoReturn:
     sys.exit(128 + number)
 
 
-def positive(text: str) -> int:
-    """Parse a flag that is a whole number of 1 or more."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 1 or more")
-    return int(text)
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """What parses a flag that is a whole number within bounds."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,20}", text) or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(
+                f"'{text}' is not a whole number from {least} to {most}"
+            )
+        return int(text)
+
+    return parse
 
 
-def seed(text: str) -> int:
-    """Parse a flag that is a seed: a whole number of 32 bits."""
-    if not text.isdecimal() or int(text) > MAX_SEED:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0 to {MAX_SEED}")
-    return int(text)
+positive = whole(1, MAX_COUNT)
+seed = whole(0, MAX_SEED)
+threads = whole(1, 1024)  # as in the schema
+length = whole(3, 2**20)  # of inputs, in tokens, as in the schema
 
 
 def mapping(text: str) -> tuple[str, str]:
@@ -131,7 +140,7 @@ SHARED: dict[str, dict[str, Any]] = {
         "type": Path,
         "help": "the tokenized test splits, in folders such as model=bert",
     },
-    "--threads": {"type": positive, "default": 1, "help": "CPU threads of the encoders"},
+    "--threads": {"type": threads, "default": 1, "help": "CPU threads of the encoders"},
     "--out": {"required": True, "type": Path, "help": "folder of the tables"},
 }
 

@@ -13,12 +13,15 @@ from typing import Any
 
 from lib.console import UserError
 from lib.runs import Run
-from lib.schema import poolings, schema, section, validate
+from lib.schema import did_you_mean, poolings, schema, section, shown, validate
 
 ROOT = Path(__file__).parents[2]
 
 # Words in the names of hub repositories that tell of an encoder without a pooler.
 WITHOUT_POOLER = ("modernbert", "ettin", "distilbert", "electra", "deberta", "xlnet", "convbert")
+
+# Families in which a token sees those before it alone; others are noticed as a training begins.
+CAUSAL = ("gpt2", "gpt_neo", "gpt_neox", "gptj", "opt", "bloom")
 
 
 def check(config: dict[str, Any]) -> None:
@@ -32,9 +35,10 @@ def check(config: dict[str, Any]) -> None:
             config[name] = read_floats(config[name])
     validate(config, schema())
     for key, kind, chosen in _sources(config):
-        validate(chosen, section(f"{kind}_{chosen['source']}"), key)
+        check_section(f"{kind}_{chosen['source']}", chosen, key)
     for variant, changes in config["variants"].items():
-        check_training(training(config, variant), f"variants.{variant}" if changes else "training")
+        where = f"variants.{variant}" if changes else "training"
+        check_section("training", training(config, variant), where)
     _check_models(config)
     _check_dataset(config)
     _check_grid(config)
@@ -70,6 +74,17 @@ def read_floats(value: Any) -> Any:
     if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
         return float(value)
     return value
+
+
+def lack_of(model: Mapping[str, Any], pooling: str) -> str:
+    """Why an encoder can't offer a pooling, as far as can be told without a network; or empty."""
+    if pooling == "pooler" and not has_pooler(model):
+        return "has no pooler"
+    if pooling == "cls" and model["source"] == "folder":
+        config = _read_object(Path(model["path"]) / "config.json")
+        if config.get("is_decoder") is True or config.get("model_type") in CAUSAL:
+            return "is causal, and its first token sees no other"
+    return ""
 
 
 def has_pooler(model: Mapping[str, Any]) -> bool:
@@ -108,44 +123,90 @@ def locate(path: str) -> str:
     return path if os.path.exists(path) else os.path.relpath(ROOT / path)
 
 
-def check_training(settings: dict[str, Any], where: str) -> None:
-    """Check training settings, alone and against one another, and fill in their defaults.
+def tracking_mode() -> str:
+    """How to track runs, as WANDB_MODE says, which comes before the configuration.
 
     Raises:
-        UserError: a setting holds what it may not; the message names it after `where`.
+        UserError: it says something else.
     """
-    validate(settings, section("training"), where)
+    option = schema()["properties"]["tracking"]["properties"]["mode"]
+    mode = os.environ.get("WANDB_MODE", option["default"])
+    if mode not in option["enum"]:
+        raise UserError(
+            f"WANDB_MODE is '{mode}'; allowed: {', '.join(option['enum'])}, or unset it"
+        )
+    return mode
+
+
+def check_section(name: str, part: dict[str, Any], where: str = "") -> None:
+    """Check a part of a configuration, alone and against itself, and fill in its defaults.
+
+    Args:
+        name: section of the schema, such as `training` or `dataset_files`.
+        part: what is given of it.
+        where: key of the part, for errors.
+
+    Raises:
+        UserError: it holds what it may not; the message names the key.
+    """
+    validate(part, section(name), where)
+    inside = f"config key '{where}." if where else "config key '"
+    if name == "training":
+        _check_training(part, f"config key '{where or name}'")
+    elif name == "model_scratch":
+        _check_sizes(part, inside)
+    elif name.startswith("dataset_"):
+        _check_columns(part, inside)
+
+
+def _check_training(settings: Mapping[str, Any], where: str) -> None:
+    """Check training settings against one another."""
     if settings["optimizer"] == "adam" and settings["weight_decay"]:
         raise UserError(
-            f"config key '{where}': weight_decay is {settings['weight_decay']} with optimizer "
-            "adam; allowed: 0, or optimizer adamw"
+            f"{where}: weight_decay is {settings['weight_decay']} with optimizer adam; allowed: 0, "
+            "or optimizer adamw"
         )
     if settings["processes"] > 1 and settings["backend"] == "torch":
         raise UserError(
-            f"config key '{where}': processes is {settings['processes']} with backend torch; "
-            "allowed: 1, or backend accelerate"
+            f"{where}: processes is {settings['processes']} with backend torch; allowed: 1, or "
+            "backend accelerate"
         )
     if settings["processes"] > 1 and settings["device"] == "mps":
+        raise UserError(f"{where}: processes is {settings['processes']} on device mps; allowed: 1")
+
+
+def _check_sizes(model: Mapping[str, Any], where: str) -> None:
+    """Check the sizes of a new encoder against one another."""
+    width, remainder = divmod(model["hidden_size"], model["num_attention_heads"])
+    if remainder:
         raise UserError(
-            f"config key '{where}': processes is {settings['processes']} on device mps; allowed: 1"
+            f"{where}num_attention_heads' is {model['num_attention_heads']}; allowed: "
+            f"a divisor of hidden_size {model['hidden_size']}"
         )
+    if model["architecture"] == "modernbert" and width % 2:
+        raise UserError(
+            f"{where}hidden_size' is {model['hidden_size']} for {model['num_attention_heads']} "
+            "heads; allowed: an even width per head, which rotary positions need"
+        )
+
+
+def _check_columns(dataset: Mapping[str, Any], where: str) -> None:
+    """Check the columns and the labels of a dataset."""
+    if dataset["text_column"] == dataset["label_column"]:
+        raise UserError(
+            f"{where}label_column' is {dataset['label_column']!r}, as text_column is; name the "
+            "column that holds the labels"
+        )
+    labels = list(map(str, dataset.get("labels", [])))
+    twice = [label for label in labels if labels.count(label) > 1]
+    if twice:
+        raise UserError(f"{where}labels' names '{twice[0]}' twice; name each class once")
 
 
 def _check_models(config: dict[str, Any]) -> None:
     for name, model in config["models"].items():
         where = f"config key 'models.{name}"
         if model["source"] == "scratch":
-            if model["hidden_size"] % model["num_attention_heads"]:
-                raise UserError(
-                    f"{where}.num_attention_heads' is {model['num_attention_heads']}; allowed: "
-                    f"a divisor of hidden_size {model['hidden_size']}"
-                )
-            if model["architecture"] == "modernbert" and _head_width(model) % 2:
-                raise UserError(
-                    f"{where}.hidden_size' is {model['hidden_size']} for "
-                    f"{model['num_attention_heads']} heads; allowed: an even width per head, "
-                    "which rotary positions need"
-                )
             positions = model["max_position_embeddings"]
         elif model["source"] == "folder":
             positions = _folder_config(model, where).get("max_position_embeddings")
@@ -158,26 +219,32 @@ def _check_models(config: dict[str, Any]) -> None:
             )
 
 
-def _head_width(model: dict[str, Any]) -> int:
-    return model["hidden_size"] // model["num_attention_heads"]
-
-
 def _folder_config(model: dict[str, Any], where: str) -> dict[str, Any]:
-    model["path"] = locate(model["path"])
+    given = model["path"]
+    model["path"] = locate(given)
     path = Path(model["path"]) / "config.json"
-    try:
-        config = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        config = None
-    kinds = {"model_type": str, "max_position_embeddings": int}
-    if not isinstance(config, dict) or not all(
-        isinstance(config.get(key, kind()), kind) for key, kind in kinds.items()
-    ):
+    config = _read_object(path)
+    if not config:
         raise UserError(
-            f"{where}.path' is '{model['path']}', where config.json can't be read; "
-            "allowed: a folder written by save_pretrained"
+            f"{where}.path' is '{given}', where config.json can't be read; allowed: a folder "
+            "written by save_pretrained"
         )
+    for key, kind in (("model_type", str), ("max_position_embeddings", int)):
+        if type(config.get(key, kind())) is not kind:
+            raise UserError(
+                f"{where}.path': '{path}' holds {shown(config[key])} as {key}; allowed: a value "
+                f"of type {kind.__name__}, as save_pretrained writes it"
+            )
     return config
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where there is none."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _check_dataset(config: dict[str, Any]) -> None:
@@ -198,13 +265,13 @@ def _check_grid(config: dict[str, Any]) -> None:
                 if name not in config[known]:
                     raise UserError(
                         f"{where}.{key}' names '{name}', which is not in {known}; "
-                        f"allowed: {', '.join(config[known])}"
+                        f"allowed: {', '.join(config[known])}{did_you_mean(name, config[known])}"
                     )
-        for name in block["model"] if "pooler" in block["pooling"] else []:
-            if not has_pooler(config["models"][name]):
+        for name, pooling in itertools.product(block["model"], block["pooling"]):
+            if lack := lack_of(config["models"][name], pooling):
                 raise UserError(
-                    f"{where}.pooling' holds 'pooler', but model '{name}' has no pooler; "
-                    f"allowed: {', '.join(name for name in poolings() if name != 'pooler')}"
+                    f"{where}.pooling' holds '{pooling}', but model '{name}' {lack}; "
+                    f"allowed: {', '.join(each for each in poolings() if each != pooling)}"
                 )
 
 

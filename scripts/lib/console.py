@@ -55,7 +55,7 @@ def write_to(path: Path) -> None:
 
 def show_error(line: str) -> None:
     """Write the last line of a command to its log; to the terminal, if the disk is full."""
-    text = f"{line}\n".encode()
+    text = f"{line}\n".encode("utf-8", "backslashreplace")
     for stream in (2, *_terminal):
         with suppress(OSError):
             if os.write(stream, text) == len(text):

@@ -23,6 +23,8 @@ REFUSALS = {
     errno.EDQUOT: "free some of your quota, then run this again",
     errno.EROFS: "make it writable, or write elsewhere, as with --directory",
     errno.EACCES: "make it writable, or write elsewhere, as with --directory",
+    errno.ENOTDIR: "write elsewhere, or move the file that stands in its way",
+    errno.EEXIST: "write elsewhere, or move the file that stands in its way",
 }
 
 
@@ -123,8 +125,12 @@ def to_json(content: Mapping[str, Any], indent: int | None = None) -> str:
     return json.dumps(finite, indent=indent, ensure_ascii=False, allow_nan=False)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, *keys: str) -> dict[str, Any]:
     """Read one JSON object.
+
+    Args:
+        path: of the file.
+        keys: that it has to have.
 
     Raises:
         UserError: it is missing or damaged, or holds something else.
@@ -133,6 +139,9 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text("utf-8"))
         if not isinstance(content, dict):
             raise ValueError("it does not hold a JSON object")
+        for key in keys:
+            if key not in content:
+                raise ValueError(f"it does not tell '{key}'")
         return content
 
 

@@ -5,8 +5,10 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from lib.cli import mapping
-from lib.config import check_training
-from lib.schema import options_of, section, validate, word
+from lib.config import check_section
+from lib.schema import options_of, section, word
+
+TYPES: dict[str, Callable[[str], Any]] = {"integer": int, "number": float, "string": str}
 
 
 def add_flags(
@@ -47,9 +49,11 @@ def _parsing(key: str, option: Mapping[str, Any]) -> dict[str, Any]:
         return {"type": _digest if digests else mapping, "nargs": "+", "metavar": "KEY=VALUE"}
     parsing: dict[str, Any] = {"metavar": key.rpartition("_")[2].upper()}
     if kind == "array":
-        return parsing | {"nargs": "+"}
-    types: dict[Any, Callable[[str], Any]] = {"integer": int, "number": float, "string": str}
-    return parsing | {"type": types.get(kind, _scalar) if isinstance(kind, str) else _scalar}
+        kind = option["items"].get("type", "string")
+        count = option.get("maxItems")
+        parsing["nargs"] = count if count and count == option.get("minItems") else "+"
+        return parsing | {"type": TYPES.get(kind, str) if isinstance(kind, str) else str}
+    return parsing | {"type": TYPES.get(kind, _scalar) if isinstance(kind, str) else _scalar}
 
 
 def _scalar(text: str) -> bool | int | str:
@@ -78,7 +82,5 @@ def pop_settings(options: argparse.Namespace, name: str) -> dict[str, Any]:
         if option.get("type") == "object" and key in settings:
             settings[key] = dict(settings[key])
     complete = {**settings}
-    validate(complete, section(name))
-    if name == "training":
-        check_training(complete, name)
+    check_section(name, complete)
     return settings

@@ -19,7 +19,7 @@ COMMAND = "TEXT_ENCODERS_COMMAND"  # variable that holds the command that runs t
 
 def manifest_of(path: Path) -> Path:
     """The manifest of a file or a folder."""
-    return path.with_name(f".{path.name}.sha256")
+    return path.parent / f".{path.name}.sha256"
 
 
 def manifest(path: Path, name: str) -> str:
@@ -81,7 +81,7 @@ def reading(path: Path, *patterns: str) -> Iterator[None]:
 def advice(path: Path) -> str:
     """What to do about a result that can't be used."""
     if "results" not in path.parts:
-        return "write it again"
+        return "check its path, or write it again"
     target = Path(*path.parts[path.parts.index("results") :])
     command = os.environ.get(COMMAND, "snakemake --cores 1")
     return f"make it again: {command} --force {shlex.quote(str(target))}"

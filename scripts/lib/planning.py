@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from lib import config, manifests, schema
-from lib.cli import MAX_SEED
+from lib.cli import MAX_COUNT, MAX_SEED
 from lib.console import UserError
+from lib.runs import KEYS
 
 SCRIPTS = Path(__file__).parents[1]
-BATCH = r"[1-9]\d*"
-SEED = r"0|[1-9]\d*"
+BATCH = r"[1-9][0-9]*"
+SEED = r"0|[1-9][0-9]*"
 MARKER = Path("results/.study")
 
 # Modules that decide no result: what a person sees of a command, how files are written and flags
@@ -28,8 +29,8 @@ MARKER = Path("results/.study")
 # they are fetched. A change in these modules runs nothing again.
 DECIDE_NOTHING = frozenset(
     {
-        *("cli", "config", "console", "files", "flags", "forkserver", "gpus", "manifests"),
-        *("planning", "schema", "timing", "version"),
+        *("cli", "config", "configfiles", "console", "files", "flags", "forkserver", "gpus"),
+        *("manifests", "planning", "schema", "timing", "version"),
         *("data.digests", "data.hub"),
         *("training.launch", "training.reporting", "training.saving", "training.tracking"),
     }
@@ -113,6 +114,12 @@ def check_target(target: str, study: Mapping[str, Any]) -> None:
     parts = Path(target).parts
     if parts[:1] != ("results",):
         return
+    named = [part.partition("=")[0] for part in parts[2:]]
+    if parts[1:2] == ("runs",) and (tuple(named[:-1]) != KEYS or "=" in parts[-1]):
+        raise UserError(
+            f"'{target}' is no file of a run; name one, such as "
+            f"results/runs/{'/'.join(f'{key}=...' for key in KEYS)}/test.json"
+        )
     keys = dict(part.split("=", 1) for part in parts if "=" in part)
     allowed = {
         "dataset": [study["dataset"]["name"]],
@@ -122,16 +129,20 @@ def check_target(target: str, study: Mapping[str, Any]) -> None:
     }
     for key, names in allowed.items():
         if keys.get(key, names[0]) not in names:
-            raise UserError(f"'{target}': unknown {key} '{keys[key]}'; allowed: {', '.join(names)}")
-    for key, pattern, least in (("batch", BATCH, 1), ("seed", SEED, 0)):
-        number = keys.get(key, "1")
-        if not re.fullmatch(pattern, number) or int(number) > MAX_SEED:
+            hint = schema.did_you_mean(keys[key], names)
             raise UserError(
-                f"'{target}': {key} is '{number}'; allowed: a whole number from {least} on"
+                f"'{target}': unknown {key} '{keys[key]}'; allowed: {', '.join(names)}{hint}"
+            )
+    for key, pattern, least, most in (("batch", BATCH, 1, MAX_COUNT), ("seed", SEED, 0, MAX_SEED)):
+        number = keys.get(key, "1")
+        if not re.fullmatch(pattern, number) or len(number) > 10 or int(number) > most:
+            raise UserError(
+                f"'{target}': {key} is '{number}'; allowed: a whole number from {least} to {most}, "
+                "without zeros before it"
             )
     model = study["models"].get(keys.get("model"))
-    if keys.get("pooling") == "pooler" and model and not config.has_pooler(model):
-        raise UserError(f"'{target}': model '{keys['model']}' has no pooler")
+    if model and (lack := config.lack_of(model, keys.get("pooling", ""))):
+        raise UserError(f"'{target}': model '{keys['model']}' {lack}; take another pooling")
 
 
 def check_study(name: str) -> None:
@@ -140,7 +151,7 @@ def check_study(name: str) -> None:
     Raises:
         UserError: results/ holds those of a study of another name.
     """
-    held = MARKER.read_text("utf-8").strip() if MARKER.is_file() else name
+    held = MARKER.read_text("utf-8", "replace").strip() if MARKER.is_file() else name
     results = (MARKER.with_name(each) for each in ("runs", "tables", "datasets", "summary.md"))
     if held != name and any(path.exists() for path in results):
         raise UserError(
@@ -178,6 +189,9 @@ def configure_tracking(study: Mapping[str, Any], folder: str) -> None:
     Args:
         study: the configuration.
         folder: of the records, which wandb puts into a folder of its own there.
+
+    Raises:
+        UserError: WANDB_MODE is set to none of its values.
     """
     settings = {
         "WANDB_MODE": study["tracking"]["mode"],
@@ -186,3 +200,4 @@ def configure_tracking(study: Mapping[str, Any], folder: str) -> None:
         "WANDB_DIR": folder,
     }
     os.environ.update({**settings, **os.environ})
+    config.tracking_mode()

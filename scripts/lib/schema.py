@@ -4,8 +4,9 @@ Light to import, because the Snakefile and every --help use it.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,13 @@ from jsonschema.exceptions import best_match
 
 from lib.console import UserError
 
+COMPARISONS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "more than",
+    "maximum": "at most",
+    "exclusiveMaximum": "less than",
+}
+SHOWN = 100  # characters of a value in an error
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 
 
@@ -101,10 +109,14 @@ def _set_defaults(
     )
 
 
+def _is_finite(value: Any) -> bool:
+    return type(value) is float and math.isfinite(value)
+
+
 _TYPES = Draft202012Validator.TYPE_CHECKER.redefine_many(
     {
         "integer": lambda _, value: type(value) is int,  # neither 2.0 nor true
-        "number": lambda _, value: type(value) in (int, float) and math.isfinite(value),
+        "number": lambda _, value: type(value) is int or _is_finite(value),
     }
 )
 _DefaultsValidator = validators.extend(
@@ -117,34 +129,60 @@ def _describe(error: ValidationError, section: str) -> str:
     path = [*filter(None, [section]), *error.absolute_path]
     key = _key(path)
     where = f"config key '{key}'" if key else "config"
-    if error.validator == "additionalProperties":
-        known = sorted(error.schema["properties"])
-        unknown = sorted(str(name) for name in error.instance if name not in known)
-        return f"{where} has unknown keys: {', '.join(unknown)}; allowed: {', '.join(known)}"
-    if error.validator == "required":
-        missing = next(name for name in error.validator_value if name not in error.instance)
-        return f"config key '{_key([*path, missing])}' is missing"
-    if error.validator == "enum":
-        allowed = ", ".join(map(word, error.validator_value))
-        return f"{where} is {error.instance!r}; allowed: {allowed}"
-    if error.validator == "pattern":
-        allowed = error.schema.get("description", error.validator_value)
-        return f"{where} is {error.instance!r}; allowed: {allowed}"
-    if error.validator in ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"):
-        comparison = {
-            "minimum": "at least",
-            "exclusiveMinimum": "more than",
-            "maximum": "at most",
-            "exclusiveMaximum": "less than",
-        }[error.validator]
-        return f"{where} is {error.instance}; allowed: {comparison} {error.validator_value}"
-    if error.validator == "type":
-        types = error.validator_value
-        allowed = types if isinstance(types, str) else " or ".join(types)
-        return f"{where} is {error.instance!r}; allowed: a value of type {allowed}"
-    if error.validator == "not":
-        return f"{where} holds both of {', '.join(error.validator_value['required'])}; give one"
+    if "propertyNames" in error.absolute_schema_path:
+        where = f"a name in {where}"
+    value, rule = error.instance, error.validator_value
+    held = f"{where} is {shown(value)}; allowed: "
+    match error.validator:
+        case "additionalProperties":
+            return f"{where} has {_unknown(value, sorted(error.schema['properties']))}"
+        case "required":
+            missing = next(name for name in rule if name not in value)
+            return f"config key '{_key([*path, missing])}' is missing"
+        case "enum":
+            return held + ", ".join(map(word, rule)) + did_you_mean(value, map(word, rule))
+        case "pattern":
+            return held + error.schema.get("description", rule)
+        case "maxLength":
+            return f"{where} has {len(value)} characters; allowed: at most {rule}"
+        case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum":
+            return f"{held}{COMPARISONS[error.validator]} {rule}"
+        case "minItems" | "minProperties":
+            return f"{where} has {len(value)} entries; allowed: at least {rule}"
+        case "maxItems":
+            return f"{where} has {len(value)} entries; allowed: at most {rule}"
+        case "uniqueItems":
+            twice = next(item for item in value if value.count(item) > 1)
+            return f"{where} names {shown(twice)} twice; name it once"
+        case "type":
+            types = rule if isinstance(rule, str) else " or ".join(rule)
+            return f"{held}a value of type {types}"
+        case "not":
+            return f"{where} holds both of {', '.join(rule['required'])}; give one"
     return f"{where}: {' '.join(error.message.split())}"
+
+
+def _unknown(given: Mapping[str, Any], known: list[str]) -> str:
+    """Which keys are none, what was meant perhaps, and which there are."""
+    unknown = sorted(str(name) for name in given if name not in known)
+    hint = "".join(dict.fromkeys(did_you_mean(name, known) for name in unknown))
+    return f"unknown keys: {', '.join(unknown)}; allowed: {', '.join(known)}{hint}"
+
+
+def did_you_mean(word: Any, known: Iterable[str]) -> str:
+    """A guess at what was meant, to end an error with; empty where nothing comes close."""
+    names = {name.lower(): name for name in known}
+    close = get_close_matches(str(word).lower(), names, n=1)
+    return f"; did you mean '{names[close[0]]}'?" if close else ""
+
+
+def shown(value: Any) -> str:
+    """A value as an error shows it, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of too many digits
+        text = hex(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _key(path: Any) -> str:

@@ -13,13 +13,25 @@ IS_MODULE = not workflow.modifier.is_main_snakefile()
 SCRIPTS = os.path.abspath(workflow.current_basedir.join("../../scripts"))
 sys.path.insert(0, SCRIPTS)
 
-from lib import baselines, catalog, failures, forkserver, gpus, planning, schema
+from lib import baselines, catalog, configfiles, failures, forkserver, gpus, planning, schema
 from lib import config as configuration
 from lib.console import UserError
 from lib.data.encoder_files import files_of_encoder
 from lib.runs import folders_of
 
 sys.path.remove(SCRIPTS)
+
+# A config file on the command line replaces the quick study instead of being merged into it.
+QUICK_STUDY = os.path.abspath(workflow.current_basedir.join("../../config/config.yaml"))
+if not IS_MODULE:
+    try:
+        configfiles.check_files(workflow.overwrite_configfiles or [QUICK_STUDY])
+    except UserError as error:
+        sys.exit(f"error: {error}")
+if not workflow.overwrite_configfiles:
+
+    configfile: QUICK_STUDY
+
 
 REVIEWS = "results/datasets/{dataset}"
 ENCODER = "results/encoders/dataset={dataset}/model={model}"
@@ -166,6 +178,11 @@ def save_minutes(variant):
     return str(training(variant)["save_minutes"])
 
 
+def label_flags(wildcards):
+    """The names of the classes, in which braces are no wildcards."""
+    return planning.flags({"labels": config["dataset"].get("labels", [])})
+
+
 def test_flags(variant):
     """The settings of a test."""
     settings = training(variant)
@@ -252,10 +269,10 @@ try:
         planning.check_study(config["study"])
         for argument in sys.argv[1:]:
             planning.check_target(argument, config)
+    planning.configure_tracking(config, str(workflow.modifier.modify_path("results")))
 except UserError as error:
     sys.exit(f"error: {error}")
 planning.name_study(workflow.overwrite_configfiles)
-planning.configure_tracking(config, str(workflow.modifier.modify_path("results")))
 
 STUDY = config["study"]
 DATASET = config["dataset"]["name"]

@@ -24,7 +24,7 @@ rule train:
         code=code("train"),
         tokens=input_folder,
         run=output_folder,
-        labels=planning.flags({"labels": config["dataset"].get("labels", [])}),
+        labels=label_flags,
         training=by_variant(training_flags),
     message:
         "train {wildcards.model}, {wildcards.pooling}, batch {wildcards.batch}, "

@@ -20,8 +20,11 @@ NUMBERS = {"batch": "Int64", "seed": "Int64"}  # missing for baselines
 
 def read_measured(folder: Path) -> dict[str, Any]:
     """What training and test of a run or a baseline tell; NaN where it was not finite."""
-    files = [folder / name for name in ("train.json", "test.json")]
-    measured = {key: x for path in files if path.exists() for key, x in read_json(path).items()}
+    if is_baseline(run_of(folder)):
+        measured = read_json(folder / "test.json", "accuracy", "chance_p")
+    else:
+        trained = read_json(folder / "train.json", *KEYS, "best_epoch", "chance_p")
+        measured = trained | read_json(folder / "test.json", "accuracy")
     return {key: math.nan if value is None else value for key, value in measured.items()}
 
 

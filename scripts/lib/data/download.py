@@ -56,7 +56,7 @@ def download(
     reviews.class_counts(classes[keep], len(labels or ()))
     distinct = np.flatnonzero(keep)
     if limit and limit < len(distinct):
-        (sample,) = stratified(classes[distinct], [limit], SAMPLE_SEED)
+        (sample,) = stratified(classes[distinct], [limit], SAMPLE_SEED, "limit")
         keep[np.delete(distinct, sample)] = False
     count = int(keep.sum())
     dropped["near_duplicates"] = int(repeated.sum())

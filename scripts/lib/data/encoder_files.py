@@ -18,7 +18,8 @@ TOKENIZER_FILES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
-WEIGHT_FILES = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
+WEIGHT_INDEX = "model.safetensors.index.json"
+WEIGHT_FILES = ("model.safetensors", "model-*.safetensors", WEIGHT_INDEX)
 CONFIG_FILE = "config.json"
 ENCODER_FILES = (CONFIG_FILE, *TOKENIZER_FILES, *WEIGHT_FILES)
 SOURCE = "source.json"

@@ -1,7 +1,7 @@
 """Where encoders come from: the hub, a local folder, or random weights and a new tokenizer."""
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,12 +14,13 @@ from lib.data.encoder_files import (
     ENCODER_FILES,
     SOURCE,
     TOKENIZER_FILES,
+    WEIGHT_INDEX,
     encoder_digests,
     files_of_encoder,
 )
 from lib.data.reviews import texts
 from lib.data.streaming import read_parquet
-from lib.files import replacing, to_json
+from lib.files import read_json, replacing, to_json
 
 
 def bring(source: str, out: Path, **settings: Any) -> None:
@@ -91,7 +92,7 @@ def copy_encoder(source: Path, folder: Path, name: str) -> None:
     Raises:
         UserError: one of the three is missing, or a file of weights is damaged.
     """
-    files = files_of_encoder(source)
+    files = [path for path in files_of_encoder(source) if path.is_file()]
     names = {path.name for path in files}
     if "config.json" not in names:
         raise UserError(f"{name} has no config.json; give an encoder written by save_pretrained")
@@ -105,6 +106,8 @@ def copy_encoder(source: Path, folder: Path, name: str) -> None:
     for path in files:
         if path.suffix == ".safetensors":
             _check_safetensors(path)
+    if WEIGHT_INDEX in names:
+        _check_index(source / WEIGHT_INDEX, names)
     folder.mkdir(parents=True)
     for path in files:
         shutil.copyfile(path, folder / path.name)
@@ -118,3 +121,13 @@ def _check_safetensors(path: Path) -> None:
         raise UserError(
             f"'{path}' is damaged, or a Git LFS pointer instead of the file: {one_line(error)}"
         ) from error
+
+
+def _check_index(path: Path, names: Collection[str]) -> None:
+    """Refuse an index that names other files of weights than those beside it."""
+    try:
+        wanted = set(read_json(path)["weight_map"].values())
+    except (AttributeError, LookupError, TypeError) as error:
+        raise UserError(f"'{path}' has no weight_map; write it again") from error
+    for name in wanted.difference(names):
+        raise UserError(f"'{path}' names '{name}', which is not beside it; add it")

@@ -1,5 +1,7 @@
 """Encoders on disk, loaded by transformers: their configs and tokenizers."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +9,36 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrained
 
 from lib.console import UserError, one_line
 from lib.data.encoder_files import CONFIG_FILE, TOKENIZER_FILES
-from lib.manifests import verify
+from lib.manifests import advice, verify
 
 # Families that number positions from the padding token's number on, as RoBERTa does.
 OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet", "data2vec-text", "longformer")
+
+
+@contextmanager
+def using(what: str, folder: Path, *patterns: str) -> Iterator[None]:
+    """Verify files of an encoder, and say in one line if the block can't use them.
+
+    Args:
+        what: they are, for errors.
+        folder: of the encoder.
+        patterns: of the names of the files.
+
+    Raises:
+        UserError: they are missing, damaged, or none of what the block uses.
+    """
+    verify(folder, *patterns)
+    if not any(any(folder.glob(pattern)) for pattern in patterns):
+        raise UserError(f"'{folder}' has no {what}; {advice(folder)}")
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # which may be any: each architecture reads its files by itself
+        why = one_line(error)
+        if "trust_remote_code" in why:
+            why = "it asks for code of its own, which is never run"
+        raise UserError(f"'{folder}': its {what} can't be used: {why}; {advice(folder)}") from error
 
 
 def load_config(folder: Path) -> PreTrainedConfig:
@@ -20,11 +48,8 @@ def load_config(folder: Path) -> PreTrainedConfig:
         UserError: it can't be read, or names an architecture that transformers does not have, or
             attention from the hub.
     """
-    verify(folder, CONFIG_FILE)
-    try:
+    with using(CONFIG_FILE, folder, CONFIG_FILE):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"'{folder}': config.json can't be used: {_reason(error)}") from error
     attention = config._attn_implementation or ""
     if "/" in attention:  # which transformers would fetch and run
         raise UserError(
@@ -40,23 +65,17 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     Raises:
         UserError: there is none, or it has no padding token.
     """
-    verify(folder, *TOKENIZER_FILES)
-    try:
+    with using("tokenizer", folder, *TOKENIZER_FILES):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"'{folder}': tokenizer can't be used: {_reason(error)}") from error
+        tokenizer.model_max_length = int(tokenizer.model_max_length)
     if not tokenizer.is_fast:
         raise UserError(f"'{folder}': {type(tokenizer).__name__} is slow; add a tokenizer.json")
     if tokenizer.pad_token_id is None:
-        raise UserError(f"'{folder}': the tokenizer has no padding token")
+        raise UserError(
+            f"'{folder}': the tokenizer has no padding token; set tokenizer.pad_token, and save it "
+            "again with save_pretrained"
+        )
     return tokenizer
-
-
-def _reason(error: Exception) -> str:
-    """Why transformers does not load something, on one line."""
-    if "trust_remote_code" in str(error):
-        return "it needs code that comes with it, which is never run; choose another encoder"
-    return one_line(error)
 
 
 def check_length(max_length: int, config: PreTrainedConfig, tokenizer: Any, folder: Path) -> None:

@@ -37,7 +37,9 @@ def open_file(path: Path, columns: Sequence[str]) -> Batches:
 
     def batches() -> Iterator[pa.RecordBatch]:
         with _explained(path):
-            yield from read(columns)
+            for batch in read(columns):
+                batch.validate(full=True)  # that texts are UTF-8, which Arrow does not ask of them
+                yield batch
 
     return batches
 
@@ -47,15 +49,18 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"'{path}' can't be read: {one_line(error)}") from error
+        raise UserError(f"'{path}' can't be read: {one_line(error)}; mend that file") from error
 
 
 def require_columns(columns: Sequence[str], names: Sequence[str], source: str) -> None:
-    """Check that a source has columns.
+    """Check that a source has each of some columns once.
 
     Raises:
-        UserError: one is missing.
+        UserError: one is missing, or stands there twice.
     """
+    twice = [column for column in columns if names.count(column) > 1]
+    if twice:
+        raise UserError(f"{source} has two columns '{twice[0]}'; rename or remove one")
     missing = [column for column in columns if column not in names]
     if missing:
         raise UserError(f"{source} has no column '{missing[0]}'; it has: {', '.join(names)}")

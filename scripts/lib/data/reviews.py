@@ -18,6 +18,7 @@ SCHEMA = pa.schema(
     [("id", pa.int64()), ("text", pa.string()), ("label", pa.int8()), ("origin", pa.string())]
 )
 MAX_CLASSES = 128  # labels are int8
+WHOLE = (r"^(-?[0-9]+)\.0+$", r"\1")  # pattern and replacement
 
 
 def assemble(
@@ -69,7 +70,7 @@ def _cells(part: pa.RecordBatch, column: str, origin: str) -> pa.Array:
 def _text(column: pa.Array, name: str) -> pa.Array:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        raise UserError(f"{name} holds {kind}, not text")
+        raise UserError(f"{name} holds {kind}; allowed: text")
     return pc.cast(column, pa.string())  # decodes dictionaries as well
 
 
@@ -100,10 +101,15 @@ def survey(
 
 
 def _class_numbers(table: pa.Table, column: str, labels: Sequence[str] | None) -> pa.Array:
-    """The class number of each row: the position of its name in `labels`, or its own number."""
-    raw = table["label"].combine_chunks()
+    """The class number of each row: the position of its name in `labels`, or its own number.
+
+    A whole number may be written as `1.0`, as pandas does where a column had gaps.
+    """
+    names = pa.array(map(str, labels or ()), pa.string())
+    raw = pc.replace_substring_regex(table["label"].combine_chunks(), *WHOLE)
+    names = pc.replace_substring_regex(names, *WHOLE)
     present = pc.unique(raw)
-    numbers = {str(name): number for number, name in enumerate(labels or ())}
+    numbers = {name: number for number, name in enumerate(names.to_pylist())}
     if numbers.keys().isdisjoint(present.to_pylist()):
         numbers = {str(number): number for number in range(len(numbers) or MAX_CLASSES)}
     for label in present.to_pylist():
@@ -151,7 +157,8 @@ def clean(hashes: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, dict[str
     if not keep.any():
         raise UserError(
             f"no reviews are left after cleaning: of {len(keep)}, {dropped['empty']} are "
-            f"empty and {dropped['conflicting_labels']} stand under two labels"
+            f"empty and {dropped['conflicting_labels']} stand under two labels; look at "
+            "`text_column` and `label_column`"
         )
     return keep, dropped
 
@@ -182,6 +189,6 @@ def class_counts(labels: np.ndarray, classes: int = 0) -> list[int]:
     if len(counts) < 2 or 0 in counts:
         raise UserError(
             f"the reviews per class 0, 1, ... are {counts}; there have to be two classes or more, "
-            "and reviews of each"
+            "and reviews of each: look at `label_column`, `labels` and `where`"
         )
     return counts

@@ -7,20 +7,25 @@ import numpy as np
 from lib.console import UserError
 
 
-def stratified(labels: np.ndarray, sizes: Sequence[int], seed: int) -> list[np.ndarray]:
+def stratified(
+    labels: np.ndarray, sizes: Sequence[int], seed: int, setting: str
+) -> list[np.ndarray]:
     """Disjoint samples of rows with the classes in the same proportions, as sorted row numbers.
 
     Args:
         labels: `(n,)` class numbers.
         sizes: rows of each sample.
         seed: decides which rows, and nothing else does.
+        setting: from which the sizes are, for errors.
 
     Raises:
         UserError: there are too few rows, or too few of a class to have it in every sample.
     """
     counts = np.bincount(labels)
     if sum(sizes) > len(labels):
-        raise UserError(f"{len(labels)} reviews are too few for splits of {list(sizes)}")
+        raise UserError(
+            f"{len(labels)} reviews are too few for samples of {list(sizes)}; change {setting}"
+        )
     generator = np.random.default_rng(seed)
     rows = [generator.permutation(np.flatnonzero(labels == c)) for c in range(len(counts))]
     samples = []
@@ -29,8 +34,8 @@ def stratified(labels: np.ndarray, sizes: Sequence[int], seed: int) -> list[np.n
         if not shares.all():
             smallest = int(np.argmin(counts))
             raise UserError(
-                f"class {smallest} has too few reviews to split: {counts[smallest]} of "
-                f"{len(labels)}, for splits of {list(sizes)} that all need one"
+                f"class {smallest} has too few reviews: {counts[smallest]} of {len(labels)}, for "
+                f"samples of {list(sizes)} that all need one; change {setting}"
             )
         chosen = [left[:share] for left, share in zip(rows, shares, strict=True)]
         rows = [left[share:] for left, share in zip(rows, shares, strict=True)]

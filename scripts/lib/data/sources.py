@@ -58,7 +58,7 @@ def open_verified(
     """Digests of files, and the files opened after a check of the digests."""
     missing = [name for name, path in paths.items() if not path.is_file()]
     if missing:
-        raise UserError(f"'{missing[0]}' is not a file")
+        raise UserError(f"'{missing[0]}' is not a file; check its path")
     digests = {name: sha256(path) for name, path in paths.items()}
     verify(digests, expected)
     return digests, {name: readers.open_file(path, columns) for name, path in paths.items()}

@@ -13,32 +13,35 @@ from lib.data.reviews import class_counts
 from lib.data.sampling import stratified
 from lib.data.streaming import read_parquet, writing
 from lib.files import write_json
+from lib.manifests import reading
 
 SPLITS = ("train", "valid", "test")
+RATIOS = (8, 1, 1)
 
 
 def split(
     reviews: Path,
-    ratios: Sequence[float],
-    sizes: Sequence[int] | None,
     seed: int,
     out: Path,
     counts: Path,
+    ratios: Sequence[float] = RATIOS,
+    sizes: Sequence[int] | None = None,
 ) -> None:
     """Write `train.parquet`, `valid.parquet` and `test.parquet`, and a JSON file of their sizes.
 
     Args:
         reviews: reviews.parquet.
-        ratios: shares of the three splits.
-        sizes: numbers of reviews, instead of ratios.
         seed: decides which review goes where, and nothing else does.
         out: folder of the three files.
         counts: the JSON file.
+        ratios: shares of the three splits.
+        sizes: numbers of reviews, instead of ratios.
     """
     labels = np.concatenate(
         [batch["label"].to_numpy() for batch in read_parquet(reviews, ["label"])]
     )
-    samples = stratified(labels, sizes or sizes_from_ratios(len(labels), ratios), seed)
+    setting = "split.sizes" if sizes else "split.ratios"
+    samples = stratified(labels, sizes or sizes_from_ratios(len(labels), ratios), seed, setting)
     found = {}
     for name, rows in zip(SPLITS, samples, strict=True):
         found[name] = {"reviews": len(rows), "classes": class_counts(labels[rows])}
@@ -50,7 +53,8 @@ def split(
 def write_splits(reviews: Path, masks: Sequence[np.ndarray], out: Path) -> None:
     """Write the rows of each split, marked by `(n,)` booleans, in one pass over the reviews."""
     columns = ["id", "text", "label"]
-    schema = pa.schema([pq.read_schema(reviews).field(name) for name in columns])
+    with reading(reviews):
+        schema = pa.schema([pq.read_schema(reviews).field(name) for name in columns])
     with ExitStack() as files:
         writers = [files.enter_context(writing(out / f"{name}.parquet", schema)) for name in SPLITS]
         start = 0
@@ -70,5 +74,6 @@ def sizes_from_ratios(total: int, ratios: Sequence[float]) -> list[int]:
     valid, test = (round(total * ratio / sum(ratios)) for ratio in ratios[1:])
     sizes = [total - valid - test, valid, test]
     if min(sizes) < 1:
-        raise UserError(f"{total} reviews are too few to split {':'.join(map(str, ratios))}")
+        shares = ":".join(map(str, ratios))
+        raise UserError(f"{total} reviews are too few to split {shares}; change split.ratios")
     return sizes

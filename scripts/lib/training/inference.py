@@ -63,8 +63,22 @@ class TextClassifier:
         self.max_length = read_json(folder / HEAD_CONFIG)["max_length"]
         self.names = self.model.encoder.config.id2label
 
-    def __call__(self, texts: Sequence[str], batch: int = BATCH) -> list[Label]:
-        """The label of each text, in their order; passes of up to `batch` are of like length."""
+    def __call__(self, texts: str | Iterable[str], batch: int = BATCH) -> list[Label]:
+        """The label of each text, in their order; of a single one as well, in a list.
+
+        Args:
+            texts: to label.
+            batch: texts per forward pass, at most; passes are of like length.
+
+        Raises:
+            TypeError: one of them is not text.
+        """
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        for number, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise TypeError(f"text {number} is {text!r}; give texts, and none that is missing")
+        if not texts:
+            return []
         bounds = Bounds.of(batch, AUTO, self.backend.device)
         found = predict(self.model, self._tokens(texts), bounds, self.backend)
         return [

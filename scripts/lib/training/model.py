@@ -24,10 +24,10 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from lib.console import UserError, one_line
-from lib.data.encoder_files import TOKENIZER_FILES, WEIGHT_FILES
-from lib.data.encoders import load_config
+from lib.data.encoder_files import CONFIG_FILE, TOKENIZER_FILES, WEIGHT_FILES
+from lib.data.encoders import load_config, using
 from lib.files import read_json
-from lib.manifests import verify
+from lib.manifests import advice, verify
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
@@ -162,34 +162,56 @@ class Classifier(nn.Module):
 
 
 def load_encoder(folder: Path, pooling: str) -> PreTrainedModel:
-    """The encoder of a folder in float32: its weights, or random ones where it holds none.
+    """The encoder of a folder in float32, to train it: its weights, or random ones without any.
 
     Raises:
-        UserError: config or weights can't be used, or weights that the pooling needs are missing.
+        UserError: config or weights can't be used, or do not give what the pooling needs.
     """
+    encoder = _read_encoder(folder, pooling)
+    for name, weight in encoder.named_parameters():
+        if not weight.isfinite().all():
+            raise UserError(
+                f"'{folder}': the weight {name} holds numbers that are not finite; {advice(folder)}"
+            )
+    with using(CONFIG_FILE, folder, CONFIG_FILE):
+        looks_ahead = _looks_ahead(encoder)
+    if pooling == "cls" and not looks_ahead:
+        raise UserError(
+            "pooling 'cls' takes the state of the first token, which in "
+            f"{encoder.config.model_type} has seen no other; take mean, masked-mean or max"
+        )
+    return encoder
+
+
+def _read_encoder(folder: Path, pooling: str) -> PreTrainedModel:
     config = load_config(folder)
-    verify(folder, *WEIGHT_FILES)
     if any(folder.glob("*.safetensors")):
         encoder = _load_weights(folder, config, pooling)
     else:
-        encoder = AutoModel.from_config(config, trust_remote_code=False)
+        verify(folder, *WEIGHT_FILES)
+        with using(CONFIG_FILE, folder, CONFIG_FILE):
+            encoder = AutoModel.from_config(config, trust_remote_code=False)
     if encoder.config._attn_implementation == "sdpa":
         encoder.set_attn_implementation(ATTENTION)
     return encoder
 
 
 def _load_weights(folder: Path, config: PreTrainedConfig, pooling: str) -> PreTrainedModel:
-    try:
+    with using("weights", folder, *WEIGHT_FILES):
         encoder, info = AutoModel.from_pretrained(
             folder,
             config=config,
             dtype=torch.float32,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are told below
             output_loading_info=True,
             trust_remote_code=False,
         )
-    except (ImportError, OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"'{folder}': weights can't be loaded: {one_line(error)}") from error
+    for name, found, wanted in sorted(info["mismatched_keys"]):
+        raise UserError(
+            f"'{folder}': the weight {name} is of shape {tuple(found)}, but config.json asks for "
+            f"{tuple(wanted)}; they do not belong together, {advice(folder)}"
+        )
     unused = () if pooling == POOLER else ("pooler.",)
     missing = sorted(key for key in info["missing_keys"] if not key.startswith(unused))
     if missing:
@@ -198,6 +220,19 @@ def _load_weights(folder: Path, config: PreTrainedConfig, pooling: str) -> PreTr
             f"{missing[0]}; save them again with save_pretrained"
         )
     return encoder
+
+
+@torch.no_grad()
+def _looks_ahead(encoder: PreTrainedModel) -> bool:
+    """Whether the state of the first token depends on the last one, as in no causal encoder."""
+    encoder.eval()
+    positions = getattr(encoder.config, "max_position_embeddings", None) or 16
+    ids = torch.zeros(1, max(2, min(8, positions // 2)), dtype=torch.long)
+    inputs = {"attention_mask": torch.ones_like(ids)}
+    before = encoder(input_ids=ids, **inputs).last_hidden_state[0, 0]
+    ids[0, -1] = 1
+    after = encoder(input_ids=ids, **inputs).last_hidden_state[0, 0]
+    return not torch.equal(before, after)
 
 
 def save_checkpoint(model: Classifier, tokenizer: Path, folder: Path, max_length: int) -> None:
@@ -238,7 +273,7 @@ def load_checkpoint(folder: Path) -> Classifier:
         verify(folder, HEAD_CONFIG, HEAD_WEIGHTS)
         head = read_json(folder / HEAD_CONFIG)
         weights = load_file(folder / HEAD_WEIGHTS)
-        encoder = load_encoder(folder, head["pooling"])
+        encoder = _read_encoder(folder, head["pooling"])
         labels = list(encoder.config.id2label.values())
         model = Classifier(encoder, head["pooling"], head["classes"], head["dropout"], labels)
         model.head.load_state_dict(weights)

@@ -4,11 +4,11 @@ It is set by the variables of wandb itself: WANDB_MODE (offline unless set), WAN
 WANDB_RUN_GROUP, WANDB_DIR.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
+from lib.config import tracking_mode
 from lib.console import log, one_line
 
 TIMEOUT = 60  # seconds that an unreachable server may cost at the start and at the end
@@ -22,6 +22,9 @@ class Tracker:
         settings: of its training.
         id: of the training, by which one that goes on after an interruption is the same.
         enabled: false in all but the first of several processes.
+
+    Raises:
+        UserError: WANDB_MODE is none that there is.
     """
 
     def __init__(
@@ -30,14 +33,13 @@ class Tracker:
         self.id = id
         self.name = " ".join(f"{key}={value}" for key, value in keys.items())
         self.config = {**keys, **settings}
-        self.enabled = enabled
         self.run: Any = None
+        self.mode = tracking_mode() if enabled else "disabled"
 
     def __enter__(self) -> "Tracker":
-        mode = os.environ.get("WANDB_MODE", "offline") if self.enabled else "disabled"
-        if mode != "disabled":
-            self._attempt(lambda: self._start(mode))
-        if self.run is None and mode == "online":
+        if self.mode != "disabled":
+            self._attempt(lambda: self._start(self.mode))
+        if self.run is None and self.mode == "online":
             self._attempt(lambda: self._start("offline"))
         return self
 
