@@ -91,6 +91,8 @@ def test_a_study_that_is_stopped_tells_of_nothing_else(project, python, number):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Which a shell lets its background processes ignore, and so these tests perhaps.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     log = project.folder / LOG
