@@ -1092,6 +1092,7 @@ class World:
         module = importlib.import_module(words[0].removesuffix(".py"))
         with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
             patch.setattr(sys, "argv", words)
+            patch.setenv("HF_HUB_OFFLINE", "1")  # which a command sets, and which is undone here
             cli.run(module.main, module.arguments())
         signal.signal(signal.SIGTERM, handler)
         assert end.value.code not in (0, None) and tree(self.here) == before

@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lib.console import UserError, announcements, log, one_line
-from lib.files import replacing
+from lib.files import refusals_explained, replacing
 from lib.manifests import manifest_of, verify
 from lib.training.progress import Progress
 
@@ -221,10 +221,11 @@ def locked(run: Path) -> Iterator[None]:
     Raises:
         UserError: another process trains it.
     """
-    run.mkdir(parents=True, exist_ok=True)
     path = run / LOCK
     try:
-        lock = FileLock(path).acquire(timeout=PATIENCE)
+        with refusals_explained(path):
+            run.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path).acquire(timeout=PATIENCE)
     except Timeout as error:
         raise UserError(
             f"'{run}' is being trained by {path.read_text('utf-8') or 'another process'}; "
