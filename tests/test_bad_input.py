@@ -169,7 +169,7 @@ KEYS = {
     ),
     "too many labels": key("dataset.labels", list(range(129)), "has 129 entries; allowed: at most"),
     "a label of two lines": key("dataset.labels", ["a\nb", "c"], "allowed: text on one line"),
-    "a file like a flag": key("dataset.sha256", {"--out=x": "0" * 64}, "is '--out=x'; allowed: text"),
+    "a file like a flag": key("dataset.sha256", {"--out=x": "0" * 64}, "is '--out=x'; allowed"),
     "a column like a flag": key("dataset.where", {"--out": "x"}, "'dataset.where' is '--out'; a"),
     "a column with =": key("dataset.where", {"a=b": "c"}, "'dataset.where' .* has no '='"),
     "a row of no value": key("dataset.where", {"a": None}, "'dataset.where.a' is None; allowed: a"),
@@ -1093,6 +1093,7 @@ class World:
         with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
             patch.setattr(sys, "argv", words)
             patch.setenv("HF_HUB_OFFLINE", "1")  # which a command sets, and which is undone here
+            self.output.readouterr()  # of what the case was made from
             cli.run(module.main, module.arguments())
         signal.signal(signal.SIGTERM, handler)
         assert end.value.code not in (0, None) and tree(self.here) == before

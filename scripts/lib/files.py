@@ -65,8 +65,14 @@ def _clean(path: Path) -> None:
     start, end = _temporary(path, 0).name.rsplit("0", 1)
     for each in path.parent.iterdir():
         process = each.name.removeprefix(start).removesuffix(end)
-        if each.name == start + process + end and not Path("/proc", process).exists():
+        if each.name == start + process + end and not _is_alive(int(process)):
             _remove(each)
+
+
+def _is_alive(process: int) -> bool:
+    from psutil import pid_exists  # which few need
+
+    return pid_exists(process)
 
 
 def _remove(path: Path) -> None:
