@@ -51,6 +51,8 @@ rule runs:
 onstart:
     planning.mark_study(STUDY)
     failures.watch()
+    if workflow.executor_plugin.name == "slurm":
+        logger.info("why jobs wait: squeue --me --states=PENDING --format='%i %k: %r'")
     # Forks share neither a GPU nor a cluster.
     if not N_GPUS and not workflow.non_local_exec:
         forkserver.start()

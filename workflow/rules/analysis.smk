@@ -33,6 +33,7 @@ rule collect:
         tables_of("collect"),
     log:
         f"{LOGS}/collect.log",
+    localrule: True
     conda:
         "../../envs/results.yaml"
     params:
@@ -54,6 +55,7 @@ rule overviews:
         tables_of("overviews"),
     log:
         f"{LOGS}/overviews.log",
+    localrule: True
     conda:
         "../../envs/results.yaml"
     params:
@@ -154,6 +156,7 @@ rule published:
         tables_of("published"),
     log:
         f"{LOGS}/published.log",
+    localrule: True
     conda:
         "../../envs/results.yaml"
     params:

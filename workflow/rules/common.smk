@@ -215,6 +215,11 @@ def test_gpus(variant):
     return int(planning.uses_gpus(training(variant), N_GPUS))
 
 
+def gres(gpus):
+    """GPUs as Slurm is asked for them: all of one node, where `gpu` may be of several."""
+    return by_variant(lambda variant: f"gpu:{gpus(variant)}" if gpus(variant) else "")
+
+
 def encoder_of_text(wildcards):
     """The encoder whose tokenizer cuts the texts of a baseline."""
     if wildcards.text == baselines.FULL_TEXT:

@@ -1,4 +1,7 @@
-"""From tables to what people read: figures, the summary, and pages of the report."""
+"""From tables to what people read: figures, the summary, and pages of the report.
+
+These take seconds each, so that they wait in no queue of a cluster.
+"""
 
 
 rule vega:
@@ -6,6 +9,7 @@ rule vega:
         f"{FIGURES}/vega.js",
     log:
         f"{LOGS}/vega.log",
+    localrule: True
     conda:
         "../../envs/results.yaml"
     params:
@@ -38,6 +42,7 @@ rule draw:
         ),
     log:
         f"{LOGS}/draw_{{figure}}.log",
+    localrule: True
     conda:
         "../../envs/results.yaml"
     params:
@@ -60,6 +65,7 @@ rule costs:
         tables_of("costs"),
     log:
         f"{LOGS}/costs.log",
+    localrule: True
     conda:
         "../../envs/results.yaml"
     params:
@@ -81,6 +87,7 @@ rule latex:
         expand(f"{TABLES}/{{name}}.tex", name=["results", *FINDINGS]),
     log:
         f"{LOGS}/latex.log",
+    localrule: True
     conda:
         "../../envs/results.yaml"
     params:
@@ -108,6 +115,7 @@ rule summary:
         "results/summary.md",
     log:
         f"{LOGS}/summary.log",
+    localrule: True
     conda:
         "../../envs/results.yaml"
     params:
@@ -137,6 +145,7 @@ rule summary_html:
         ),
     log:
         f"{LOGS}/summary_html.log",
+    localrule: True
     conda:
         "../../envs/results.yaml"
     params:
@@ -161,6 +170,7 @@ rule tables_html:
         ),
     log:
         f"{LOGS}/tables_html_{{part}}.log",
+    localrule: True
     conda:
         "../../envs/results.yaml"
     params:

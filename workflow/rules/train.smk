@@ -18,6 +18,7 @@ rule train:
         mem_mb=by_variant(run_memory),
         runtime=720,
         gpu=by_variant(run_gpus),
+        gres=gres(run_gpus),
         save_minutes=by_variant(save_minutes),
     params:
         command=command("train"),
@@ -52,6 +53,7 @@ rule evaluate:
     resources:
         mem_mb=8000,
         gpu=by_variant(test_gpus),
+        gres=gres(test_gpus),
     params:
         command=command("evaluate"),
         code=code("evaluate"),

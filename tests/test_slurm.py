@@ -1,0 +1,112 @@
+"""What profiles/slurm asks a cluster for.
+
+No Slurm is needed: a stand-in for its commands notes what is submitted, and refuses it. `make
+slurm-test` runs a study on a real cluster.
+"""
+
+import re
+import shlex
+
+import pytest
+import yaml
+from workspace import RUN, SUMMARY, Workspace
+
+PROFILE = "profiles/slurm/config.yaml"
+FLAGS = ("--workflow-profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1")
+TOKENS = "results/tokens/dataset=imdb-25k/model={}/{}.parquet"
+TRAINED = RUN.format("bert", "cls", 64, "base", 1)
+NEW = RUN.format("bert", "cls", 64, "base", 2)
+STAND_IN = """#!/bin/sh
+case "$(basename "$0")" in
+    sinfo) echo "main*" ;;
+    sacctmgr) echo my-project ;;
+    sbatch) for word; do printf '%s\\t' "$word"; done >> submitted; echo >> submitted; exit 1 ;;
+esac
+"""
+
+
+@pytest.fixture
+def project(tmp_path) -> Workspace:
+    """A copy of the project beside commands of Slurm, with the inputs of some jobs."""
+    workspace = Workspace(tmp_path / "project")
+    workspace.environment = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin"}
+    (tmp_path / "bin").mkdir()
+    for name in ("sinfo", "sacct", "sacctmgr", "sbatch", "scontrol", "squeue"):
+        (tmp_path / "bin" / name).write_text(STAND_IN)
+        (tmp_path / "bin" / name).chmod(0o755)
+    splits = ("train", "valid", "test")
+    for path in (
+        *(f"results/datasets/imdb-25k/splits/{split}.parquet" for split in splits),
+        *(f"results/encoders/dataset=imdb-25k/model={m}/x" for m in ("bert", "modernbert")),
+        *(TOKENS.format("bert", split) for split in splits),
+        *(f"{TRAINED}/checkpoint/x", f"{TRAINED}/train.json"),
+    ):
+        (workspace.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (workspace.folder / path).touch()
+    return workspace
+
+
+def submissions(project, python, device: str, *targets: str) -> dict[str, list[list[str]]]:
+    """Ask for targets, and return the flags of each submission, by rule."""
+    project.write_config("study.yaml", lambda config: config["training"].update(device=device))
+    rules = ("--allowed-rules", "pretokenize", "train", "evaluate")
+    flags = (*FLAGS, "--configfile=study.yaml", "--keep-going", *rules, "--", *targets)
+    done = project.snakemake(python, *flags)
+    assert done.returncode == 1
+    found: dict[str, list[list[str]]] = {}
+    for line in project.read("submitted").splitlines():
+        flags = line.split("\t")
+        assert flags.pop() == "" and flags.pop().startswith("--wrap=")
+        rule = re.match(r"rule_(\w+?)_wildcards", flags[flags.index("--comment") + 1])[1]
+        found.setdefault(rule, []).append(flags)
+    return found
+
+
+def test_the_profile_plans_the_full_study(project, python):
+    jobs = project.jobs(python, "-n", *FLAGS, "--configfile=config/imdb.yaml", SUMMARY)
+    assert jobs["train"] == jobs["evaluate"] == 90
+
+
+def test_jobs_ask_for_what_the_profile_says(project, python):
+    targets = (f"{NEW}/train.json", f"{TRAINED}/test.json", TOKENS.format("modernbert", "train"))
+    asked = submissions(project, python, "cpu", *targets)
+    tries = 1 + yaml.safe_load(project.read(PROFILE))["retries"]
+    assert {rule: len(each) for rule, each in asked.items()} == dict.fromkeys(
+        ("train", "evaluate", "pretokenize"), tries
+    )
+    for rule, minutes, memory, threads in (
+        ("train", 720, 8000, 1),
+        ("evaluate", 60, 8000, 1),
+        ("pretokenize", 60, 4000, 4),
+    ):
+        flags = shlex.join(asked[rule][0])
+        assert f"-p main -t {minutes} --mem {memory} --ntasks=1 --cpus-per-task={threads} " in flags
+        assert "--gres" not in flags and "--gpu" not in flags
+
+
+def test_jobs_on_gpus_ask_for_gres_on_one_node(project, python):
+    several = NEW.replace("variant=base", "variant=decayed")
+    targets = (f"{NEW}/train.json", f"{several}/train.json", f"{TRAINED}/test.json")
+    asked = submissions(project, python, "cuda", *targets)
+    gres = {
+        rule: {flag for flags in each for flag in flags if flag.startswith("--g")}
+        for rule, each in asked.items()
+    }
+    assert gres == {"train": {"--gres=gpu:1", "--gres=gpu:2"}, "evaluate": {"--gres=gpu:1"}}
+
+
+def test_the_lines_that_a_site_edits_work(project, python):
+    profile, edited = re.subn(r"(?m)^( *)# (\S+: \S+  # site)", r"\1\2", project.read(PROFILE))
+    assert edited
+    (project.folder / PROFILE).write_text(profile)
+    asked = submissions(project, python, "cuda", f"{NEW}/train.json", f"{TRAINED}/test.json")
+    for flags, *_ in asked.values():
+        assert "-A my-project -p gpu " in shlex.join(flags) and "--gres=gpu:a100:1" in flags
+
+
+def test_figures_wait_in_no_queue_and_the_terminal_tells_how_to_see_what_does(project, python):
+    made = "results/figures/vega.js"
+    done = project.snakemake(python, *FLAGS, made)
+    assert done.returncode == 0, done.stderr
+    assert (project.folder / made).is_file() and not (project.folder / "submitted").exists()
+    assert "why jobs wait: squeue --me" in done.stdout + done.stderr
