@@ -8,7 +8,7 @@ SHELL := bash
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: summary report test test-slow kill-test false-positives bench bench-planning bench-data lint audit docs dag clean lock
+.PHONY: summary report test test-slow kill-test slurm-test false-positives bench bench-planning bench-data lint audit docs dag clean lock
 
 summary: $(READY)  ## run the quick study and write results/summary.md
 	snakemake --cores $(CORES) results/summary.md
@@ -26,6 +26,9 @@ test-slow: $(READY)  ## tests that train for minutes
 
 kill-test: $(READY)  ## kill processes of a study at random until it is complete, and compare its results
 	PYTHONPATH=scripts:tests python tests/kills.py $(if $(SEED),--seed $(SEED))
+
+slurm-test: $(READY)  ## a study on a Slurm cluster of one node, set up for it: as root, on Debian or Ubuntu
+	python tests/slurm
 
 false-positives: $(READY)  ## how often a page claims what is not so, on made-up studies
 	PYTHONPATH=scripts python benchmarks/false_positives.py
