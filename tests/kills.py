@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -18,8 +19,10 @@ from same import differing, left_over
 from workspace import SUMMARY, Workspace
 
 KILLS = 20
-LONGEST = 4.0  # seconds from the first job of an attempt to a kill
+MOST_COMMANDS = 5  # that begin before a kill
+LONGEST = 3.0  # seconds from then to the kill
 ATTEMPTS_PER_KILL = 5
+START = "start of "  # begins the name of a command that has not come to write its log, or waits
 
 
 class Attempt:
@@ -44,29 +47,30 @@ class Attempt:
     def processes(self) -> dict[str, list[psutil.Process]]:
         """What is alive, by what it is."""
         found: dict[str, list[psutil.Process]] = {}
-        try:
+        with suppress(psutil.NoSuchProcess):
             own = psutil.Process(self.process.pid)
             for each in own.children(recursive=True):
                 found.setdefault(name_of(each), []).append(each)
             found["Snakemake"] = [own]
-        except psutil.NoSuchProcess:
-            pass
         return found
 
     def kill_one(self, generator: random.Random) -> str:
-        """Kill a process at a random moment after the first job began; nothing where all ended."""
-        while self.process.poll() is None and len(self.processes()) < 3:
+        """Kill a process at a random moment; its name, or nothing where all had ended."""
+        begun: set[psutil.Process] = set()
+        commands = generator.randint(1, MOST_COMMANDS)
+        while self.process.poll() is None and len(begun) < commands:
             time.sleep(0.05)
+            for name, found in self.processes().items():
+                begun.update(found if name.startswith(START) else ())
         time.sleep(generator.uniform(0, LONGEST))
-        found = self.processes()
-        if self.process.poll() is not None or not found:
+        alive = self.processes()
+        if self.process.poll() is not None or not alive:
             return ""
-        name = generator.choice(sorted(found))
-        try:
-            generator.choice(found[name]).kill()
-        except psutil.NoSuchProcess:
-            return ""
-        return name
+        name = generator.choice(sorted(alive))
+        with suppress(psutil.NoSuchProcess):
+            generator.choice(alive[name]).kill()
+            return name
+        return ""
 
 
 def name_of(process: psutil.Process) -> str:
@@ -81,7 +85,7 @@ def name_of(process: psutil.Process) -> str:
     scripts = [Path(word).stem for word in words if Path(word).parent.name == "scripts"]
     if "lib.forkserver" in words:
         return "fork server"
-    return f"start of {scripts[0]}" if scripts else "shell"
+    return START + scripts[0] if scripts else "shell"
 
 
 def kill_until_complete(folder: Path, kills: int, seed: int) -> Counter:
