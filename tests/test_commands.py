@@ -1,6 +1,8 @@
 """Each command by itself: --help, errors in one line, nothing half-written."""
 
 import json
+import os
+import re
 import subprocess
 
 import pandas as pd
@@ -198,6 +200,64 @@ def test_a_stopped_command_leaves_nothing(python, tmp_path):
     assert process.wait(timeout=10) == 143
     process.stdout.close()
     assert not list(tmp_path.iterdir())
+
+
+BROKEN = """
+import sys
+sys.path.insert(0, {scripts!r})
+from lib.cli import Parser, run
+from lib.training.launch import launched
+
+def main(options):
+    if not launched("cpu", options.processes):
+        raise KeyError("what nobody\\nexpected")
+
+flags = Parser()
+flags.add_argument("--processes", type=int, default=1)
+run(main, flags)
+"""
+FORKED = """
+import subprocess, sys
+from lib import forkserver
+forkserver.start()
+sys.exit(subprocess.run([sys.executable, *sys.argv[1:]]).returncode)
+"""
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("log", [[], ["--log", "the.log"]], ids=["terminal", "log"])
+@pytest.mark.parametrize("forked", [[], ["-c", FORKED]], ids=["itself", "fork"])
+def test_an_unexpected_error_is_one_line_and_its_traceback_is_kept(
+    python, tmp_path, processes, log, forked
+):
+    (tmp_path / "broken.py").write_text(BROKEN.format(scripts=str(ROOT / "scripts")))
+    done = subprocess.run(
+        [python, *forked, "broken.py", "--processes", str(processes), *log],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "scripts"), "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stdout + done.stderr
+    said = (tmp_path / "the.log").read_text() if log else done.stderr
+    line = (
+        r"broken.py: error: unexpected KeyError: 'what nobody\\nexpected'; its traceback is in (.*)"
+    )
+    places = re.findall(f"^{line}$", said, re.MULTILINE)
+    assert len(places) == processes and bool(done.stderr) is not bool(log)
+    for place in places:
+        assert "Traceback (most recent call last)" in (tmp_path / place).read_text()
+
+
+def test_an_unexpected_error_without_a_place_for_its_traceback_is_one_line(python, tmp_path):
+    (tmp_path / "broken.py").write_text(BROKEN.format(scripts=str(ROOT / "scripts")))
+    code = (
+        "import runpy, tempfile; tempfile.tempdir = '/nowhere'; "
+        "runpy.run_path('broken.py', run_name='__main__')"
+    )
+    done = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.endswith("no temporary one can be written; name one with --log\n")
 
 
 def test_progress_is_lines_in_a_log(monkeypatch, caplog):

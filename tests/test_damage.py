@@ -1,11 +1,22 @@
 """Results that were damaged after they were written: named in one line, never used."""
 
+import importlib
 import os
 import shutil
+from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
 import pytest
+from conftest import call
+from refusals import is_one_line, refusal, tree
+from safetensors.numpy import save_file
+from transformers import BertConfig, BertModel
 
 from lib.console import UserError
+from lib.data.encoders import load_tokenizer
 from lib.files import read_json, replacing, write_json
 from lib.manifests import manifest_of, verify
 
@@ -71,3 +82,162 @@ def test_a_process_killed_while_it_writes_leaves_no_false_alarm(result, monkeypa
     with pytest.raises(KeyboardInterrupt):
         write_json(result, {"accuracy": 0.7})
     assert read_json(result) == {"accuracy": 0.7}
+
+
+# The smallest study, command by command.
+DATASET = "results/datasets/mine"
+ENCODER = "results/encoders/dataset=mine/model=own"
+TOKENS = "results/tokens/dataset=mine/model=own"
+RUN = "results/runs/dataset=mine/model=own/pooling=masked-mean/batch=32/variant=base/seed=1"
+TABLES = "results/tables"
+ON_RUNS = f"--table {TABLES}/runs.parquet --runs {RUN} --out {TABLES}"
+CHAIN = {
+    "download": f"download.py files --paths mine.csv --near-duplicates 1 --out {DATASET}",
+    "split": f"split.py --reviews {DATASET}/reviews.parquet --sizes 100 40 40 "
+    f"--out {DATASET}/splits --counts {DATASET}/splits.json",
+    "encoder": f"encoder.py folder --path own --out {ENCODER}",
+    "pretokenize": f"pretokenize.py --splits {DATASET}/splits --encoder {ENCODER} --max-length 48 "
+    f"--threads 1 --out {TOKENS}",
+    "train": f"train.py --tokens {TOKENS} --encoder {ENCODER} --run {RUN} --dataset mine "
+    "--model own --pooling masked-mean --batch 32 --seed 1 --epochs 1 --device cpu",
+    "evaluate": f"evaluate.py --tokens {TOKENS}/test.parquet --run {RUN} --device cpu",
+    "collect": f"collect.py --runs {RUN} --out {TABLES}",
+    "measure": f"measure.py {ON_RUNS}",
+    "errors": f"errors.py {ON_RUNS} --reviews {DATASET}/splits/test.parquet",
+    "lengths": f"lengths.py {ON_RUNS} --reviews {DATASET}/splits/test.parquet "
+    f"--tokens {TOKENS}/test.parquet",
+    "vega": "vega.py --out results/figures/vega.js",
+    "draw": f"draw.py learning_curves --table {TABLES}/histories.parquet "
+    "--library results/figures/vega.js --svg results/figures/learning_curves.svg "
+    "--html results/figures/learning_curves.html",
+    "summary": f"summary.py --study mine --tables {TABLES}/runs.parquet {TABLES}/histories.parquet "
+    f"--runs {RUN} --figures results/figures/learning_curves.svg --reviews {DATASET}/reviews.json "
+    f"--splits {DATASET}/splits.json --out results/summary.md",
+    "summary_html": "summary_html.py --page results/summary.md --out results/summary.html",
+    "predict": f"predict.py {RUN} --text film --device cpu",
+}
+
+# Every file that a later command reads, by the command.
+READERS = {
+    f"{DATASET}/reviews.parquet": "split",
+    f"{DATASET}/reviews.json": "summary",
+    f"{DATASET}/splits.json": "summary",
+    f"{DATASET}/splits/train.parquet": "pretokenize",
+    f"{DATASET}/splits/valid.parquet": "pretokenize",
+    f"{DATASET}/splits/test.parquet": "errors",
+    f"{ENCODER}/config.json": "pretokenize",
+    f"{ENCODER}/tokenizer.json": "pretokenize",
+    f"{ENCODER}/model.safetensors": "train",
+    f"{ENCODER}/source.json": "train",
+    f"{TOKENS}/train.parquet": "train",
+    f"{TOKENS}/valid.parquet": "train",
+    f"{TOKENS}/test.parquet": "evaluate",
+    f"{RUN}/checkpoint/config.json": "evaluate",
+    f"{RUN}/checkpoint/model.safetensors": "evaluate",
+    f"{RUN}/checkpoint/head.json": "evaluate",
+    f"{RUN}/checkpoint/head.safetensors": "evaluate",
+    f"{RUN}/checkpoint/tokenizer.json": "predict",
+    f"{RUN}/history.csv": "collect",
+    f"{RUN}/train.json": "collect",
+    f"{RUN}/test.json": "collect",
+    f"{RUN}/predictions.parquet": "measure",
+    f"{TABLES}/runs.parquet": "measure",
+    f"{TABLES}/runs.csv": "measure",
+    f"{TABLES}/histories.parquet": "draw",
+    "results/figures/vega.js": "draw",
+    "results/figures/learning_curves.svg": "summary_html",
+    "results/summary.md": "summary_html",
+}
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def halve(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def reshape(path: Path) -> None:
+    """Write a file of the same kind that holds something else."""
+    match path.suffix:
+        case ".parquet":
+            pq.write_table(pa.table({"x": [1]}), path)
+        case ".safetensors":
+            save_file({"x": np.zeros(1, np.float32)}, path)
+        case ".csv":
+            path.write_text("x\n1\n")
+        case ".json":
+            path.write_text('{"x": 1}\n')
+        case _:
+            path.write_text("x\n")
+
+
+DAMAGES = (flip, halve, empty, reshape, Path.unlink)
+# Where nothing but the manifest can tell: another text is as good, and no command reads that CSV.
+TEXTS = (".md", ".svg", ".js", "runs.csv")
+
+
+@pytest.fixture(scope="module")
+def whole(sample, encoders, tmp_path_factory) -> Path:
+    """A folder with the results of all commands of the chain."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("WANDB_MODE", "disabled")
+        pyarrow.csv.write_csv(sample.select(["text", "label"]), "mine.csv")
+        BertModel(BertConfig.from_pretrained(encoders["bert"])).save_pretrained("own")
+        load_tokenizer(encoders["bert"]).save_pretrained("own")
+        for line in CHAIN.values():
+            script, _, flags = line.partition(" ")
+            call(importlib.import_module(script.removesuffix(".py")), flags)
+    return folder
+
+
+@pytest.fixture
+def study(whole, tmp_path, monkeypatch) -> Path:
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    return tmp_path
+
+
+def made_again(path: str) -> str:
+    """The output of a rule that a file belongs to: itself, or the folder that is made whole."""
+    return next((each for each in (ENCODER, f"{RUN}/checkpoint") if path.startswith(each)), path)
+
+
+@pytest.mark.parametrize("path", READERS, ids=str)
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_damaged_result_is_named_with_what_makes_it_again(study, capfd, path, damage):
+    damage(Path(path))
+    before = tree(study).keys()
+    line = refusal(CHAIN[READERS[path]], capfd)
+    assert is_one_line(line), line
+    assert f"'{path}'" in line and line.endswith(f"--force {made_again(path)}\n"), line
+    assert tree(study).keys() == before
+
+
+@pytest.mark.parametrize("path", [path for path in READERS if not path.endswith(TEXTS)], ids=str)
+@pytest.mark.parametrize("damage", [halve, empty, reshape], ids=lambda damage: damage.__name__)
+def test_so_is_one_without_its_manifest(study, capfd, path, damage):
+    manifest_of(Path(made_again(path))).unlink()
+    damage(Path(path))
+    before = tree(study).keys()
+    line = refusal(CHAIN[READERS[path]], capfd)
+    assert is_one_line(line), line
+    assert Path(path).name in line and f"--force {made_again(path)}" in line, line
+    assert tree(study).keys() == before
+
+
+def test_an_encoder_that_lost_its_weights_is_not_trained_from_random_ones(study, capfd):
+    manifest_of(Path(ENCODER)).unlink()
+    Path(ENCODER, "model.safetensors").unlink()
+    line = refusal(CHAIN["train"], capfd)
+    assert line.startswith(f"train.py: error: '{ENCODER}/model.safetensors' is missing; make it")

@@ -110,7 +110,7 @@ def test_weights_of_another_layout_are_refused(encoders, tmp_path, pooling):
     if pooling == "cls":
         renamed = {f"other.{key}": tensor for key, tensor in load_file(weights).items()}
         save_file(renamed, weights, {"format": "pt"})
-    with pytest.raises(UserError, match=r"the safetensors lack .* weights of the encoder, such as"):
+    with pytest.raises(UserError, match=r"safetensors lacks .* weights of the encoder, such as"):
         load_encoder(tmp_path / "encoder", pooling)
 
 

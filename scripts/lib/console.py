@@ -62,15 +62,23 @@ def show_error(line: str) -> None:
                 return
 
 
-def write_traceback(log: Path | None) -> Path:
-    """Write the traceback of the error that is being handled to the log, or to a file for it."""
+def write_traceback(log: Path | None) -> Path | str:
+    """Write the traceback of the error that is being handled; return where it is.
+
+    It goes to the log or, without one, to a temporary file.
+    """
     if log and _terminal:
         with suppress(OSError):
             traceback.print_exc()
         return log
-    with tempfile.NamedTemporaryFile("w", prefix="traceback-", suffix=".txt", delete=False) as file:
-        traceback.print_exc(file=file)
-    return Path(file.name)
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="traceback-", suffix=".txt", encoding="utf-8", delete=False
+        ) as file:
+            traceback.print_exc(file=file)
+            return file.name
+    except OSError:
+        return "no file, as no temporary one can be written; name one with --log"
 
 
 def give_back_terminal() -> None:

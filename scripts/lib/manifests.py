@@ -5,6 +5,7 @@ has none, such as a file of one's own, is read as it is.
 """
 
 import os
+import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from lib.console import UserError, one_line
 
+FOLDER = re.compile("results/encoders/[^/]+/[^/]+|results/runs/.+/checkpoint(?=/)")  # made whole
 COMMAND = "TEXT_ENCODERS_COMMAND"  # variable that holds the command that runs the study
 
 
@@ -83,5 +85,7 @@ def advice(path: Path) -> str:
     if "results" not in path.parts:
         return "check its path, or write it again"
     target = Path(*path.parts[path.parts.index("results") :])
+    if folder := FOLDER.match(str(target)):
+        target = Path(folder[0])
     command = os.environ.get(COMMAND, "snakemake --cores 1")
     return f"make it again: {command} --force {shlex.quote(str(target))}"

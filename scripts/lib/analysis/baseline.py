@@ -40,7 +40,7 @@ def train_baseline(splits: Path, encoder: Path | None, max_length: int | None, o
     for name in ("train", "valid", "test"):
         with reading(splits / f"{name}.parquet"):
             reviews = pq.read_table(splits / f"{name}.parquet", partitioning=None)
-        texts[name], labels[name] = reviews["text"].to_pylist(), reviews["label"].to_numpy()
+            texts[name], labels[name] = reviews["text"].to_pylist(), reviews["label"].to_numpy()
         if encoder and max_length:
             texts[name] = seen_texts(texts[name], encoder, max_length)
     started = time.perf_counter()

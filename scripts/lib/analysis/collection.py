@@ -15,6 +15,7 @@ from lib.tables import write_table
 
 SPLITS = ("train", "valid")
 MEASURES = ("accuracy", "loss")
+COLUMNS = [f"{split}_{measure}" for split in SPLITS for measure in MEASURES]
 SETTING = "settings."  # begins the columns of training settings
 
 
@@ -25,9 +26,8 @@ def collect(runs: Sequence[Path], out: Path) -> None:
         runs: folders of the runs.
         out: folder of the tables.
     """
-    measured = read_all(runs, read_measured)
+    measured, histories = read_all(runs, read_measured), read_all(runs, read_history)
     write_table(out, "runs", runs_table(measured))
-    histories = read_all(runs, read_history)
     write_table(out, "histories", histories_table(histories, measured))
     log.info("%d runs in %s", len(runs), out)
 
@@ -57,7 +57,10 @@ def read_history(folder: Path) -> pd.DataFrame:
     """A row per epoch of a run."""
     path = folder / "history.csv"
     with reading(path):
-        return pd.read_csv(path)
+        history = pd.read_csv(path).astype({"epoch": int, **dict.fromkeys(COLUMNS, float)})
+        if history.empty or not path.read_bytes().endswith(b"\n"):
+            raise ValueError("it is cut short")
+        return history
 
 
 def histories_table(
@@ -74,8 +77,7 @@ def histories_table(
         best_epoch=[measured[run]["best_epoch"] for run in histories],
     )
     epochs = pd.concat(histories.values(), keys=runs.index, names=["run"]).reset_index("run")
-    columns = [f"{split}_{measure}" for split in SPLITS for measure in MEASURES]
-    long = epochs.melt(["run", "epoch"], columns).sort_values("run", kind="stable")
+    long = epochs.melt(["run", "epoch"], COLUMNS).sort_values("run", kind="stable")
     long[["split", "measure"]] = long.pop("variable").str.split("_", n=1, expand=True)
     table = runs.join(long.set_index("run"), how="right")
     best = (table["epoch"] == table.pop("best_epoch")) & (table["split"] == "valid")

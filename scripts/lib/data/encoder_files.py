@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from lib.console import UserError
 from lib.files import read_json
-from lib.manifests import sha256, verify
+from lib.manifests import advice, sha256, verify
 
 # What an encoder needs besides its weights; nothing that holds code is ever copied or loaded.
 TOKENIZER_FILES = (
@@ -35,6 +36,23 @@ def encoder_digests(folder: Path) -> dict[str, str]:
     return {path.name: sha256(path) for path in files_of_encoder(folder)}
 
 
+def names_in(folder: Path, *patterns: str) -> list[str]:
+    """The names of the files of a folder that fit one of some patterns."""
+    return sorted({path.name for pattern in patterns for path in folder.glob(pattern)})
+
+
+def check_complete(folder: Path) -> None:
+    """Refuse an encoder without a file that its `source.json` names, such as its weights.
+
+    Raises:
+        UserError: a file is missing, or `source.json` is damaged.
+    """
+    verify(folder, SOURCE)
+    for name in describe_encoder(folder)["sha256"] if (folder / SOURCE).is_file() else ():
+        if not (folder / name).is_file():
+            raise UserError(f"'{folder / name}' is missing; {advice(folder)}")
+
+
 def describe_encoder(folder: Path) -> dict[str, Any]:
     """Where an encoder comes from, and the SHA-256 of its files.
 
@@ -42,5 +60,5 @@ def describe_encoder(folder: Path) -> dict[str, Any]:
     """
     verify(folder, SOURCE)
     if (folder / SOURCE).is_file():
-        return read_json(folder / SOURCE)
+        return read_json(folder / SOURCE, "source", "sha256")
     return {"source": "folder", "path": str(folder), "sha256": encoder_digests(folder)}

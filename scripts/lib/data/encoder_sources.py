@@ -19,7 +19,7 @@ from lib.data.encoder_files import (
     files_of_encoder,
 )
 from lib.data.reviews import texts
-from lib.data.streaming import read_parquet
+from lib.data.streaming import read_reviews
 from lib.files import read_json, replacing, to_json
 
 
@@ -66,7 +66,7 @@ def from_scratch(
     from lib.data.new_encoders import build_from_scratch  # transformers, which others do without
 
     def training_texts() -> Iterator[str]:
-        rows = read_parquet(reviews, ["text"])
+        rows = read_reviews(reviews, ["text"])
         return cast(Iterator[str], texts(rows))  # of cleaned reviews, none is missing
 
     build_from_scratch(training_texts, folder, architecture, sizes, vocab_size, dropout)

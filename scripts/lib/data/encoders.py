@@ -8,7 +8,7 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
 
 from lib.console import UserError, one_line
-from lib.data.encoder_files import CONFIG_FILE, TOKENIZER_FILES
+from lib.data.encoder_files import CONFIG_FILE, TOKENIZER_FILES, names_in
 from lib.manifests import advice, verify
 
 # Families that number positions from the padding token's number on, as RoBERTa does.
@@ -16,11 +16,10 @@ OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet", "data2vec-te
 
 
 @contextmanager
-def using(what: str, folder: Path, *patterns: str) -> Iterator[None]:
+def using(folder: Path, *patterns: str) -> Iterator[None]:
     """Verify files of an encoder, and say in one line if the block can't use them.
 
     Args:
-        what: they are, for errors.
         folder: of the encoder.
         patterns: of the names of the files.
 
@@ -28,8 +27,9 @@ def using(what: str, folder: Path, *patterns: str) -> Iterator[None]:
         UserError: they are missing, damaged, or none of what the block uses.
     """
     verify(folder, *patterns)
-    if not any(any(folder.glob(pattern)) for pattern in patterns):
-        raise UserError(f"'{folder}' has no {what}; {advice(folder)}")
+    found = names_in(folder, *patterns)
+    if not found:
+        raise UserError(f"'{folder}' has no {patterns[0]}; {advice(folder)}")
     try:
         yield
     except UserError:
@@ -37,8 +37,10 @@ def using(what: str, folder: Path, *patterns: str) -> Iterator[None]:
     except Exception as error:  # which may be any: each architecture reads its files by itself
         why = one_line(error)
         if "trust_remote_code" in why:
-            why = "it asks for code of its own, which is never run"
-        raise UserError(f"'{folder}': its {what} can't be used: {why}; {advice(folder)}") from error
+            why = "code of its own is asked for, which is never run"
+        raise UserError(
+            f"'{folder}': {' or '.join(found)} can't be used: {why}; {advice(folder)}"
+        ) from error
 
 
 def load_config(folder: Path) -> PreTrainedConfig:
@@ -48,7 +50,7 @@ def load_config(folder: Path) -> PreTrainedConfig:
         UserError: it can't be read, or names an architecture that transformers does not have, or
             attention from the hub.
     """
-    with using(CONFIG_FILE, folder, CONFIG_FILE):
+    with using(folder, CONFIG_FILE):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     attention = config._attn_implementation or ""
     if "/" in attention:  # which transformers would fetch and run
@@ -65,7 +67,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     Raises:
         UserError: there is none, or it has no padding token.
     """
-    with using("tokenizer", folder, *TOKENIZER_FILES):
+    with using(folder, *TOKENIZER_FILES):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         tokenizer.model_max_length = int(tokenizer.model_max_length)
     if not tokenizer.is_fast:

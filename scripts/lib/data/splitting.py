@@ -6,14 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lib.console import UserError, log
-from lib.data.reviews import class_counts
+from lib.data.reviews import SCHEMA, class_counts
 from lib.data.sampling import stratified
-from lib.data.streaming import read_parquet, writing
+from lib.data.streaming import read_reviews, writing
 from lib.files import write_json
-from lib.manifests import reading
 
 SPLITS = ("train", "valid", "test")
 RATIOS = (8, 1, 1)
@@ -38,7 +36,7 @@ def split(
         sizes: numbers of reviews, instead of ratios.
     """
     labels = np.concatenate(
-        [batch["label"].to_numpy() for batch in read_parquet(reviews, ["label"])]
+        [batch["label"].to_numpy() for batch in read_reviews(reviews, ["label"])]
     )
     setting = "split.sizes" if sizes else "split.ratios"
     samples = stratified(labels, sizes or sizes_from_ratios(len(labels), ratios), seed, setting)
@@ -52,16 +50,14 @@ def split(
 
 def write_splits(reviews: Path, masks: Sequence[np.ndarray], out: Path) -> None:
     """Write the rows of each split, marked by `(n,)` booleans, in one pass over the reviews."""
-    columns = ["id", "text", "label"]
-    with reading(reviews):
-        schema = pa.schema([pq.read_schema(reviews).field(name) for name in columns])
+    schema = pa.schema([SCHEMA.field(name) for name in ("id", "text", "label")])
     with ExitStack() as files:
         writers = [files.enter_context(writing(out / f"{name}.parquet", schema)) for name in SPLITS]
         start = 0
-        for batch in read_parquet(reviews, columns):
+        for batch in read_reviews(reviews, schema.names):
             stop = start + batch.num_rows
             for write, mask in zip(writers, masks, strict=True):
-                write(batch.filter(pa.array(mask[start:stop])))
+                write(batch.filter(pa.array(mask[start:stop])).cast(schema))
             start = stop
 
 

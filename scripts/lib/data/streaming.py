@@ -1,6 +1,6 @@
 """Tables that are larger than memory: read, chosen and written some rows at a time."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,18 +17,41 @@ ROWS = 4096  # read at a time
 BUFFER = 1 << 20  # bytes of a file read at a time
 ROW_GROUP = 64 << 20  # bytes written at a time
 
+Kinds = Mapping[str, Callable[[pa.DataType], bool]]
+KINDS: Kinds = {  # of the columns of reviews
+    "id": pa.types.is_integer,
+    "text": lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind),
+    "label": pa.types.is_integer,
+}
 
-def read_parquet(path: Path, columns: Sequence[str], rows: int = ROWS) -> Iterator[pa.RecordBatch]:
+
+def read_parquet(
+    path: Path, columns: Sequence[str], rows: int = ROWS, kinds: Kinds | None = None
+) -> Iterator[pa.RecordBatch]:
     """Columns of a Parquet file, however large its row groups are, some rows at a time.
+
+    Args:
+        path: of the file.
+        columns: to read.
+        rows: at a time.
+        kinds: by column, what tells whether a type is one that it may have.
 
     Raises:
         UserError: it is missing or damaged, or lacks a column.
     """
     with reading(path), pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
+        found = file.schema_arrow
         for name in columns:
-            if name not in file.schema_arrow.names:
+            if name not in found.names:
                 raise ValueError(f"it has no column '{name}'")
+            if kinds and not kinds[name](found.field(name).type):
+                raise ValueError(f"its column '{name}' holds {found.field(name).type}")
         yield from file.iter_batches(rows, columns=columns)
+
+
+def read_reviews(path: Path, columns: Sequence[str], rows: int = ROWS) -> Iterator[pa.RecordBatch]:
+    """Columns of reviews.parquet or of a split; arguments as of `read_parquet`."""
+    return read_parquet(path, columns, rows, KINDS)
 
 
 def chosen(batches: Iterable[pa.RecordBatch], keep: np.ndarray) -> Iterator[pa.RecordBatch]:

@@ -15,7 +15,7 @@ from tokenizers import Encoding, Tokenizer
 
 from lib.console import UserError, log, progress
 from lib.data import encoders, tokens
-from lib.data.streaming import read_parquet
+from lib.data.streaming import read_reviews
 from lib.files import replacing
 from lib.manifests import reading
 
@@ -72,7 +72,7 @@ def tokenize(
     """
     with reading(source):
         rows = pq.read_metadata(source).num_rows
-    batches = read_parquet(source, ["id", "text", "label"], BATCH)
+    batches = read_reviews(source, ["id", "text", "label"], BATCH)
     with replacing(out) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         steps, description = -(-rows // BATCH), f"tokenize {source.stem}"
         watched = progress(encode_ahead(tokenizer, batches), steps, description, "batch")

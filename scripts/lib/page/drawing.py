@@ -33,11 +33,12 @@ def draw(figure: str, table: Path, library: Path, svg: Path, html: Path) -> None
         svg: picture to write.
         html: interactive page to write.
     """
+    javascript = read_text(library)
     chart = figures.styled(getattr(figures, figure)(read_table(table))).to_json(indent=None)
     write_text(svg, vl_convert.vegalite_to_svg(chart))
     page = PAGE.format(
         title=figure,
-        library=read_text(library),
+        library=javascript,
         chart=chart.replace("<", "\\u003c"),  # a text in it can't end the script
     )
     write_text(html, page)

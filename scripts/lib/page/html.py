@@ -82,7 +82,7 @@ def write_tables(tables: Sequence[Path], reviews: Path, out: Path) -> None:
         reviews: reviews.json of the dataset, which names the classes.
         out: HTML file to write.
     """
-    classes = class_names(read_json(reviews))
+    classes = class_names(read_json(reviews, "labels", "classes"))
     found = {path.stem: read_table(path) for path in tables}
     contents = " · ".join(f'<a href="#{name}">{name}</a>' for name in found)
     parts = [TABLES, generate_init_offline_itables_html(itables.dt_bundle), f"<p>{contents}</p>"]

@@ -39,7 +39,8 @@ def write_summary(
         splits: splits.json of the dataset.
         out: Markdown file to write.
     """
-    data, division = read_json(reviews), read_json(splits)
+    data = read_json(reviews, "source", "labels", "classes", "dropped")
+    division = read_json(splits, "train", "valid", "test")
     trainings = [read_measured(run) for run in runs]
     classes = division["test"]["classes"]
     page = Page(

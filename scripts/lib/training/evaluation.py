@@ -27,15 +27,15 @@ def evaluate(tokens: Path, run: Path, settings: Mapping[str, Any]) -> None:
     Raises:
         UserError: the checkpoint can't be used, or the device is out of memory.
     """
-    training = read_json(run / "train.json")
+    kept = (*KEYS, "best_epoch", "valid_accuracy")
+    training = read_json(run / "train.json", *kept)
     backend = connect({**settings, "backend": "torch"}, training["seed"])
     with explain_lack_of_memory("lower eval_batch or micro_tokens"):
         split = load_tokens(tokens, backend.device, training["pooling"])
         model = load_checkpoint(run / "checkpoint").to(backend.device)
         bounds = Bounds.of(settings["eval_batch"], settings["micro_tokens"], backend.device)
         predictions = predict(model, split, bounds, backend)
-    kept = {key: training[key] for key in (*KEYS, "best_epoch", "valid_accuracy")}
-    measured = kept | measure(predictions)
+    measured = {key: training[key] for key in kept} | measure(predictions)
     write_predictions(run / "predictions.parquet", split.ids, predictions)
     write_json(run / "test.json", measured)
     log.info("test accuracy %.4f, loss %.4f", measured["accuracy"], measured["loss"])

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import (
@@ -23,8 +22,14 @@ from transformers import (
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from lib.console import UserError, one_line
-from lib.data.encoder_files import CONFIG_FILE, TOKENIZER_FILES, WEIGHT_FILES
+from lib.console import UserError
+from lib.data.encoder_files import (
+    CONFIG_FILE,
+    TOKENIZER_FILES,
+    WEIGHT_FILES,
+    check_complete,
+    names_in,
+)
 from lib.data.encoders import load_config, using
 from lib.files import read_json
 from lib.manifests import advice, verify
@@ -167,13 +172,14 @@ def load_encoder(folder: Path, pooling: str) -> PreTrainedModel:
     Raises:
         UserError: config or weights can't be used, or do not give what the pooling needs.
     """
+    check_complete(folder)
     encoder = _read_encoder(folder, pooling)
     for name, weight in encoder.named_parameters():
         if not weight.isfinite().all():
             raise UserError(
                 f"'{folder}': the weight {name} holds numbers that are not finite; {advice(folder)}"
             )
-    with using(CONFIG_FILE, folder, CONFIG_FILE):
+    with using(folder, CONFIG_FILE):
         looks_ahead = _looks_ahead(encoder)
     if pooling == "cls" and not looks_ahead:
         raise UserError(
@@ -189,7 +195,7 @@ def _read_encoder(folder: Path, pooling: str) -> PreTrainedModel:
         encoder = _load_weights(folder, config, pooling)
     else:
         verify(folder, *WEIGHT_FILES)
-        with using(CONFIG_FILE, folder, CONFIG_FILE):
+        with using(folder, CONFIG_FILE):
             encoder = AutoModel.from_config(config, trust_remote_code=False)
     if encoder.config._attn_implementation == "sdpa":
         encoder.set_attn_implementation(ATTENTION)
@@ -197,7 +203,7 @@ def _read_encoder(folder: Path, pooling: str) -> PreTrainedModel:
 
 
 def _load_weights(folder: Path, config: PreTrainedConfig, pooling: str) -> PreTrainedModel:
-    with using("weights", folder, *WEIGHT_FILES):
+    with using(folder, *WEIGHT_FILES):
         encoder, info = AutoModel.from_pretrained(
             folder,
             config=config,
@@ -216,8 +222,8 @@ def _load_weights(folder: Path, config: PreTrainedConfig, pooling: str) -> PreTr
     missing = sorted(key for key in info["missing_keys"] if not key.startswith(unused))
     if missing:
         raise UserError(
-            f"'{folder}': the safetensors lack {len(missing)} weights of the encoder, such as "
-            f"{missing[0]}; save them again with save_pretrained"
+            f"'{folder}': {' or '.join(names_in(folder, *WEIGHT_FILES))} lacks {len(missing)} "
+            f"weights of the encoder, such as {missing[0]}; {advice(folder)}"
         )
     return encoder
 
@@ -269,16 +275,11 @@ def load_checkpoint(folder: Path) -> Classifier:
     Raises:
         UserError: a file of it is missing or damaged.
     """
-    try:
-        verify(folder, HEAD_CONFIG, HEAD_WEIGHTS)
-        head = read_json(folder / HEAD_CONFIG)
-        weights = load_file(folder / HEAD_WEIGHTS)
-        encoder = _read_encoder(folder, head["pooling"])
-        labels = list(encoder.config.id2label.values())
+    verify(folder, HEAD_CONFIG)
+    head = read_json(folder / HEAD_CONFIG, "pooling", "classes", "dropout", "max_length")
+    encoder = _read_encoder(folder, head["pooling"])
+    labels = list(encoder.config.id2label.values())
+    with using(folder, HEAD_CONFIG, HEAD_WEIGHTS):
         model = Classifier(encoder, head["pooling"], head["classes"], head["dropout"], labels)
-        model.head.load_state_dict(weights)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise UserError(
-            f"'{folder}' is no checkpoint, or a damaged one ({one_line(error)}); train it again"
-        ) from error
+        model.head.load_state_dict(load_file(folder / HEAD_WEIGHTS))
     return model.eval()
