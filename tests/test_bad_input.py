@@ -955,7 +955,7 @@ COMMANDS = {
         "argument FIGURE: invalid choice: 'pie'",
     ),
     "a figure of no table": command(
-        "draw.py accuracy --table t.parquet --library l --svg s --html h",
+        "draw.py accuracy --table t.parquet --library {root}/README.md --svg s --html h",
         "'t.parquet' is missing",
     ),
     "a page of no tables": command(

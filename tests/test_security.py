@@ -26,6 +26,7 @@ WORDS = {
     *("params.study", "params.max_length", "params.threads", "threads"),
     *(f"wildcards.{key}" for key in ("dataset", "model", "pooling", "batch", "variant", "seed")),
     "wildcards.figure",
+    "resources.save_minutes",
 }
 CODE = """
 from pathlib import Path
@@ -101,10 +102,10 @@ def test_an_encoder_that_offers_code_and_pickles_trains_without_either(
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"model_type": "mine"}, "config.json can't be used: it needs code .* never run; choose"),
+        ({"model_type": "mine"}, "config.json can't be used: code of its own .* is never run"),
         ({"attn_implementation": "mine/kernel"}, "names the attention 'mine/kernel' of the hub"),
-        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "weights can't be loaded"),
-        ({"transformers_weights": "pytorch_model.bin"}, "weights can't be loaded"),
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "model.safetensors can't be used"),
+        ({"transformers_weights": "pytorch_model.bin"}, "model.safetensors can't be used"),
     ],
 )
 def test_an_encoder_that_needs_code_or_pickles_is_refused(offering, tmp_path, entries, message):
@@ -117,7 +118,7 @@ def test_an_encoder_that_needs_code_or_pickles_is_refused(offering, tmp_path, en
 def test_a_tokenizer_that_needs_code_is_refused(offering, tmp_path):
     change(offering / "tokenizer_config.json", tokenizer_class="Mine")
     change(offering / "config.json", model_type="mine")
-    with pytest.raises(UserError, match="tokenizer can't be used: it needs code"):
+    with pytest.raises(UserError, match="tokenizer_config.json can't be used: code of its own"):
         load_tokenizer(offering)
     assert not (tmp_path / "ran").exists()
 
