@@ -28,7 +28,7 @@ kill-test: $(READY)  ## kill processes of a study at random until it is complete
 	PYTHONPATH=scripts:tests python tests/kills.py $(if $(SEED),--seed $(SEED))
 
 slurm-test: $(READY)  ## a study on a Slurm cluster of one node, set up for it: as root, on Debian or Ubuntu
-	python tests/slurm
+	PYTHONPATH=tests python tests/slurm
 
 false-positives: $(READY)  ## how often a page claims what is not so, on made-up studies
 	PYTHONPATH=scripts python benchmarks/false_positives.py

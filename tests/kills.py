@@ -112,7 +112,7 @@ def study_in(folder: Path) -> Workspace:
     workspace = Workspace(folder)
 
     def lengthen(config: dict) -> None:
-        config["training"] |= {"epochs": 8, "save_minutes": 0.01}
+        config["training"] |= {"epochs": 4, "save_minutes": 0.01}
 
     workspace.write_config("study.yaml", lengthen)
     return workspace

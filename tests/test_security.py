@@ -104,7 +104,10 @@ def test_an_encoder_that_offers_code_and_pickles_trains_without_either(
     [
         ({"model_type": "mine"}, "config.json can't be used: code of its own .* is never run"),
         ({"attn_implementation": "mine/kernel"}, "names the attention 'mine/kernel' of the hub"),
-        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "model.safetensors can't be used"),
+        (
+            {"quantization_config": {"quant_method": "gptq", "bits": 4}},
+            "model.safetensors can't be used",
+        ),
         ({"transformers_weights": "pytorch_model.bin"}, "model.safetensors can't be used"),
     ],
 )

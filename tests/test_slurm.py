@@ -110,3 +110,10 @@ def test_figures_wait_in_no_queue_and_the_terminal_tells_how_to_see_what_does(pr
     assert done.returncode == 0, done.stderr
     assert (project.folder / made).is_file() and not (project.folder / "submitted").exists()
     assert "why jobs wait: squeue --me" in done.stdout + done.stderr
+
+
+def test_mistakes_in_a_config_file_end_in_one_line_as_without_a_cluster(project, python):
+    (project.folder / "study.yaml").write_text("study: mine\nmodels: {a: 1\n")
+    failed = project.snakemake(python, *FLAGS, "--configfile=study.yaml", "-n")
+    assert failed.returncode == 1 and "Traceback" not in failed.stderr
+    assert failed.stderr.splitlines()[-1].startswith("error: config file 'study.yaml', line 3: ")

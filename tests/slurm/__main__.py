@@ -5,7 +5,6 @@ with profiles/slurm. One of its trainings reaches its time limit, is submitted a
 where it was. The results are compared with those of a run without Slurm.
 """
 
-import csv
 import os
 import shutil
 import signal
@@ -21,14 +20,14 @@ from typing import Any
 import psutil
 import yaml
 from cluster import answer, check, cluster, install
+from same import differing, left_over
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results" / "slurm-test"
 RUN = "dataset=imdb-25k/model=bert/pooling=masked-mean/batch=64/variant=base/seed=1"
 TRAINING_LOG = RESULTS / "cluster" / "results" / "logs" / RUN / "train.log"
 FIRST_EPOCH = " epoch 1:"  # what this log says once that is done
-RESUMED = " resuming"  # what it says of a training that goes on
-SAME_BYTES = ("predictions.parquet", "test.json", "checkpoint/model.safetensors")
+RESUMED = " resuming "  # what it says of a training that goes on
 
 
 def main() -> None:
@@ -87,23 +86,13 @@ def tell_of_limit() -> None:
 
 
 def compare() -> None:
-    """Compare the files of all runs; end with an error where one differs."""
-    here, there = (RESULTS / name / "results" / "runs" for name in ("local", "cluster"))
-    runs = [path.parent.relative_to(here) for path in here.rglob("test.json")]
-    for run in runs:
-        for name in SAME_BYTES:
-            if (here / run / name).read_bytes() != (there / run / name).read_bytes():
-                sys.exit(f"error: '{there / run / name}' differs from '{here / run / name}'")
-        if history(here / run) != history(there / run):
-            sys.exit(f"error: '{there / run}/history.csv' differs in more than its seconds")
-    files = ", ".join([*SAME_BYTES, "history.csv but for its seconds"])
-    print(f"identical with and without Slurm, in {len(runs)} runs: {files}")
-
-
-def history(run: Path) -> list[dict[str, str]]:
-    """The history of a run, without how long its epochs took."""
-    with (run / "history.csv").open(newline="") as file:
-        return [row | {"seconds": ""} for row in csv.DictReader(file)]
+    """Compare what was computed; the tables show durations. End with an error where it differs."""
+    here, there = (RESULTS / name / "results" for name in ("local", "cluster"))
+    different = [name for name in differing(here, there) if not name.startswith("tables/")]
+    different += left_over(there)
+    if different:
+        sys.exit(f"error: different in '{there}' and '{here}': {', '.join(different)}")
+    print("identical with and without Slurm: checkpoints, predictions, tests and histories")
 
 
 def smallest_study() -> dict[str, Any]:
