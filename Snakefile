@@ -49,7 +49,10 @@ rule runs:
 
 
 onstart:
-    planning.mark_study(STUDY)
+    try:
+        planning.mark_study(STUDY)
+    except UserError as error:
+        sys.exit(f"error: {error}")
     # Forks share neither a GPU nor a cluster.
     if not N_GPUS and not workflow.non_local_exec:
         forkserver.start()

@@ -40,18 +40,19 @@ def replacing(path: Path) -> Iterator[Path]:
     with refusals_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.tmp")
+        listing = path.with_name(f".{path.name}.sha256.tmp")
         _remove(temporary)  # what a killed process may have left
         try:
             yield temporary
-            text = manifest(temporary, path.name)
+            listing.write_text(manifest(temporary, path.name), "utf-8")  # the last that takes space
             manifest_of(path).unlink(missing_ok=True)  # never one of another content
             if path.is_dir():
                 _remove(path)
             os.replace(temporary, path)
-            temporary.write_text(text, "utf-8")
-            os.replace(temporary, manifest_of(path))
+            os.replace(listing, manifest_of(path))
         finally:
             _remove(temporary)
+            _remove(listing)
 
 
 def _remove(path: Path) -> None:
