@@ -49,7 +49,10 @@ rule runs:
 
 
 onstart:
-    planning.mark_study(STUDY)
+    try:
+        planning.mark_study(STUDY)
+    except UserError as error:
+        sys.exit(f"error: {error}")
     failures.watch()
     if workflow.executor_plugin.name == "slurm":
         logger.info("why jobs wait: squeue --me --states=PENDING --format='%i %k: %r'")

@@ -98,6 +98,19 @@ def tokens(splits, encoders, tmp_path_factory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
+def whole(sample, encoders, tmp_path_factory) -> Path:
+    """A folder with the results of the smallest study."""
+    from chain import run_all
+
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("WANDB_MODE", "disabled")
+        run_all(sample, encoders["bert"])
+    return folder
+
+
+@pytest.fixture(scope="session")
 def repositories(encoders, sample, tmp_path_factory) -> Path:
     """A folder of repositories, for a hub on loopback."""
     from hub import build_repositories

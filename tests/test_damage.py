@@ -1,22 +1,18 @@
 """Results that were damaged after they were written: named in one line, never used."""
 
-import importlib
 import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from conftest import call
+from chain import CHAIN, DATASET, ENCODER, RUN, TABLES, TOKENS
 from refusals import is_one_line, refusal, tree
 from safetensors.numpy import save_file
-from transformers import BertConfig, BertModel
 
 from lib.console import UserError
-from lib.data.encoders import load_tokenizer
 from lib.files import read_json, replacing, write_json
 from lib.manifests import manifest_of, verify
 
@@ -84,39 +80,6 @@ def test_a_process_killed_while_it_writes_leaves_no_false_alarm(result, monkeypa
     assert read_json(result) == {"accuracy": 0.7}
 
 
-# The smallest study, command by command.
-DATASET = "results/datasets/mine"
-ENCODER = "results/encoders/dataset=mine/model=own"
-TOKENS = "results/tokens/dataset=mine/model=own"
-RUN = "results/runs/dataset=mine/model=own/pooling=masked-mean/batch=32/variant=base/seed=1"
-TABLES = "results/tables"
-ON_RUNS = f"--table {TABLES}/runs.parquet --runs {RUN} --out {TABLES}"
-CHAIN = {
-    "download": f"download.py files --paths mine.csv --near-duplicates 1 --out {DATASET}",
-    "split": f"split.py --reviews {DATASET}/reviews.parquet --sizes 100 40 40 "
-    f"--out {DATASET}/splits --counts {DATASET}/splits.json",
-    "encoder": f"encoder.py folder --path own --out {ENCODER}",
-    "pretokenize": f"pretokenize.py --splits {DATASET}/splits --encoder {ENCODER} --max-length 48 "
-    f"--threads 1 --out {TOKENS}",
-    "train": f"train.py --tokens {TOKENS} --encoder {ENCODER} --run {RUN} --dataset mine "
-    "--model own --pooling masked-mean --batch 32 --seed 1 --epochs 1 --device cpu",
-    "evaluate": f"evaluate.py --tokens {TOKENS}/test.parquet --run {RUN} --device cpu",
-    "collect": f"collect.py --runs {RUN} --out {TABLES}",
-    "measure": f"measure.py {ON_RUNS}",
-    "errors": f"errors.py {ON_RUNS} --reviews {DATASET}/splits/test.parquet",
-    "lengths": f"lengths.py {ON_RUNS} --reviews {DATASET}/splits/test.parquet "
-    f"--tokens {TOKENS}/test.parquet",
-    "vega": "vega.py --out results/figures/vega.js",
-    "draw": f"draw.py learning_curves --table {TABLES}/histories.parquet "
-    "--library results/figures/vega.js --svg results/figures/learning_curves.svg "
-    "--html results/figures/learning_curves.html",
-    "summary": f"summary.py --study mine --tables {TABLES}/runs.parquet {TABLES}/histories.parquet "
-    f"--runs {RUN} --figures results/figures/learning_curves.svg --reviews {DATASET}/reviews.json "
-    f"--splits {DATASET}/splits.json --out results/summary.md",
-    "summary_html": "summary_html.py --page results/summary.md --out results/summary.html",
-    "predict": f"predict.py {RUN} --text film --device cpu",
-}
-
 # Every file that a later command reads, by the command.
 READERS = {
     f"{DATASET}/reviews.parquet": "split",
@@ -182,22 +145,6 @@ def reshape(path: Path) -> None:
 DAMAGES = (flip, halve, empty, reshape, Path.unlink)
 # Where nothing but the manifest can tell: another text is as good, and no command reads that CSV.
 TEXTS = (".md", ".svg", ".js", "runs.csv")
-
-
-@pytest.fixture(scope="module")
-def whole(sample, encoders, tmp_path_factory) -> Path:
-    """A folder with the results of all commands of the chain."""
-    folder = tmp_path_factory.mktemp("whole")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("WANDB_MODE", "disabled")
-        pyarrow.csv.write_csv(sample.select(["text", "label"]), "mine.csv")
-        BertModel(BertConfig.from_pretrained(encoders["bert"])).save_pretrained("own")
-        load_tokenizer(encoders["bert"]).save_pretrained("own")
-        for line in CHAIN.values():
-            script, _, flags = line.partition(" ")
-            call(importlib.import_module(script.removesuffix(".py")), flags)
-    return folder
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ def start_logging() -> None:
     """Show messages of level INFO with their time on standard error."""
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     log.setLevel(logging.INFO)
+    logging.raiseExceptions = False  # with a traceback for each line that a full disk refuses
 
 
 def write_to(path: Path) -> None:

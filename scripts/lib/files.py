@@ -40,39 +40,37 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with refusals_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _clean(path)
-        temporary = _temporary(path, os.getpid())
+        temporary, listing = (_temporary(each) for each in (path, manifest_of(path)))
         try:
             yield temporary
-            text = manifest(temporary, path.name)
+            listing.write_text(manifest(temporary, path.name), "utf-8")  # the last that takes space
             manifest_of(path).unlink(missing_ok=True)  # never one of another content
             if path.is_dir():
                 _remove(path)
             os.replace(temporary, path)
-            temporary.write_text(text, "utf-8")
-            os.replace(temporary, manifest_of(path))
+            os.replace(listing, manifest_of(path))
         finally:
             _remove(temporary)
+            _remove(listing)
 
 
-def _temporary(path: Path, process: int) -> Path:
-    """Where a process of this machine writes what takes the place of `path`."""
-    return path.with_name(f".{path.name}.{platform.node()}-{process}.tmp")
+def _temporary(path: Path) -> Path:
+    """Where this process writes what takes the place of `path`.
 
-
-def _clean(path: Path) -> None:
-    """Remove what processes that were killed have left beside `path`."""
-    start, end = _temporary(path, 0).name.rsplit("0", 1)
+    What processes of this machine that were killed have left there is removed.
+    """
+    start, end = f".{path.name}.{platform.node()}-", ".tmp"
     for each in path.parent.iterdir():
         process = each.name.removeprefix(start).removesuffix(end)
-        if each.name == start + process + end and not _is_alive(int(process)):
+        if each.name == start + process + end and not _is_alive(process):
             _remove(each)
+    return path.with_name(f"{start}{os.getpid()}{end}")
 
 
-def _is_alive(process: int) -> bool:
+def _is_alive(process: str) -> bool:
     from psutil import pid_exists  # which few need
 
-    return pid_exists(process)
+    return process.isdecimal() and pid_exists(int(process))
 
 
 def _remove(path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from lib import config, manifests, schema
 from lib.cli import MAX_COUNT, MAX_SEED
 from lib.console import UserError
+from lib.files import refusals_explained
 from lib.runs import KEYS
 
 SCRIPTS = Path(__file__).parents[1]
@@ -161,9 +162,19 @@ def check_study(name: str) -> None:
 
 
 def mark_study(name: str) -> None:
-    """Note whose results results/ holds."""
-    MARKER.parent.mkdir(parents=True, exist_ok=True)
-    MARKER.write_text(f"{name}\n", "utf-8")
+    """Note whose results results/ holds.
+
+    Raises:
+        UserError: nothing can be written there.
+    """
+    temporary = MARKER.with_name(f"{MARKER.name}.tmp")
+    with refusals_explained(MARKER):
+        MARKER.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(f"{name}\n", "utf-8")
+            temporary.replace(MARKER)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def uses_gpus(settings: Mapping[str, Any], available: int) -> bool:

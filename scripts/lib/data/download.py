@@ -13,7 +13,7 @@ from lib.data.near_duplicates import repetitions
 from lib.data.sampling import stratified
 from lib.data.sources import SOURCES
 from lib.data.streaming import chosen, writing
-from lib.files import write_json
+from lib.files import refusals_explained, write_json
 
 SAMPLE_SEED = 0  # one sample for every split seed
 
@@ -51,7 +51,8 @@ def download(
     keep, dropped = reviews.clean(hashes, classes)
     candidates = reviews.texts(chosen(rows(), keep))
     scratch = next(folder for folder in [out, *out.parents] if folder.is_dir())
-    repeated = repetitions(candidates, int(keep.sum()), near_duplicates, scratch)
+    with refusals_explained(scratch):
+        repeated = repetitions(candidates, int(keep.sum()), near_duplicates, scratch)
     keep[keep] = ~repeated
     reviews.class_counts(classes[keep], len(labels or ()))
     distinct = np.flatnonzero(keep)
