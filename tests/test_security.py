@@ -121,7 +121,7 @@ def test_an_encoder_that_needs_code_or_pickles_is_refused(offering, tmp_path, en
 def test_a_tokenizer_that_needs_code_is_refused(offering, tmp_path):
     change(offering / "tokenizer_config.json", tokenizer_class="Mine")
     change(offering / "config.json", model_type="mine")
-    with pytest.raises(UserError, match="tokenizer_config.json can't be used: code of its own"):
+    with pytest.raises(UserError, match=r"tokenizer_config\.json can't be used: code of its own"):
         load_tokenizer(offering)
     assert not (tmp_path / "ran").exists()
 
