@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-MEASURED = ("seconds", "per_second", "utilisation", "peak_memory")
+MEASURED = ("seconds", "per_second", "utilisation", "peak_memory", "durations")
 PARTS = ("datasets", "encoders", "tokens", "runs", "baselines", "tables")
-TIMES_ALONE = ("costs.csv", "costs.parquet")
+WITH_TIMES = ("costs.csv", "costs.parquet", "results.tex")
 LEFT_OVER = (".state", ".lock", ".tmp")
 
 
@@ -26,7 +26,7 @@ def left_over(results: Path) -> list[str]:
 def compared(results: Path) -> Iterator[Path]:
     for part in PARTS:
         for path in results.joinpath(part).rglob("*"):
-            if path.is_file() and path.name[0] != "." and path.name not in TIMES_ALONE:
+            if path.is_file() and path.name[0] != "." and path.name not in WITH_TIMES:
                 yield path
 
 
@@ -43,4 +43,4 @@ def content(path: Path) -> object:
 
 
 def measured(name: str) -> bool:
-    return any(word in name for word in MEASURED)
+    return any(word in name.lower() for word in MEASURED)
