@@ -955,7 +955,7 @@ COMMANDS = {
     ),
     "a figure of no table": command(
         "draw.py accuracy --table t.parquet --library l --svg s --html h",
-        "'t.parquet' is missing",
+        "'l' is missing; check its path",
     ),
     "a page of no tables": command(
         "tables_html.py --tables t.parquet --reviews r.json --out t.html", "'r.json' is missing"
