@@ -83,7 +83,8 @@ def waiting(python, tmp_path):
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
     )
-    wait_until((tmp_path / "waits").exists)
+    waits = tmp_path / "waits"
+    wait_until(lambda: waits.exists() and waits.read_text())
     yield started, int((tmp_path / "commands").read_text().split()[0])
     started.kill()
     started.communicate()

@@ -23,7 +23,7 @@ def read_measured(folder: Path) -> dict[str, Any]:
     if is_baseline(run_of(folder)):
         measured = read_json(folder / "test.json", "accuracy", "chance_p")
     else:
-        trained = read_json(folder / "train.json", *KEYS, "best_epoch", "chance_p")
+        trained = read_json(folder / "train.json", "best_epoch", "chance_p")
         measured = trained | read_json(folder / "test.json", "accuracy")
     return {key: math.nan if value is None else value for key, value in measured.items()}
 

@@ -37,11 +37,15 @@ def open_file(path: Path, columns: Sequence[str]) -> Batches:
 
     def batches() -> Iterator[pa.RecordBatch]:
         with _explained(path):
-            for batch in read(columns):
-                batch.validate(full=True)  # that texts are UTF-8, which Arrow does not ask of them
-                yield batch
+            yield from map(_validated, read(columns))  # which holds no batch after the next is read
 
     return batches
+
+
+def _validated(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A batch whose texts are UTF-8, which Parquet does not ask of them."""
+    batch.validate(full=True)
+    return batch
 
 
 @contextmanager

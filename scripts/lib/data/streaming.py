@@ -26,14 +26,14 @@ KINDS: Kinds = {  # of the columns of reviews
 
 
 def read_parquet(
-    path: Path, columns: Sequence[str], rows: int = ROWS, kinds: Kinds | None = None
+    path: Path, columns: Sequence[str], rows: int | None = None, kinds: Kinds | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Columns of a Parquet file, however large its row groups are, some rows at a time.
 
     Args:
         path: of the file.
         columns: to read.
-        rows: at a time.
+        rows: at a time; `ROWS` if none are given.
         kinds: by column, what tells whether a type is one that it may have.
 
     Raises:
@@ -46,10 +46,12 @@ def read_parquet(
                 raise ValueError(f"it has no column '{name}'")
             if kinds and not kinds[name](found.field(name).type):
                 raise ValueError(f"its column '{name}' holds {found.field(name).type}")
-        yield from file.iter_batches(rows, columns=columns)
+        yield from file.iter_batches(rows or ROWS, columns=columns)
 
 
-def read_reviews(path: Path, columns: Sequence[str], rows: int = ROWS) -> Iterator[pa.RecordBatch]:
+def read_reviews(
+    path: Path, columns: Sequence[str], rows: int | None = None
+) -> Iterator[pa.RecordBatch]:
     """Columns of reviews.parquet or of a split; arguments as of `read_parquet`."""
     return read_parquet(path, columns, rows, KINDS)
 
