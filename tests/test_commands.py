@@ -244,7 +244,8 @@ def test_an_unexpected_error_is_one_line_and_its_traceback_is_kept(
         r"broken.py: error: unexpected KeyError: 'what nobody\\nexpected'; its traceback is in (.*)"
     )
     places = re.findall(f"^{line}$", said, re.MULTILINE)
-    assert len(places) == processes and bool(done.stderr) is not bool(log)
+    assert 1 <= len(places) <= processes  # the first that fails ends the others
+    assert bool(done.stderr) is not bool(log)
     for place in places:
         assert "Traceback (most recent call last)" in (tmp_path / place).read_text()
 

@@ -21,7 +21,7 @@ from lib.training.loop import Recipe, train
 from lib.training.saving import LOCK, STATE, Saving
 
 CHANGES = {"epochs": 3, "optimizer": "adamw", "weight_decay": 0.1, "scheduler": "linear"}
-LONG = "--batch 8 --epochs 40 --scheduler linear --warmup 0.1 --learning-rate 0.001"
+LONG = "--batch 8 --epochs 16 --scheduler linear --warmup 0.1 --learning-rate 0.001"
 FILES = ("checkpoint/model.safetensors", "checkpoint/head.safetensors", "checkpoint/config.json")
 
 

@@ -232,8 +232,9 @@ def locked(run: Path) -> Iterator[None]:
             "wait until it has ended, or end it"
         ) from error
     with lock:
-        path.write_text(f"process {os.getpid()} on {socket.gethostname()}", "utf-8")
         try:
+            with refusals_explained(path):
+                path.write_text(f"process {os.getpid()} on {socket.gethostname()}", "utf-8")
             yield
         finally:
             path.unlink(missing_ok=True)
