@@ -28,7 +28,7 @@ SOURCE = "source.json"
 
 def files_of_encoder(folder: Path) -> list[Path]:
     """The files that make an encoder: its weights, config and tokenizer."""
-    return sorted(path for pattern in ENCODER_FILES for path in folder.glob(pattern))
+    return [folder / name for name in names_in(folder, *ENCODER_FILES)]
 
 
 def encoder_digests(folder: Path) -> dict[str, str]:
