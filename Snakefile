@@ -48,6 +48,14 @@ rule runs:
         f"all {N_RUNS} runs are trained and tested"
 
 
+try:
+    for target in NAMED:
+        figures = expand(rules.draw.output, figure=SHOWN_FIGURES)
+        planning.check_made(target, workflow.rules, figures)
+except UserError as error:
+    sys.exit(f"error: {error}")
+
+
 onstart:
     try:
         planning.mark_study(STUDY)

@@ -995,6 +995,17 @@ PROCESSES = {
         "line 2: key 'study' stands twice",
     ),
     "a plan of a typo": process(PLAN.replace("study", "typo"), "did you mean 'learning_rate'"),
+    "a typo in a target": process(
+        f"{PLAN} results/sumary.md",
+        "no rule makes 'results/sumary.md'; did you mean 'results/summary.md'",
+    ),
+    "a typo in a figure": process(
+        f"{PLAN} results/figures/acuracy.svg", "mean 'results/figures/accuracy.svg'"
+    ),
+    "a typo in a rule": process(
+        f"{PLAN} --omit-from sumary", "no rule makes 'sumary'; did you mean 'summary'"
+    ),
+    "a target of nothing": process(f"{PLAN} README.md", "'README.md'; docs/results.md lists the"),
     "a target of a seed": process(
         f"{PLAN} {ONE.replace('seed=1', 'seed=01')}/test.json", "seed is '01'; allowed: a whole"
     ),

@@ -40,6 +40,7 @@ def out(study, python, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_all_contestants_do_the_same_work(out):
     loops = pd.read_csv(out / "loops.csv")
     assert list(loops["contestant"]) == list(CONTESTANTS)
@@ -49,6 +50,7 @@ def test_all_contestants_do_the_same_work(out):
     assert (loops["peak_memory_bytes"] > loops["memory_before_bytes"]).all()
 
 
+@pytest.mark.slow
 def test_every_job_tests_a_checkpoint(out):
     jobs = pd.read_csv(out / "jobs.csv")
     assert set(jobs["contestant"]) == {*speed.JOBS, speed.AGAIN}
@@ -58,6 +60,7 @@ def test_every_job_tests_a_checkpoint(out):
     assert (jobs["cpu_seconds"] > 0.2).all() and (jobs["peak_memory_bytes"] > 1e8).all()
 
 
+@pytest.mark.slow
 def test_table_and_figure_tell_of_every_contestant(out):
     page, figure = (out / "speed.md").read_text(), (out / "speed.svg").read_text()
     for name in CONTESTANTS:

@@ -89,6 +89,7 @@ def snakemake(python, folder: Path, *arguments: str) -> subprocess.CompletedProc
     )
 
 
+@pytest.mark.slow
 def test_a_workflow_uses_it_as_a_module_with_a_prefix(python, elsewhere, study):
     (elsewhere / "outer.yaml").write_text(yaml.safe_dump({"encoders": study}))
     (elsewhere / "Snakefile").write_text(MODULE.format(root=ROOT, prefix=f"prefix: {ODD!r}"))
@@ -120,6 +121,13 @@ def test_a_workflow_uses_it_as_a_module_without_a_prefix(python, elsewhere, stud
     assert done.returncode == 0, done.stderr
     assert f"--run {RUN}" in done.stdout + done.stderr
     assert f"--paths {shlex.quote(f'data/{ODD}.csv')} " in done.stdout + done.stderr
+
+
+def test_a_workflow_that_includes_it_has_rules_of_its_own(python, elsewhere):
+    own = 'rule mine:\n    output: "mine.txt"\n    shell: "touch {output}"\n'
+    (elsewhere / "Snakefile").write_text(f'include: "{ROOT}/Snakefile"\n{own}')
+    done = snakemake(python, elsewhere, "-n", "mine")
+    assert done.returncode == 0 and "mine.txt" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,7 @@ def test_a_damaged_file_is_named_and_comes_anew_once_deleted(python, hub, tmp_pa
     assert command(python, hub, tmp_path, ENCODER).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_whole_study_from_the_hub_with_no_other_network(python, hub, tmp_path):
     workspace = Workspace(tmp_path / "study")
 

@@ -204,7 +204,7 @@ def in_processes(number: int) -> str:
 
 @pytest.mark.parametrize(
     ("sent", "processes"),
-    [("SIGTERM", 1), ("SIGINT", 2)],
+    [("SIGTERM", 1), pytest.param("SIGINT", 2, marks=pytest.mark.slow)],
 )
 def test_a_signal_saves_and_ends_with_one_line(
     python, encoders, tokens, tmp_path, undisturbed, sent, processes

@@ -20,7 +20,7 @@ STAND_IN = """#!/bin/sh
 case "$(basename "$0")" in
     sinfo) echo "main*" ;;
     sacctmgr) echo my-project ;;
-    sbatch) for word; do printf '%s\\t' "$word"; done >> submitted; echo >> submitted; exit 1 ;;
+    sbatch) printf '%s\\n' "$@" > "$(mktemp submitted.XXXXXX)"; exit 1 ;;
 esac
 """
 
@@ -54,9 +54,8 @@ def submissions(project, python, device: str, *targets: str) -> dict[str, list[l
     done = project.snakemake(python, *flags)
     assert done.returncode == 1
     found: dict[str, list[list[str]]] = {}
-    for line in project.read("submitted").splitlines():
-        flags = line.split("\t")
-        assert flags.pop() == "" and flags.pop().startswith("--wrap=")
+    for file in project.folder.glob("submitted.*"):
+        flags = file.read_text().splitlines()
         rule = re.match(r"rule_(\w+?)_wildcards", flags[flags.index("--comment") + 1])[1]
         found.setdefault(rule, []).append(flags)
     return found
@@ -108,7 +107,7 @@ def test_figures_wait_in_no_queue_and_the_terminal_tells_how_to_see_what_does(pr
     made = "results/figures/vega.js"
     done = project.snakemake(python, *FLAGS, made)
     assert done.returncode == 0, done.stderr
-    assert (project.folder / made).is_file() and not (project.folder / "submitted").exists()
+    assert (project.folder / made).is_file() and not list(project.folder.glob("submitted.*"))
     assert "why jobs wait: squeue --me" in done.stdout + done.stderr
 
 

@@ -8,7 +8,7 @@ import ast
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -144,6 +144,26 @@ def check_target(target: str, study: Mapping[str, Any]) -> None:
     model = study["models"].get(keys.get("model"))
     if model and (lack := config.lack_of(model, keys.get("pooling", ""))):
         raise UserError(f"'{target}': model '{keys['model']}' {lack}; take another pooling")
+
+
+def check_made(target: str, rules: Collection[Any], figures: Iterable[str]) -> None:
+    """Refuse a target that no rule makes, once all rules are known.
+
+    Args:
+        target: the name of a rule, or a path.
+        rules: those of Snakemake's workflow.
+        figures: their files, which can be meant as well as the files that rules name.
+
+    Raises:
+        UserError: the message names what may have been meant.
+    """
+    path = os.path.normpath(target)
+    if any(rule.name == target or rule.is_producer(path) for rule in rules):
+        return
+    files = (str(file) for rule in rules for file in rule.output)
+    known = [*(rule.name for rule in rules), *(file for file in files if "{" not in file), *figures]
+    hint = schema.did_you_mean(target, known) or "; docs/results.md lists the files of a study"
+    raise UserError(f"no rule makes '{target}'{hint}")
 
 
 def check_study(name: str) -> None:
