@@ -49,8 +49,8 @@ rule runs:
 
 
 try:
+    figures = expand(rules.draw.output, figure=SHOWN_FIGURES)
     for target in NAMED:
-        figures = expand(rules.draw.output, figure=SHOWN_FIGURES)
         planning.check_made(target, workflow.rules, figures)
 except UserError as error:
     sys.exit(f"error: {error}")
