@@ -16,8 +16,8 @@ STAGES = ("data", "training", "analysis", "page")
 MAY_IMPORT = {
     "shared": set(),
     "data": set(),
-    "training": {"data.tokens", "data.encoders", "data.encoder_files"},
-    "analysis": {"data.tokens", "data.encoders", "training.inference"},
+    "training": {"data.tokens", "data.encoders", "data.encoder_files", "data.sampling"},
+    "analysis": {"data.tokens", "data.encoders", "data.sampling", "training.inference"},
     "page": {
         "data.folding",
         *("analysis.collection", "analysis.representatives"),

@@ -15,7 +15,7 @@ from lib.console import UserError
 from lib.data import readers
 from lib.data.folding import digests, fold
 from lib.data.reviews import assemble, clean, survey
-from lib.data.sampling import stratified
+from lib.data.sampling import first_of, nested, stratified
 from lib.data.splitting import sizes_from_ratios
 from lib.manifests import sha256
 
@@ -242,3 +242,24 @@ def test_ratios_become_sizes(ratios, sizes):
 def test_too_few_reviews_are_refused(labels, sizes, message):
     with pytest.raises(UserError, match=message):
         stratified(labels, sizes, 0, "sizes")
+
+
+def test_a_smaller_sample_is_a_part_of_a_larger_one_with_the_same_shares_of_classes():
+    labels = np.array([0] * 61 + [1] * 30 + [2] * 9)
+    np.random.default_rng(1).shuffle(labels)
+    order = nested(labels, 7)
+    assert sorted(order) == list(range(100))
+    for size in range(1, 101):
+        counts = np.bincount(labels[order[:size]], minlength=3)
+        assert np.abs(counts - size * np.array([0.61, 0.30, 0.09])).max() <= 1
+    assert set(first_of(labels, 25, 7)) < set(first_of(labels, 50, 7))
+    assert set(first_of(labels, 25, 7)) != set(first_of(labels, 25, 8))
+    assert list(first_of(labels, "all", 7)) == list(range(100))
+
+
+def test_a_sample_that_there_is_not_is_refused():
+    labels = np.array([0] * 50 + [1] * 50 + [2])
+    with pytest.raises(UserError, match="examples is 102, but the training split has 101"):
+        first_of(labels, 102, 1)
+    with pytest.raises(UserError, match=r"is 4, which leaves no .* of class 2; raise"):
+        first_of(labels, 4, 1)

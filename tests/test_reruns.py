@@ -67,7 +67,7 @@ DECIDES = {
     "data.new_encoders": {"encoder"},
     "data.readers": {"download"},
     "data.reviews": {"download", "split", "encoder"},
-    "data.sampling": {"download", "split"},
+    "data.sampling": {"download", "split", "train"},
     "data.sources": {"download"},
     "data.splitting": {"split"},
     "data.streaming": {"download", "split", "encoder", "pretokenize"},

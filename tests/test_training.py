@@ -51,6 +51,8 @@ SETTINGS = {
     "lr_scaling": "none",
     "lr_scaling_base": 64,
     "epochs": 1,
+    "updates": "auto",
+    "examples": "all",
     "dropout": 0.0,
     "micro_batch": 64,
     "micro_tokens": NO_BOUND,

@@ -5,6 +5,7 @@ Light to import, because the Snakefile uses it.
 
 import itertools
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -38,7 +39,9 @@ def check(config: dict[str, Any]) -> None:
         check_section(f"{kind}_{chosen['source']}", chosen, key)
     for variant, changes in config["variants"].items():
         where = f"variants.{variant}" if changes else "training"
-        check_section("training", training(config, variant), where)
+        settings = training(config, variant)
+        check_section("training", settings, where)
+        _check_examples(settings["examples"], config["split"], where)
     _check_models(config)
     _check_dataset(config)
     _check_grid(config)
@@ -173,6 +176,16 @@ def _check_training(settings: Mapping[str, Any], where: str) -> None:
         )
     if settings["processes"] > 1 and settings["device"] == "mps":
         raise UserError(f"{where}: processes is {settings['processes']} on device mps; allowed: 1")
+
+
+def _check_examples(examples: int | str, split: Mapping[str, Any], where: str) -> None:
+    """Check that there are as many training reviews as are to be learned from."""
+    largest = split.get("sizes", [math.inf])[0]
+    if examples != "all" and int(examples) > largest:
+        raise UserError(
+            f"config key '{where}.examples' is {examples}; allowed: at most {largest}, the first "
+            "of split.sizes, or all"
+        )
 
 
 def _check_sizes(model: Mapping[str, Any], where: str) -> None:

@@ -141,6 +141,8 @@ def decisive(settings: Mapping[str, Any], batch: int | None) -> dict[str, Any]:
     """The settings that decide what is learned at a batch."""
     unscaled = settings["lr_scaling"] == "none" or batch == settings["lr_scaling_base"]
     idle = SCALINGS if unscaled else ()
+    if settings["updates"] != "auto":
+        idle = (*idle, "epochs")
     return {key: settings[key] for key in keys_that("learned") if key not in idle}
 
 

@@ -55,9 +55,14 @@ def set_beside(
 
 
 def with_settings(conditions: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """The conditions of encoders with their training settings; of the rate, the one in use."""
+    """The conditions of encoders that learned from all reviews, with the settings in use.
+
+    Of the learning rate that is the scaled one, of epochs none where `updates` takes their place.
+    """
     settings = [name for name in runs if name.startswith(SETTING)]
-    used = runs.assign(**{f"{SETTING}learning_rate": runs["learning_rate"]})
+    epochs = runs[f"{SETTING}epochs"].where(runs[f"{SETTING}updates"] == "auto")
+    rates = {f"{SETTING}learning_rate": runs["learning_rate"], f"{SETTING}epochs": epochs}
+    used = runs[runs[f"{SETTING}examples"] == "all"].assign(**rates)
     words = [name for name in settings if used[name].dtype.kind not in "if"]
     used[words] = used[words].map(word)
     return conditions.merge(used.drop_duplicates(CONDITION)[[*CONDITION, *settings]], on=CONDITION)

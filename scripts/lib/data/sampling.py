@@ -6,6 +6,8 @@ import numpy as np
 
 from lib.console import UserError
 
+ALL = "all"  # of the training reviews
+
 
 def stratified(
     labels: np.ndarray, sizes: Sequence[int], seed: int, setting: str
@@ -41,6 +43,50 @@ def stratified(
         rows = [left[share:] for left, share in zip(rows, shares, strict=True)]
         samples.append(np.sort(np.concatenate(chosen)))
     return samples
+
+
+def nested(labels: np.ndarray, seed: int) -> np.ndarray:
+    """An order of rows whose every beginning has the classes in the proportions of the whole.
+
+    So the first 250 are a part of the first 500, and both are stratified to within one of a class.
+
+    Args:
+        labels: `(n,)` class numbers.
+        seed: decides the order, and nothing else does.
+
+    Returns:
+        `(n,)` row numbers.
+    """
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(labels))
+    shuffled = labels[order]
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = shuffled == label
+        place[members] = (np.arange(members.sum()) + 0.5) / members.sum()
+    return order[np.argsort(place, kind="stable")]
+
+
+def first_of(labels: np.ndarray, count: int | str, seed: int) -> np.ndarray:
+    """The first rows of the nested order, as sorted row numbers; those of `all` are all.
+
+    Raises:
+        UserError: there are fewer rows, or a class is in none of them.
+    """
+    size = len(labels) if count == ALL else int(count)
+    if size > len(labels):
+        raise UserError(
+            f"training.examples is {size}, but the training split has {len(labels)} reviews; "
+            "lower it, or enlarge the split"
+        )
+    rows = np.sort(nested(labels, seed)[:size])
+    missing = np.setdiff1d(labels, labels[rows])
+    if len(missing):
+        raise UserError(
+            f"training.examples is {size}, which leaves no training review of class {missing[0]}; "
+            "raise it"
+        )
+    return rows
 
 
 def _apportion(counts: np.ndarray, size: int) -> np.ndarray:

@@ -10,8 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from lib.console import UserError, log, silence
 from lib.data.encoder_files import describe_encoder
+from lib.data.sampling import first_of
 from lib.files import replacing, write_json
 from lib.manifests import sha256
 from lib.metrics import chance_p
@@ -63,6 +66,11 @@ class Job(NamedTuple):
         """How the loop trains."""
         return Recipe(self.keys["batch"], self.keys["seed"], self.settings)
 
+    def sample(self, data: Tokens) -> Tokens:
+        """The examples to learn from, of those in the training split."""
+        labels, count = data.labels.cpu().numpy(), self.settings["examples"]
+        return data.select(torch.from_numpy(first_of(labels, count, self.keys["seed"])))
+
 
 def train_run(job: Job) -> None:
     """Train in this process; the first of several tracks the run and writes the results.
@@ -82,6 +90,7 @@ def train_run(job: Job) -> None:
             splits = [job.tokens / name for name in SPLITS]
             device, pooling = backend.device, job.keys["pooling"]
             data, valid = (load_tokens(path, device, pooling) for path in splits)
+            data = job.sample(data)
             model = build_model(job, data)
             minutes = job.settings["save_minutes"]
             saving = Saving(job.run, identity(job, backend), minutes, backend.rank)
@@ -132,7 +141,7 @@ def train_reported(
     """Train, report every epoch, and keep its checkpoint if all are to be kept."""
     keep = job.settings["keep_checkpoints"] == "all" and not backend.rank
     with Tracker(job.keys, job.settings, saving.name, enabled=not backend.rank) as tracker:
-        reporter = Reporter(job.keys, job.settings["epochs"], len(data[0]), tracker)
+        reporter = Reporter(job.keys, job.recipe, len(data[0]), tracker)
 
         def on_epoch(epoch: Epoch, updates: Updates) -> None:
             reporter.epoch(epoch, updates)
@@ -188,9 +197,10 @@ def measure(
     """What train.json tells of how the training went, and where."""
     tokens, valid = data
     memory = peak_memory(backend.device)
-    best, epochs = result.best, len(result.history)
+    best, updates = result.best, result.history[-1].updates
     seconds = sum(epoch.seconds for epoch in result.history)
-    flops = epochs * training_flops(model, tokens.lengths.cpu()) / seconds
+    seen = recipe.seen(updates, len(tokens))
+    flops = training_flops(model, tokens.lengths.cpu()) * seen / len(tokens) / seconds
     peak = backend.processes * peak_flops(backend.device, backend.precision)
     measured = {
         "best_epoch": best.epoch,
@@ -201,9 +211,10 @@ def measure(
         "chance_p": 1.0
         if result.diverged
         else chance_p(best.valid_accuracy, valid.labels.cpu().numpy()),
-        "updates": result.history[-1].updates,
+        "updates": updates,
+        "examples": len(tokens),
         "train_seconds": seconds,
-        "examples_per_second": epochs * len(tokens) / seconds,
+        "examples_per_second": seen / seconds,
         "flops_per_second": flops,
         "flop_utilisation": flops / peak,
         "peak_memory_bytes": memory,

@@ -62,6 +62,26 @@ class Recipe(NamedTuple):
     seed: int
     settings: Mapping[str, Any]
 
+    def updates(self, examples: int) -> int:
+        """The updates of the whole training on so many examples."""
+        updates = self.settings["updates"]
+        if updates == AUTO:
+            return self.settings["epochs"] * self.per_epoch(examples)
+        return int(updates)
+
+    def epochs(self, examples: int) -> int:
+        """The epochs that these updates begin; `updates` may end within the last one."""
+        return math.ceil(self.updates(examples) / self.per_epoch(examples))
+
+    def per_epoch(self, examples: int) -> int:
+        """The updates of a whole epoch."""
+        return math.ceil(examples / self.batch)
+
+    def seen(self, updates: int, examples: int) -> int:
+        """How many examples so many updates take, each counted as often as it is taken."""
+        epochs, begun = divmod(updates, self.per_epoch(examples))
+        return epochs * examples + begun * self.batch
+
 
 class Updates(NamedTuple):
     """The updates of one epoch: their mean losses in nats, and their learning rates."""
@@ -78,7 +98,7 @@ def train(
     on_epoch: Callable[[Epoch, Updates], None] = lambda epoch, updates: None,
     saving: Unsaved | None = None,
 ) -> Result:
-    """Train for all epochs, or until one diverges; leave the best one's weights in the model.
+    """Train for all updates, or until an epoch diverges; leave the best one's weights in the model.
 
     Args:
         model: on its device, in float32.
@@ -91,9 +111,11 @@ def train(
     saving = saving or Unsaved()
     batch, seed, settings = recipe
     train_tokens, valid_tokens = data
-    epochs, per_epoch = settings["epochs"], math.ceil(len(train_tokens) / batch)
+    examples = len(train_tokens)
+    epochs, per_epoch = recipe.epochs(examples), recipe.per_epoch(examples)
+    total = recipe.updates(examples)
     optimizer = build_optimizer(model, settings, scaled_learning_rate(settings, batch))
-    scheduler = build_scheduler(optimizer, settings, epochs * per_epoch)
+    scheduler = build_scheduler(optimizer, settings, total)
     optimizer = backend.prepare(optimizer)
     eval_bounds = Bounds.of(settings["eval_batch"], settings["micro_tokens"], backend.device)
     progress = Progress(model, scheduler, first_bounds(settings, batch, backend))
@@ -102,12 +124,13 @@ def train(
         while len(progress.history) < epochs and not progress.diverged:
             model.train()
             number = len(progress.history) + 1
-            updates = epoch_order(len(train_tokens), seed, number).split(batch)
+            before = (number - 1) * per_epoch
+            updates = epoch_order(examples, seed, number).split(batch)[: total - before]
             left = updates[len(progress.rates) :]
             resumed = time.perf_counter()
             started = resumed - progress.seconds
             for rows in shown(left, len(left), f"epoch {number} of {epochs}", "update"):
-                stream = (seed, (number - 1) * per_epoch + len(progress.rates))
+                stream = (seed, before + len(progress.rates))
                 measured = accumulate_in_memory(progress, train_tokens, rows, stream, backend)
                 measured = backend.sum_gradients(model.parameters(), measured)
                 with saving.lock:
@@ -122,14 +145,15 @@ def train(
             progress.seconds = time.perf_counter() - started
             record("training", time.perf_counter() - resumed)
             valid = predict(model, valid_tokens, eval_bounds, backend)
+            sizes = [len(rows) for rows in updates]
             epoch = Epoch(
                 epoch=number,
-                train_loss=float(np.average(losses, weights=[len(rows) for rows in updates])),
-                train_accuracy=sum(hits) / len(train_tokens),
+                train_loss=float(np.average(losses, weights=sizes)),
+                train_accuracy=sum(hits) / sum(sizes),
                 valid_loss=valid.mean_loss(),
                 valid_accuracy=valid.accuracy(),
                 learning_rate=progress.rates[-1],
-                updates=number * per_epoch,
+                updates=before + len(updates),
                 seconds=progress.seconds,
             )
             on_epoch(epoch, Updates(losses, progress.rates))

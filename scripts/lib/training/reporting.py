@@ -8,7 +8,7 @@ from typing import Any
 
 from lib.console import announcements, log
 from lib.formats import duration
-from lib.training.loop import Updates
+from lib.training.loop import Recipe, Updates
 from lib.training.progress import Epoch
 from lib.training.tracking import Tracker
 
@@ -18,19 +18,20 @@ class Reporter:
 
     Args:
         keys: of the run, which name it.
-        epochs: that it has.
-        examples: in an epoch.
+        recipe: how it trains.
+        examples: in a whole epoch.
         tracker: records every update.
     """
 
     def __init__(
-        self, keys: Mapping[str, Any], epochs: int, examples: int, tracker: Tracker
+        self, keys: Mapping[str, Any], recipe: Recipe, examples: int, tracker: Tracker
     ) -> None:
         self.name = " ".join(
             str(value) for key, value in keys.items() if key not in ("dataset", "seed")
         )
         self.name += f" seed {keys['seed']}"
-        self.epochs = epochs
+        self.epochs = recipe.epochs(examples)
+        self.recipe = recipe
         self.examples = examples
         self.tracker = tracker
         self.reported = time.monotonic()
@@ -41,7 +42,8 @@ class Reporter:
         for number, (loss, rate) in enumerate(zip(*updates, strict=True), first):
             self.tracker.log(number, {"loss": loss, "learning_rate": rate})
         self.tracker.log(epoch.updates, asdict(epoch))
-        speed = self.examples / epoch.seconds if epoch.seconds else math.inf
+        seen = self.recipe.seen(len(updates.losses), self.examples)
+        speed = seen / epoch.seconds if epoch.seconds else math.inf
         log.info(
             "epoch %d: train loss %.4f, accuracy %.4f; valid loss %.4f, accuracy %.4f; "
             "%d updates so far; %.0f updates/minute, %.0f examples/s",
@@ -51,7 +53,7 @@ class Reporter:
             epoch.valid_loss,
             epoch.valid_accuracy,
             epoch.updates,
-            speed * 60 * len(updates.losses) / self.examples,
+            speed * 60 * len(updates.losses) / seen,
             speed,
         )
         before, self.reported = self.reported, time.monotonic()
