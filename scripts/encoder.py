@@ -1,4 +1,4 @@
-"""Bring an encoder into one folder: from the hub, from a local folder, or made from scratch."""
+"""Bring an encoder into one folder: from the hub, a package, a local folder, or from scratch."""
 
 import argparse
 from pathlib import Path

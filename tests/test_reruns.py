@@ -65,6 +65,7 @@ DECIDES = {
     "data.hub_datasets": {"download"},
     "data.near_duplicates": {"download"},
     "data.new_encoders": {"encoder"},
+    "data.packages": set(),
     "data.readers": {"download"},
     "data.reviews": {"download", "split", "encoder"},
     "data.sampling": {"download", "split", "train"},

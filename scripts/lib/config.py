@@ -18,7 +18,7 @@ from lib.schema import did_you_mean, poolings, schema, section, shown, validate
 
 ROOT = Path(__file__).parents[2]
 
-# Words in the names of hub repositories that tell of an encoder without a pooler.
+# Words in the names of hub repositories and packages that tell of an encoder without a pooler.
 WITHOUT_POOLER = ("modernbert", "ettin", "distilbert", "electra", "deberta", "xlnet", "convbert")
 
 # Families in which a token sees those before it alone; others are noticed as a training begins.
@@ -93,11 +93,11 @@ def lack_of(model: Mapping[str, Any], pooling: str) -> str:
 def has_pooler(model: Mapping[str, Any]) -> bool:
     """Whether an encoder can offer the pooling `pooler`, as far as can be told without a network.
 
-    A folder is known by the weights that it holds, a hub encoder by the words of its name alone
-    until it has been downloaded.
+    A folder is known by the weights that it holds, an encoder of the hub or of a package by the
+    words of its name alone until it has been downloaded.
     """
-    if model["source"] == "hub":
-        name = model["id"].rpartition("/")[2].lower()
+    if model["source"] in ("hub", "package"):
+        name = (model.get("id") or model["package"]).rpartition("/")[2].lower()
         return set(re.split(r"[-_.]", name)).isdisjoint(WITHOUT_POOLER)
     if model["source"] == "folder":
         names = set().union(*map(_names_of_weights, Path(model["path"]).glob("*.safetensors")))

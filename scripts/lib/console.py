@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import tempfile
 import time
@@ -27,6 +28,11 @@ class UserError(Exception):
 def one_line(error: BaseException) -> str:
     """The message of an error with its line breaks folded to spaces."""
     return " ".join(str(error).split())
+
+
+def without_password(text: str) -> str:
+    """A text without user and password in its addresses."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def start_logging() -> None:

@@ -26,13 +26,13 @@ SEED = r"0|[1-9][0-9]*"
 MARKER = Path("results/.study")
 
 # Modules that decide no result: what a person sees of a command, how files are written and flags
-# read, where a job waits, who is told. Files of the hub are known by revision and digest, however
-# they are fetched. A change in these modules runs nothing again.
+# read, where a job waits, who is told. Files of the hub and of packages are known by revision or
+# version and digest, however they are fetched. A change in these modules runs nothing again.
 DECIDE_NOTHING = frozenset(
     {
         *("cli", "config", "configfiles", "console", "files", "flags", "forkserver", "gpus"),
         *("manifests", "planning", "schema", "timing", "version"),
-        *("data.digests", "data.hub"),
+        *("data.digests", "data.hub", "data.packages"),
         *("training.launch", "training.reporting", "training.saving", "training.tracking"),
     }
 )

