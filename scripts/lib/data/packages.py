@@ -19,9 +19,10 @@ from pathlib import Path
 
 from lib.console import UserError, log, one_line, without_password
 
-# What zipfile raises of a wheel that is damaged, encrypted or of an unknown compression.
+# What zipfile raises of a wheel that is damaged or of an unknown compression.
 DAMAGE = (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, zlib.error, lzma.LZMAError)
 FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
+ENCRYPTED = 1  # bit among the flags of a file in a zip archive
 SHOWN = 10  # versions in an error
 
 
@@ -43,7 +44,7 @@ def fetch(package: str, version: str, out: Path) -> Path:
     command += ["--progress-bar=off", f"--dest={out}", f"{package}=={version}"]
     done = subprocess.run(
         command,
-        env={**os.environ, "TMPDIR": str(out), "PIP_QUIET": "0"},
+        env={**os.environ, "TMPDIR": str(out.absolute()), "PIP_QUIET": "0"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -55,6 +56,7 @@ def fetch(package: str, version: str, out: Path) -> Path:
             if words in done.stderr:
                 raise OSError(words)
         reason = without_password(_explain(version, done.stdout, done.stderr))
+        reason = re.sub(rf"{re.escape(str(out.absolute()))}/(\S*/)?", "", reason)
         raise UserError(f"{name_of(package, version)}: {reason}")
     log.info("fetched %s, %.1f MB", wheels[0].name, wheels[0].stat().st_size / 1e6)
     return wheels[0]
@@ -71,7 +73,7 @@ def _explain(version: str, said: str, errors: str) -> str:
     if "No module named pip" in errors:
         return f"pip is missing; install it: {sys.executable} -m ensurepip"
     if "No matching distribution found" not in errors:
-        return f"pip can't fetch it: {_reason(errors)}"
+        return f"pip can't fetch it: {_reason(errors)}; check the network and run this again"
     if re.search(rf"No sources permitted for .*-{re.escape(version)}\.(tar|zip)", said):
         return "it is there as source alone, whose build runs code; take a version with a wheel"
     known = re.search(r"\(from versions: (?!none\))(.*)\)", errors)
@@ -121,8 +123,8 @@ def unpack(wheel: Path, name: str, folder: str, patterns: Sequence[str], out: Pa
                     _extract(archive, member, out / file)
     except DAMAGE as error:
         raise UserError(
-            f"{name}: its wheel is damaged or encrypted: {one_line(error)}; run `pip cache purge` "
-            "and this again, or take another version"
+            f"{name}: its wheel can't be unpacked: {one_line(error)}; run this again with "
+            "PIP_NO_CACHE_DIR=1, or take another version"
         ) from error
 
 
@@ -131,6 +133,8 @@ def _folders_with(file: str, paths: Iterable[str]) -> Iterator[str]:
 
 
 def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, out: Path) -> None:
+    if member.flag_bits & ENCRYPTED:
+        raise zipfile.BadZipFile(f"'{member.filename}' is encrypted")
     with archive.open(member) as source, out.open("xb") as target:
         shutil.copyfileobj(source, target)
         if target.tell() != member.file_size:
