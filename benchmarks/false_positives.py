@@ -23,15 +23,21 @@ import pandas as pd
 import yaml
 
 from lib import config
-from lib.analysis.contrasts import BACKEND, ENCODER, Contrast, distinct, plan
-from lib.analysis.verdicts import Answers, decide
+from lib.analysis.contrasts import BACKEND, ENCODER, Contrast, Tuning, plan
+from lib.analysis.results import SETTING, key_columns
+from lib.analysis.tuning import as_settings, tuning_of, with_settings
+from lib.analysis.verdicts import Answers, Known, decide, known_of
 from lib.analysis.wording import ALIKE, SHOWN
 from lib.baselines import FULL_TEXT, SEEN_TEXT, baseline_name
 from lib.console import progress
 from lib.runs import Condition, Run
 
 CONFIGS = Path(__file__).parents[1] / "config"
-STUDIES = {"config.yaml": (0.75, 2500), "imdb.yaml": (0.9, 5000)}  # accuracy, test reviews
+STUDIES = {
+    "config.yaml": (0.75, 2500),
+    "minilm.yaml": (0.7, 2000),
+    "imdb.yaml": (0.9, 5000),
+}  # accuracy, test reviews
 POINTS = (0.0, 0.5, 1.0, 2.0)
 UNEQUAL = 1.65
 ADVANTAGE = 0.02
@@ -45,7 +51,9 @@ class Study(NamedTuple):
     Attributes:
         name: file of its configuration.
         contrasts: of its page.
-        distinct: conditions that do not repeat a training.
+        known: conditions that do not repeat a training.
+        tuned: settings whose learning rate is tuned; that of each which comes first is chosen, as
+            good as any where validation and test are of different reviews.
         seeds: of each condition.
         baselines: names of the baselines.
         models: names of the encoders.
@@ -54,7 +62,8 @@ class Study(NamedTuple):
 
     name: str
     contrasts: list[Contrast]
-    distinct: list[Condition]
+    known: Known
+    tuned: Tuning
     seeds: Mapping[Condition, set[int | None]]
     baselines: list[str]
     models: list[str]
@@ -78,14 +87,24 @@ def read_study(name: str) -> Study:
     models = list(dict.fromkeys(run.model for run in runs))
     texts = [FULL_TEXT, *(SEEN_TEXT + model for model in models)] * settings["analysis"]["baseline"]
     baselines = [baseline_name(text) for text in texts]
-    variants = {variant: config.training(settings, variant) for variant in settings["variants"]}
-    grid = [*runs, *(Run("", baseline) for baseline in baselines)]
-    contrasts = [each for each in plan(grid, variants, grid) if each.question != BACKEND]
+    tuned, variants = tuning_of(table_of(runs, settings))
+    grid = [*runs, *as_settings(dict.fromkeys(runs), tuned), *(Run("", name) for name in baselines)]
+    contrasts = [each for each in plan(grid, variants, grid, tuned) if each.question != BACKEND]
     seeds: dict[Condition, set[int | None]] = {}
     for run in runs:
         seeds.setdefault(run.condition, set()).add(run.seed)
     margin = settings["analysis"]["margin"] / 100
-    return Study(name, contrasts, distinct(seeds, variants), seeds, baselines, models, margin)
+    known = known_of(seeds, variants)
+    return Study(name, contrasts, known, tuned, seeds, baselines, models, margin)
+
+
+def table_of(runs: Sequence[Run], study: dict[str, Any]) -> pd.DataFrame:
+    """The table runs, as far as it tells settings, where all rates are equally good."""
+    settings = [config.training(study, run.variant) for run in runs]
+    table = key_columns(runs).join(pd.DataFrame(settings).add_prefix(SETTING))
+    rates = table[f"{SETTING}learning_rate"]
+    table = table.assign(learning_rate=rates, valid_accuracy=0.5, valid_loss=0.5)
+    return with_settings(table, study["analysis"]["tuned"])
 
 
 def make_up(row: Row, better: str, rng: np.random.Generator) -> Answers:
@@ -105,13 +124,16 @@ def make_up(row: Row, better: str, rng: np.random.Generator) -> Answers:
         return NormalDist().inv_cdf(mean) + hard + of_setting + noise > 0
 
     answers: dict[tuple[Condition, int | None], np.ndarray] = {}
-    for condition in row.study.distinct:
+    for condition in row.study.known:
         of_setting = by_setting * rng.standard_normal(n, np.float32)
         mean = accuracy + ADVANTAGE * (condition.model == better)
         factor = UNEQUAL ** rng.choice([-1, 1]) if row.unequal else 1
         for seed in row.study.seeds[condition]:
             shifted = mean + factor * row.points / 100 * rng.standard_normal()
             answers[condition, seed] = answer(of_setting, float(np.clip(shifted, 0.5, 0.999)))
+    for setting, condition in row.study.tuned.chosen.items():
+        for seed in row.study.seeds[condition]:
+            answers[setting, seed] = answers[condition, seed]
     for name in row.study.baselines:
         of_setting = by_setting * rng.standard_normal(n, np.float32)
         answers[Condition(name), None] = answer(of_setting, accuracy)
@@ -136,7 +158,7 @@ def judge_many(row: Row, better: str) -> pd.DataFrame:
     rows = []
     for _ in range(row.studies):
         answers = make_up(row, better, rng)
-        found = decide(study.contrasts, answers, study.distinct, study.margin, ahead=False)
+        found = decide(study.contrasts, answers, study.known, study.margin, ahead=False)
         shown = (found["verdict"] == SHOWN) & (
             np.sign(found["difference"]) != np.where(abs(truth) < 1e-9, 0, np.sign(truth))
         )

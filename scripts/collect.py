@@ -1,18 +1,20 @@
 """Collect runs into tables.
 
-It writes runs (a row per run, with its keys, every number that was measured and its training
-settings) and histories (a row per run, epoch, split and measure).
+It writes runs (a row per run, with its keys, every number that was measured, its setting and its
+training settings) and histories (a row per run, epoch, split and measure).
 """
 
 import argparse
 
 from lib.cli import Parser, add_shared_flags, run
+from lib.flags import add_flags
 
 
 def arguments() -> Parser:
     """The command line."""
     flags = Parser(description=__doc__)
     add_shared_flags(flags, "--runs", "--out")
+    add_flags(flags, "analysis", keys=("tuned",))
     return flags
 
 

@@ -21,6 +21,7 @@ import lengths
 import measure
 import overviews
 import summary
+import tune
 from lib.catalog import FIGURES
 from lib.data.tokens import schema
 from lib.files import write_json, write_text
@@ -28,7 +29,7 @@ from lib.metrics import chance_p
 from lib.metrics import measure as measure_predictions
 from lib.page.vega import write_library
 from lib.predictions import Predictions, write_predictions
-from lib.schema import options_of
+from lib.schema import options_of, word
 from lib.tables import read_table
 
 VALID = 1000  # reviews of the validation split
@@ -105,6 +106,7 @@ class MadeUp:
             "best_epoch": 1,
             "train_accuracy": accuracy,
             "valid_accuracy": valid,
+            "valid_loss": 1 - valid,
             "diverged": quirks.get("diverged", False),
             "chance_p": 1.0
             if quirks.get("diverged")
@@ -175,12 +177,19 @@ class MadeUp:
         """The baselines as commands take them."""
         return f"--baselines {' '.join(map(str, self.baselines))}" if self.baselines else ""
 
-    def analyse(self, margin: float = 1) -> pd.DataFrame:
-        """Make the tables, and return the findings, with a margin in points."""
+    def analyse(self, margin: float = 1, tuned: bool = False) -> pd.DataFrame:
+        """Make the tables, and return the findings.
+
+        Args:
+            margin: of practical equality, in points.
+            tuned: whether learning rates are tuned.
+        """
         runs = " ".join(map(str, self.runs))
         baselines = self.baseline_flags()
         out = f"--out {self.tables}"
-        call(collect, f"--runs {runs} {out}")
+        call(collect, f"--runs {runs} --tuned {word(tuned)} {out}")
+        if tuned:
+            call(tune, f"{self.table('runs')} {out}")
         call(measure, f"{self.table('runs')} --runs {runs} {baselines} {out}")
         call(compare, f"{self.table('runs')} --runs {runs} {baselines} {out}")
         given = {"table": "runs", "measures": "measures", "conditions": "conditions"}

@@ -56,7 +56,8 @@ TABLES = (
         command="collect",
         part="results",
         row="run",
-        content="its keys, every number that was measured, and its training settings",
+        content="its keys, every number that was measured, and its training settings; its setting, "
+        "how many learning rates that has tried, and whether this one is chosen",
     ),
     Table(
         name="histories",
@@ -102,6 +103,21 @@ TABLES = (
         content="its jobs, their seconds added up, and its share of all",
     ),
     Table(
+        name="tuning",
+        command="tune",
+        part="tuned",
+        row="condition: a setting and a learning rate",
+        content="mean validation accuracy, whether the rate is chosen, and whether at an edge",
+    ),
+    Table(
+        name="budgets",
+        command="tune",
+        part="tuned",
+        row="setting and number of runs",
+        content="the validation accuracy that is expected of the best of so many",
+        drawn=True,
+    ),
+    Table(
         name="measures",
         command="measure",
         part="statistics",
@@ -113,8 +129,8 @@ TABLES = (
         command="measure",
         part="statistics",
         row="condition: model, pooling, batch and variant",
-        content="means over its seeds; accuracy with deviation and interval over seeds and reviews "
-        "(one seed: Wilson's)",
+        content="its setting and training reviews; means over its seeds; accuracy with deviation "
+        "and interval over seeds and reviews (one seed: Wilson's)",
     ),
     Table(
         name="reliability",
@@ -240,6 +256,24 @@ FIGURES = (
         caption="Loss and accuracy by epoch. Solid and filled: validation; dashed and hollow: "
         "training. A ring marks the best epoch, whose checkpoint is tested; a dagger ends the line "
         "of a run that did not learn.",
+    ),
+    Figure(
+        name="tuning",
+        table="tuning",
+        theme="Tuning",
+        title="Validation accuracy by learning rate",
+        alternative="Validation accuracy by learning rate, a line per tuned setting",
+        caption="Mean validation accuracy over seeds by learning rate, a line per tuned setting. A "
+        "ring marks the rate that is chosen; where it ends its line, a rate beyond may be better.",
+    ),
+    Figure(
+        name="budgets",
+        table="budgets",
+        theme="Tuning",
+        title="Validation accuracy by number of runs",
+        alternative="Expected validation accuracy by number of runs, a line per tuned setting",
+        caption="Validation accuracy that is expected of the best of so many runs of a setting, "
+        "drawn from its learning rates and seeds (Dodge et al. 2019).",
     ),
     Figure(
         name="accuracy",

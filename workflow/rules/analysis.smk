@@ -40,11 +40,32 @@ rule collect:
         command=command("collect"),
         code=code("collect"),
         runs=run_folders,
+        tuned=planning.flags({"tuned": ANALYSIS["tuned"]}),
         out=output_folder,
     message:
         f"collect {N_RUNS} runs; log: {{log}}"
     shell:
-        "python {params.command:q} --log {log:q} --runs {params.runs} --out {params.out:q}"
+        "python {params.command:q} --log {log:q} --runs {params.runs} {params.tuned} --out {params.out:q}"
+
+
+rule tune:
+    input:
+        table=table("runs"),
+    output:
+        tables_of("tune"),
+    log:
+        f"{LOGS}/tune.log",
+    localrule: True
+    conda:
+        "../../envs/results.yaml"
+    params:
+        command=command("tune"),
+        code=code("tune"),
+        out=output_folder,
+    message:
+        "tell which learning rates were tried; log: {log}"
+    shell:
+        "python {params.command:q} --log {log:q} --table {input.table:q} --out {params.out:q}"
 
 
 rule overviews:

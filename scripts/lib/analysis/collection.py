@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from lib.analysis.results import key_columns, learned, read_all, read_measured
+from lib.analysis.results import SETTING, key_columns, learned, read_all, read_measured
+from lib.analysis.tuning import with_settings
 from lib.console import log
 from lib.manifests import reading
 from lib.runs import KEYS, Run
@@ -15,20 +16,22 @@ from lib.tables import write_table
 
 SPLITS = ("train", "valid")
 MEASURES = ("accuracy", "loss")
+OF_RUNS = ["learned", "setting", "chosen"]
 COLUMNS = [f"{split}_{measure}" for split in SPLITS for measure in MEASURES]
-SETTING = "settings."  # begins the columns of training settings
 
 
-def collect(runs: Sequence[Path], out: Path) -> None:
+def collect(runs: Sequence[Path], out: Path, tuned: bool = False) -> None:
     """Write the tables runs and histories, in the order given.
 
     Args:
         runs: folders of the runs.
         out: folder of the tables.
+        tuned: whether variants that differ in the learning rate alone are one setting.
     """
     measured, histories = read_all(runs, read_measured), read_all(runs, read_history)
-    write_table(out, "runs", runs_table(measured))
-    write_table(out, "histories", histories_table(histories, measured))
+    table = with_settings(runs_table(measured), tuned)
+    write_table(out, "runs", table)
+    write_table(out, "histories", histories_table(histories, table))
     log.info("%d runs in %s", len(runs), out)
 
 
@@ -46,13 +49,6 @@ def runs_table(measured: dict[Run, dict[str, Any]]) -> pd.DataFrame:
     return keys.join([table[columns], settings.add_prefix(SETTING)])
 
 
-def settings_of_variants(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """The training settings of each variant, from the table runs."""
-    columns = [name for name in runs.columns if name.startswith(SETTING)]
-    first = runs.drop_duplicates("variant").set_index("variant")[columns]
-    return first.rename(columns=lambda name: name.removeprefix(SETTING)).to_dict("index")
-
-
 def read_history(folder: Path) -> pd.DataFrame:
     """A row per epoch of a run."""
     path = folder / "history.csv"
@@ -63,24 +59,17 @@ def read_history(folder: Path) -> pd.DataFrame:
         return history
 
 
-def histories_table(
-    histories: dict[Run, pd.DataFrame], measured: dict[Run, dict[str, Any]]
-) -> pd.DataFrame:
+def histories_table(histories: dict[Run, pd.DataFrame], runs: pd.DataFrame) -> pd.DataFrame:
     """A row per run, split, measure and epoch, with its `value`, and whether it is `best`.
 
     Args:
         histories: of the runs, a row per epoch.
-        measured: what the files of the runs tell.
+        runs: the table runs, in the same order.
     """
-    runs = key_columns(histories).assign(
-        learned=[bool(learned(measured[run]["chance_p"])) for run in histories],
-        best_epoch=[measured[run]["best_epoch"] for run in histories],
-    )
+    runs = runs[[*KEYS, *OF_RUNS, "best_epoch"]]
     epochs = pd.concat(histories.values(), keys=runs.index, names=["run"]).reset_index("run")
     long = epochs.melt(["run", "epoch"], COLUMNS).sort_values("run", kind="stable")
     long[["split", "measure"]] = long.pop("variable").str.split("_", n=1, expand=True)
     table = runs.join(long.set_index("run"), how="right")
     best = (table["epoch"] == table.pop("best_epoch")) & (table["split"] == "valid")
-    return table[[*KEYS, "epoch", "value", "split", "measure"]].assign(
-        best=best, learned=table["learned"]
-    )
+    return table[[*KEYS, *OF_RUNS, "epoch", "value", "split", "measure"]].assign(best=best)

@@ -2,10 +2,13 @@
 
 A contrast compares two levels of one factor in the mean over all conditions that share everything
 else. Variants that change how a training is computed, and not what it learns, repeat a condition;
-they are compared with it, and have no part in any other contrast.
+they are compared with it, and have no part in any other contrast. Variants that differ in the
+number of training reviews are points of a curve: each number has contrasts of its own, and they are
+not compared with one another.
 """
 
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,16 +22,24 @@ BASELINE = "Does an encoder beat the classical baseline?"
 POOLING = "Does the pooling matter?"
 PADDING = "Does padding in the mean cost anything?"
 BATCH = "Which effective batch?"
+EQUAL_UPDATES = "Which effective batch, at equal updates?"
 BACKEND = "Do torch and Accelerate agree?"
 SCALING = "Does scaling the learning rate help at large batches?"
 VARIANT = "Does another variant change anything?"
-QUESTIONS = (ENCODER, BASELINE, POOLING, PADDING, BATCH, BACKEND, SCALING, VARIANT)
+QUESTIONS = (
+    *(ENCODER, BASELINE, POOLING, PADDING, BATCH, EQUAL_UPDATES),
+    *(BACKEND, SCALING, VARIANT),
+)
 
 MIN_SEEDS = 3  # for a verdict
 MEANS = {"mean", "masked-mean"}
 SCALINGS = ("lr_scaling", "lr_scaling_base")
+AMOUNTS = {"updates", "examples"}  # which are given, and not compared
+RATE = "learning_rate"
+ALL = "all"  # of the training reviews
 
 Pair = tuple[Condition, Condition]
+Asked = dict[tuple[str, str, str, str], list[Pair]]  # by question, levels and training reviews
 Variants = Mapping[str, Mapping[str, Any]]
 
 
@@ -41,6 +52,7 @@ class Contrast(NamedTuple):
         second: the other one; differences are this minus the first.
         pairs: conditions that differ in the level alone.
         seeds: with which every one of these conditions was trained.
+        examples: number of training reviews, or `all`.
     """
 
     question: str
@@ -48,6 +60,14 @@ class Contrast(NamedTuple):
     second: str
     pairs: Sequence[Pair]
     seeds: Sequence[int]
+    examples: str = ALL
+
+    @property
+    def title(self) -> str:
+        """The question, with the number of training reviews."""
+        if self.examples == ALL:
+            return self.question
+        return f"{self.question[:-1]}, from {int(self.examples):,} training reviews?"
 
     @property
     def weights(self) -> dict[Condition, float]:
@@ -59,7 +79,44 @@ class Contrast(NamedTuple):
         return dict(weights)
 
 
-def plan(grid: Collection[Run], variants: Variants, learned: Collection[Run]) -> list[Contrast]:
+class Tuning(NamedTuple):
+    """The settings whose learning rate is tuned, each of which is a condition as well.
+
+    Attributes:
+        settings: the tuned setting of each condition that tries a rate.
+        rates: how many rates each tuned setting has tried.
+        chosen: the condition whose rate is chosen, by tuned setting.
+    """
+
+    settings: Mapping[Condition, Condition] = {}
+    rates: Mapping[Condition, int] = {}
+    chosen: Mapping[Condition, Condition] = {}
+
+    def compares(self, pair: Pair, variants: Variants) -> bool:
+        """Whether two conditions are compared: settings at their own rates, of equally many.
+
+        Where one of two has tried more rates than the other, and where one repeats what the other
+        learns, they are compared at the same rate.
+        """
+        if not self.settings:
+            return True
+        if pair[0].variant != pair[1].variant and same_training(pair, variants):
+            return set(pair).isdisjoint(self.rates)
+        if not set(pair).isdisjoint(self.rates):
+            return self.rates.get(pair[0]) == self.rates.get(pair[1])
+        first, second = (self.rates.get(self.settings.get(each, each)) for each in pair)
+        return (first is None or first != second) and RATE not in changes(pair, variants)
+
+
+UNTUNED = Tuning()
+
+
+def plan(
+    grid: Collection[Run],
+    variants: Variants,
+    learned: Collection[Run],
+    tuning: Tuning = UNTUNED,
+) -> list[Contrast]:
     """The contrasts of a study, in the order of the questions.
 
     Of the pairs of a contrast those are compared that share the most seeds, with these. Where some
@@ -69,11 +126,12 @@ def plan(grid: Collection[Run], variants: Variants, learned: Collection[Run]) ->
         grid: all runs and baselines of the study, which decide what is asked.
         variants: per variant the settings of its training.
         learned: the runs and baselines that count.
+        tuning: the tuned settings, whose runs are among the others.
     """
     conditions = list(dict.fromkeys(run.condition for run in grid))
-    asked: dict[tuple[str, str, str], list[Pair]] = defaultdict(list)
-    for question, first, second, pair in pairs(conditions, variants):
-        asked[question, first, second].append(pair)
+    asked: Asked = defaultdict(list)
+    for question, first, second, pair in pairs(conditions, variants, tuning):
+        asked[question, first, second, size_of(pair[1], variants)].append(pair)
     planned = with_seeds(asked, grid)
     most = {contrast.question: 0 for contrast in planned}
     for contrast in planned:
@@ -85,15 +143,30 @@ def plan(grid: Collection[Run], variants: Variants, learned: Collection[Run]) ->
     ]
 
 
-def with_seeds(
-    asked: Mapping[tuple[str, str, str], Sequence[Pair]], runs: Collection[Run]
-) -> list[Contrast]:
-    """The contrasts that are asked, in the order of the questions, with the seeds of some runs."""
+def size_of(condition: Condition, variants: Variants) -> str:
+    """How many training reviews a condition learns from, or `all`."""
+    return str(variants[condition.variant]["examples"])
+
+
+def with_seeds(asked: Asked, runs: Collection[Run]) -> list[Contrast]:
+    """The contrasts that are asked, in the order of the questions, with the seeds of some runs.
+
+    Those of one question are in the order of the training reviews, all of them last.
+    """
     seeds: dict[Condition, set[int | None]] = defaultdict(set)
     for run in runs:
         seeds[run.condition].add(run.seed)
-    contrasts = [Contrast(*names, *with_most_seeds(each, seeds)) for names, each in asked.items()]
-    return sorted(contrasts, key=lambda contrast: QUESTIONS.index(contrast.question))
+    contrasts = [
+        Contrast(question, first, second, *with_most_seeds(each, seeds), examples)
+        for (question, first, second, examples), each in asked.items()
+    ]
+    return sorted(
+        contrasts,
+        key=lambda each: (
+            QUESTIONS.index(each.question),
+            math.inf if each.examples == ALL else int(each.examples),
+        ),
+    )
 
 
 def with_most_seeds(
@@ -110,7 +183,7 @@ def with_most_seeds(
 
 
 def pairs(
-    conditions: Sequence[Condition], variants: Variants
+    conditions: Sequence[Condition], variants: Variants, tuning: Tuning = UNTUNED
 ) -> Iterator[tuple[str, str, str, Pair]]:
     """The pairs that differ in one factor: question, first level, second level, conditions."""
     encoders = [condition for condition in conditions if not is_baseline(condition)]
@@ -120,10 +193,13 @@ def pairs(
             first, second = (getattr(condition, factor) for condition in pair)
             if first == second or pair[0] != pair[1]._replace(**{factor: first}):
                 continue
+            if AMOUNTS & changes(pair, variants) or not tuning.compares(pair, variants):
+                continue
             if set(pair) <= set(once) or repeats(pair, once, variants):
                 yield question_of(factor, pair, variants), str(first), str(second), pair
     for baseline, encoder in itertools.product(filter(is_baseline, conditions), once):
-        if baseline.model in baselines_of(encoder.model):
+        compared = size_of(encoder, variants) == ALL and encoder not in tuning.settings
+        if compared and baseline.model in baselines_of(encoder.model):
             yield BASELINE, baseline.model, encoder.model, (baseline, encoder)
 
 
@@ -179,7 +255,8 @@ def question_of(factor: str, pair: Pair, variants: Variants) -> str:
         case "pooling":
             return PADDING if {each.pooling for each in pair} == MEANS else POOLING
         case "batch":
-            return BATCH
+            updates = variants[pair[0].variant]["updates"]
+            return BATCH if updates == "auto" else EQUAL_UPDATES
     first, second = (variants[condition.variant] for condition in pair)
     if same_training(pair, variants) and first["backend"] != second["backend"]:
         return BACKEND

@@ -5,31 +5,31 @@ did not learn take no part.
 """
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lib.analysis.collection import settings_of_variants
 from lib.analysis.comparisons import compare_runs
 from lib.analysis.contrasts import (
     BACKEND,
     BASELINE,
     BATCH,
     ENCODER,
+    EQUAL_UPDATES,
     PADDING,
     POOLING,
     SCALING,
     Contrast,
-    distinct,
     plan,
 )
 from lib.analysis.representatives import find_learned
-from lib.analysis.results import are_baselines, has_learned, read_all
+from lib.analysis.results import are_baselines, at_chosen_rates, has_learned, read_all
 from lib.analysis.statistics import SIGNIFICANCE, Paired, holm
-from lib.analysis.verdicts import answers_of, decide, estimate, parts
+from lib.analysis.tuning import as_settings, tuning_of
+from lib.analysis.verdicts import Known, answers_of, decide, estimate, known_of, parts
 from lib.analysis.wording import (
     ALIKE,
     ALONE,
@@ -45,7 +45,7 @@ from lib.analysis.wording import (
 from lib.baselines import is_baseline, run_of
 from lib.formats import duration, interval, p_is, plural, points
 from lib.predictions import read_predictions
-from lib.runs import CONDITION, Condition, Run
+from lib.runs import CONDITION, Run
 from lib.tables import read_table, write_table
 
 FAILURE = "Did any run fail to learn?"
@@ -82,7 +82,8 @@ def answer(
     """Write the tables findings and estimates.
 
     Args:
-        table: the table runs, which tells the settings of the variants and who learned.
+        table: the table runs, which tells the settings of the variants, the chosen rates, and who
+            learned.
         measures: the table measures.
         conditions: the table conditions.
         runs: folders of the runs.
@@ -90,12 +91,14 @@ def answer(
         margin: percentage points up to which a difference counts as none in practice.
         out: folder of the tables.
     """
-    variants = settings_of_variants(read_table(table))
-    grid = [run_of(folder) for folder in (*runs, *baselines)]
+    tuned, variants = tuning_of(read_table(table))
+    grid = dict.fromkeys(map(run_of, (*runs, *baselines)))
     counted = [*find_learned(table, runs).values(), *filter(has_learned, baselines)]
     predictions = read_all(counted, read_predictions)
-    planned = plan(grid, variants, predictions)
-    known = distinct([run.condition for run in grid if not is_baseline(run)], variants)
+    known = known_of((run.condition for run in grid if not is_baseline(run)), variants)
+    grid |= as_settings(grid, tuned)
+    predictions |= as_settings(predictions, tuned)
+    planned = plan(grid, variants, predictions, tuned)
     judged = judge(planned, predictions, known, margin / 100)
     tables = [
         judged,
@@ -112,7 +115,7 @@ def answer(
 def judge(
     contrasts: Sequence[Contrast],
     predictions: Predictions,
-    known: Collection[Condition],
+    known: Known,
     margin: float,
 ) -> pd.DataFrame:
     """The verdicts on all contrasts, each with its sentence.
@@ -123,7 +126,7 @@ def judge(
     pairs = [pairs_of_runs(contrast, predictions) for contrast in contrasts]
     table = pd.DataFrame(
         {
-            "question": [contrast.question for contrast in contrasts],
+            "question": [contrast.title for contrast in contrasts],
             "first": [level(contrast, contrast.first) for contrast in contrasts],
             "second": [level(contrast, contrast.second) for contrast in contrasts],
             "agreement": [np.mean([pair.agreement for pair in found] or np.nan) for found in pairs],
@@ -156,7 +159,7 @@ def pairs_of_runs(contrast: Contrast, predictions: Predictions) -> list[Paired]:
 
 def level(contrast: Contrast, name: str) -> str:
     """A level of a factor, as a sentence names it."""
-    return f"batch {name}" if contrast.question == BATCH else name
+    return f"batch {name}" if contrast.question in (BATCH, EQUAL_UPDATES) else name
 
 
 def sentence(row: Mapping[str, Any], margin: float) -> str:
@@ -224,7 +227,7 @@ def seeds_and_p(rows: pd.DataFrame) -> str:
 
 def costs(conditions: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Seconds of training: each model, each pair of models at equal conditions, the baselines."""
-    encoders = conditions[~are_baselines(conditions)]
+    encoders = at_chosen_rates(conditions[~are_baselines(conditions)])
     whole = encoders[encoders["learned"] == encoders["seeds"]]
     texts = [cost_of(model, rows) for model, rows in whole.groupby("model", sort=False)]
     seconds = whole.set_index(CONDITION)["train_seconds"].unstack("model")
@@ -271,14 +274,14 @@ def condition(row: pd.Series) -> str:
 
 
 def estimates(
-    contrasts: Sequence[Contrast], predictions: Predictions, known: Collection[Condition]
+    contrasts: Sequence[Contrast], predictions: Predictions, known: Known
 ) -> pd.DataFrame:
     """The contrasts of single models and settings: a row each, without verdicts."""
     found = [(contrast, *part) for contrast in contrasts for part in parts(contrast)]
     keys = pd.DataFrame(
         [
             {
-                "question": contrast.question,
+                "question": contrast.title,
                 "first": level(contrast, contrast.first),
                 "second": level(contrast, contrast.second),
                 **shared._asdict(),

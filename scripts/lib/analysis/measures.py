@@ -1,6 +1,6 @@
 """What every run and baseline measures on the test split, and every condition over its seeds."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from lib.analysis.collection import settings_of_variants
-from lib.analysis.contrasts import distinct
+from lib.analysis.contrasts import ALL, Tuning, Variants, size_of
 from lib.analysis.representatives import find_learned, find_representatives
 from lib.analysis.results import read_all, read_runs, stack
 from lib.analysis.statistics import (
@@ -18,7 +17,8 @@ from lib.analysis.statistics import (
     proportion,
     reliability,
 )
-from lib.analysis.verdicts import Answers, accuracy_of, answers_of
+from lib.analysis.tuning import tuning_of
+from lib.analysis.verdicts import Answers, Known, accuracy_of, answers_of, known_of
 from lib.baselines import is_baseline
 from lib.console import log
 from lib.predictions import read_predictions
@@ -47,10 +47,10 @@ def measure(table: Path, runs: Sequence[Path], baselines: Sequence[Path], out: P
     }
     measures = stack(rows, measured, chosen)
     write_table(out, "measures", measures)
-    variants = settings_of_variants(read_table(table))
-    known = distinct([key.condition for key in predictions if not is_baseline(key)], variants)
+    tuned, variants = tuning_of(read_table(table))
+    known = known_of((key.condition for key in predictions if not is_baseline(key)), variants)
     answers = answers_of({key: predictions[key] for key in find_learned(table, runs)})
-    write_table(out, "conditions", conditions(measures, answers, known))
+    write_table(out, "conditions", conditions(measures, answers, known, tuned, variants))
     write_table(out, "reliability", stack(bins, measured, chosen))
     for name, tabulate in (("classes", classes), ("confusion", confusion)):
         tables = {key: tabulate(found) for key, found in predictions.items()}
@@ -81,7 +81,7 @@ def measure_run(
 
 
 def conditions(
-    measures: pd.DataFrame, answers: Answers, distinct: Collection[Condition]
+    measures: pd.DataFrame, answers: Answers, known: Known, tuned: Tuning, variants: Variants
 ) -> pd.DataFrame:
     """One row per condition: the mean over its seeds.
 
@@ -91,20 +91,29 @@ def conditions(
     Args:
         measures: of the runs and baselines.
         answers: by condition and seed, which reviews the runs that learned label right.
-        distinct: the conditions that do not repeat the training of another.
+        known: the conditions that do not repeat the training of another.
+        tuned: the settings whose learning rate is tuned.
+        variants: per variant the settings of its training.
     """
     rows = []
     for keys, group in measures.groupby(CONDITION, sort=False, dropna=False):
-        only, kind = group.iloc[0], "Wilson"
+        only, kind, own = group.iloc[0], "Wilson", Condition(*keys)
         low, high = only["low"], only["high"]
+        examples = ALL if is_baseline(own) else size_of(own, variants)
+        setting = own if is_baseline(own) else tuned.settings.get(own, own)
+        chosen = is_baseline(own) or tuned.chosen.get(setting, own) == own
         if len(group) > 1:
             low, high, kind = np.nan, np.nan, ""
             if group["learned"].all():
-                _, low, high = accuracy_of(Condition(*keys), group["seed"], answers, distinct)
+                alike = [each for each, size in known.items() if size == examples]
+                _, low, high = accuracy_of(own, group["seed"], answers, alike)
                 kind = "seeds and reviews"
         rows.append(
             {
                 **only[CONDITION],
+                "setting": setting.variant,
+                "chosen": chosen,
+                "examples": examples,
                 "seeds": len(group),
                 "learned": int(group["learned"].sum()),
                 "accuracy": group["accuracy"].mean(),

@@ -1,6 +1,6 @@
 """The results in the forms of the tables that studies publish: by model, and by batch.
 
-Runs are those of the pooling and variant that stand for each model. Values are means over seeds,
+Runs are those of the pooling and setting that stand for each model. Values are means over seeds,
 with their standard deviation where there are several; `learned` tells whether all runs behind a
 row learned.
 """
@@ -34,8 +34,8 @@ def write_overviews(table: Path, baselines: Sequence[Path], out: Path) -> None:
     runs = read_table(table)
     chosen = representatives(runs)
     classical = read_baselines(baselines)
-    own = ["model", "pooling", "variant"]
-    batches = runs.merge(chosen[own], on=own)
+    own = ["model", "pooling", "setting"]
+    batches = runs[runs["chosen"]].merge(chosen[own], on=own)
     one = batches.merge(chosen[[*own, "batch"]], on=[*own, "batch"])
     write_table(out, "accuracy_by_model", accuracy(pd.concat([one, classical])))
     write_table(out, "best_epoch_by_model", best_epoch(pd.concat([chosen, classical])))

@@ -11,8 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib.analysis.collection import SETTING
-from lib.analysis.results import read_measured
+from lib.analysis.results import SETTING, read_measured
 from lib.console import UserError, one_line
 from lib.runs import CONDITION, keys_in
 from lib.schema import word

@@ -16,6 +16,7 @@ def representatives(runs: pd.DataFrame) -> pd.DataFrame:
 
     It is the condition and seed, among those in which all of these models learned, with the highest
     validation accuracy in the mean over the models; where there is none, each model's best run.
+    Tuned settings are conditions at the learning rate that is chosen for each model.
 
     Args:
         runs: rows of the table runs.
@@ -23,8 +24,8 @@ def representatives(runs: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Some of these rows, in the order of the models.
     """
-    runs = runs[learned(runs["chance_p"])]
-    shared = ["pooling", "batch", "variant", "seed"]
+    runs = runs[learned(runs["chance_p"]) & runs["chosen"]]
+    shared = ["pooling", "batch", "setting", "seed"]
     groups = runs.groupby(shared, sort=False)["valid_accuracy"]
     complete = groups.mean()[groups.count() == runs["model"].nunique()]
     if len(complete):

@@ -15,6 +15,7 @@ from lib.tables import read_table
 
 Content = TypeVar("Content")
 CHANCE = 0.001
+SETTING = "settings."  # begins the columns of training settings
 NUMBERS = {"batch": "Int64", "seed": "Int64"}  # missing for baselines
 
 
@@ -40,6 +41,13 @@ def read_runs(table: Path, baselines: Iterable[Path]) -> dict[Run, dict[str, Any
     return runs | read_all(baselines, read_measured)
 
 
+def settings_of_variants(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """The training settings of each variant, from the table runs."""
+    columns = [name for name in runs.columns if name.startswith(SETTING)]
+    first = runs.drop_duplicates("variant").set_index("variant")[columns]
+    return first.rename(columns=lambda name: name.removeprefix(SETTING)).to_dict("index")
+
+
 def key_columns(keys: Iterable[Run]) -> pd.DataFrame:
     """The keys of runs as columns of their types, a row per run."""
     return pd.DataFrame(list(keys), columns=[*KEYS]).astype(NUMBERS)
@@ -55,6 +63,11 @@ def read_baselines(folders: Iterable[Path]) -> pd.DataFrame:
 def are_baselines(table: pd.DataFrame) -> pd.Series:
     """Which rows of a table are baselines."""
     return table["model"].str.startswith(PREFIX)
+
+
+def at_chosen_rates(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a table that have the chosen learning rate, their settings as variants."""
+    return table[table["chosen"]].assign(variant=table["setting"])
 
 
 def read_texts(reviews: Path) -> pd.Series:

@@ -1,11 +1,19 @@
 """What the answers of all runs to the test reviews show of each contrast."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from lib.analysis.contrasts import BASELINE, MIN_SEEDS, Contrast, Pair
+from lib.analysis.contrasts import (
+    BASELINE,
+    MIN_SEEDS,
+    Contrast,
+    Pair,
+    Variants,
+    distinct,
+    size_of,
+)
 from lib.analysis.crossed import (
     SeedVariance,
     Spread,
@@ -21,12 +29,13 @@ from lib.baselines import is_baseline
 from lib.runs import Condition, Run
 
 Answers = Mapping[tuple[Condition, int | None], np.ndarray]
+Known = Mapping[Condition, str]  # how many training reviews conditions learn from, as contrasts do
 
 
 def decide(
     contrasts: Sequence[Contrast],
     answers: Answers,
-    distinct: Collection[Condition],
+    known: Known,
     margin: float,
     ahead: bool = True,
 ) -> pd.DataFrame:
@@ -36,7 +45,7 @@ def decide(
         contrasts: of the page, each with a pair of conditions or more.
         answers: by condition and seed, `(n,)` booleans, which reviews are labelled right; the seed
             of a baseline is None.
-        distinct: the conditions that do not repeat the training of another.
+        known: the conditions that do not repeat the training of another.
         margin: difference up to which two levels count as equal in practice.
         ahead: whether to tell which differences the design would have found.
 
@@ -47,29 +56,27 @@ def decide(
     """
     table = measure(contrasts, answers).assign(verdict=ALONE)
     family = table.index[table["seeds"] >= MIN_SEEDS]
-    spreads = spreads_of([contrasts[i] for i in family], answers, distinct)
+    spreads = spreads_of([contrasts[i] for i in family], answers, known)
     judged = judge(table.loc[family, "difference"], spreads, margin)
     if ahead:
         judged = judged.join(foresee(spreads, len(family)).set_index(family))
     return judged.combine_first(table)
 
 
-def estimate(
-    contrasts: Sequence[Contrast], answers: Answers, distinct: Collection[Condition]
-) -> pd.DataFrame:
+def estimate(contrasts: Sequence[Contrast], answers: Answers, known: Known) -> pd.DataFrame:
     """Contrasts without verdicts: each with its own 95% interval, which is not simultaneous.
 
     Args:
         contrasts: each with a pair of conditions or more.
         answers: as for `decide`.
-        distinct: as for `decide`.
+        known: as for `decide`.
 
     Returns:
         A row per contrast: `difference`, `low`, `high`, `seeds`, `n`, `settings`.
     """
     table = measure(contrasts, answers)
     several = table.index[table["seeds"] >= MIN_SEEDS]
-    spreads = spreads_of([contrasts[i] for i in several], answers, distinct)
+    spreads = spreads_of([contrasts[i] for i in several], answers, known)
     low, high = interval(table.loc[several, "difference"], spreads, SIGNIFICANCE)
     return table.assign(low=low.combine_first(table["low"]), high=high.combine_first(table["high"]))
 
@@ -83,7 +90,8 @@ def accuracy_of(
         condition: whose runs all learned.
         seeds: two or more.
         answers: as for `decide`.
-        distinct: as for `decide`.
+        distinct: the conditions that learn from as many reviews, and do not repeat the training of
+            another.
     """
     right = np.mean([answers[condition, seed] for seed in seeds], axis=0)
     pool = pool_of(seeds, [condition], answers, distinct)
@@ -91,6 +99,11 @@ def accuracy_of(
     found = spread(right, 1, len(seeds), variance)
     accuracy = pd.Series([right.mean()])
     return Estimate(*map(float, pd.concat([accuracy, *interval(accuracy, [found], SIGNIFICANCE)])))
+
+
+def known_of(conditions: Iterable[Condition], variants: Variants) -> dict[Condition, str]:
+    """The conditions that do not repeat the training of another, and their training reviews."""
+    return {each: size_of(each, variants) for each in distinct(list(conditions), variants)}
 
 
 def answers_of(predictions: Mapping[Run, pd.DataFrame]) -> Answers:
@@ -134,22 +147,21 @@ def shared_by(pair: Pair) -> Condition:
     return Condition(**{"model": ""} | alike)
 
 
-def spreads_of(
-    contrasts: Sequence[Contrast], answers: Answers, distinct: Collection[Condition]
-) -> list[Spread]:
+def spreads_of(contrasts: Sequence[Contrast], answers: Answers, known: Known) -> list[Spread]:
     """What the differences of contrasts vary with; three seeds or more."""
-    known: dict[tuple, SeedVariance] = {}
+    variances: dict[tuple, SeedVariance] = {}
     spreads = []
     for contrast in contrasts:
         crossed = contrast.question != BASELINE
         weights = {c: x for c, x in contrast.weights.items() if not is_baseline(c)}
-        pool = pool_of(contrast.seeds, weights, answers, distinct)
+        alike = [c for c, examples in known.items() if examples == contrast.examples]
+        pool = pool_of(contrast.seeds, weights, answers, alike)
         key = (crossed, tuple(contrast.seeds), tuple(pool))
-        if key not in known:
-            known[key] = seed_variance(stacked(pool, contrast.seeds, answers), crossed)
+        if key not in variances:
+            variances[key] = seed_variance(stacked(pool, contrast.seeds, answers), crossed)
         squares = sum(weight**2 for weight in weights.values())
         gains = gains_of(contrast, answers)
-        spreads.append(spread(gains, squares, len(contrast.seeds), known[key]))
+        spreads.append(spread(gains, squares, len(contrast.seeds), variances[key]))
     return spreads
 
 

@@ -10,7 +10,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from lib.analysis.results import are_baselines
+from lib.analysis.results import are_baselines, at_chosen_rates
 from lib.analysis.wording import ALIKE, ALONE, IDENTICAL, SHOWN, UNDECIDED
 from lib.formats import NOT_LEARNED, marked
 
@@ -89,7 +89,7 @@ def findings(answers: pd.DataFrame) -> alt.TopLevelMixin:
 
 def learning_curves(curves: pd.DataFrame) -> alt.TopLevelMixin:
     """Small multiples of the table histories: a panel per measure, pooling and model."""
-    curves = curves.replace([np.inf, -np.inf], np.nan).dropna(subset="value")
+    curves = at_chosen_rates(curves).replace([np.inf, -np.inf], np.nan).dropna(subset="value")
     curves = curves.assign(
         series=curves["batch"].astype(str),
         split=curves["split"].map({"train": "training", "valid": "validation"}),
@@ -133,12 +133,75 @@ def learning_curves(curves: pd.DataFrame) -> alt.TopLevelMixin:
     return _side_by_side(panels, 2)
 
 
+def tuning(rates: pd.DataFrame) -> alt.TopLevelMixin:
+    """Validation accuracy by learning rate, a panel per model and pooling.
+
+    From the table tuning.
+    """
+    rates = rates.assign(series=_series(rates))
+    series = rates["series"].unique().tolist()
+    base = alt.Chart().encode(
+        x=alt.X(
+            "learning_rate:Q",
+            title="Learning rate (logarithmic)",
+            scale=alt.Scale(type="log", nice=False, padding=20),
+            axis=alt.Axis(
+                values=sorted(rates["learning_rate"].unique()), format="~g", labelOverlap=True
+            ),
+        ),
+        y=alt.Y(
+            "valid_accuracy:Q",
+            title="Validation accuracy",
+            scale=_spanning(rates["valid_accuracy"]),
+        ),
+        color=_colour("series", "Batch and setting", series),
+        tooltip=_tooltip("series", "learning_rate", "seeds", "valid_accuracy"),
+    )
+    points = base.mark_point(filled=True, size=60, opacity=1).encode(
+        shape=_shape("series", "Batch and setting", series)
+    )
+    ring = base.mark_point(size=180, strokeWidth=1.5).encode(color=alt.value("black"))
+    layers = [base.mark_line(), points, ring.transform_filter("datum.chosen")]
+    panels = [
+        _panel(layers, f"{model}, {pooling}", shown, 320, 200)
+        for (model, pooling), shown in rates.groupby(["model", "pooling"], sort=False)
+    ]
+    return _side_by_side(panels, 2)
+
+
+def budgets(expected: pd.DataFrame) -> alt.TopLevelMixin:
+    """Expected validation accuracy by number of runs, a panel per model and pooling.
+
+    From the table budgets.
+    """
+    expected = expected.assign(series=_series(expected))
+    series = expected["series"].unique().tolist()
+    base = alt.Chart().encode(
+        x=alt.X("budget:O", title="Runs", axis=alt.Axis(labelAngle=0)),
+        y=alt.Y(
+            "expected:Q",
+            title="Expected validation accuracy",
+            scale=_spanning(expected["expected"]),
+        ),
+        color=_colour("series", "Batch and setting", series),
+        tooltip=_tooltip("series", "budget", "expected"),
+    )
+    points = base.mark_point(filled=True, size=45, opacity=1).encode(
+        shape=_shape("series", "Batch and setting", series)
+    )
+    panels = [
+        _panel([base.mark_line(), points], f"{model}, {pooling}", shown, 320, 200)
+        for (model, pooling), shown in expected.groupby(["model", "pooling"], sort=False)
+    ]
+    return _side_by_side(panels, 2)
+
+
 def accuracy(conditions: pd.DataFrame) -> alt.TopLevelMixin:
     """Test accuracy by batch with 95% intervals, a panel per pooling and variant.
 
     From the table conditions.
     """
-    conditions = _within_bounds(conditions)
+    conditions = _within_bounds(at_chosen_rates(conditions))
     baselines = conditions[are_baselines(conditions)]
     encoders = conditions[~are_baselines(conditions)]
     baselines = baselines.assign(model=_named(baselines))
@@ -183,7 +246,7 @@ def accuracy(conditions: pd.DataFrame) -> alt.TopLevelMixin:
 
 def cost(conditions: pd.DataFrame) -> alt.TopLevelMixin:
     """Test accuracy against seconds of training, with 95% intervals, from the table conditions."""
-    conditions = _within_bounds(conditions)
+    conditions = _within_bounds(at_chosen_rates(conditions))
     models = conditions["model"].unique().tolist()
     base = alt.Chart(_data(conditions)).encode(
         x=alt.X(
@@ -379,6 +442,11 @@ def _dagger(base: alt.Chart, shown: str, **place: int) -> alt.Chart:
     return text.transform_filter(shown)
 
 
+def _series(table: pd.DataFrame) -> pd.Series:
+    """The batches and tuned settings of a table, as `64 base`."""
+    return table["batch"].astype(str) + " " + table["setting"].str.removesuffix(" (tuned)")
+
+
 def _named(table: pd.DataFrame) -> list[str]:
     """The models of a table, with a dagger those of runs that did not learn."""
     return marked(table["model"], table["learned"] < 1)
@@ -421,6 +489,7 @@ def _scale(names: list[str], values: tuple[Any, ...]) -> alt.Scale:
 
 def _tooltip(*fields: str) -> list[alt.Tooltip]:
     numbers = {"accuracy", "low", "high", "value", "confidence", "weight"}
+    numbers |= {"valid_accuracy", "expected"}
     return [
         alt.Tooltip(f"{name}:Q", format=".4f") if name in numbers else alt.Tooltip(f"{name}:N")
         for name in fields

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.analysis.results import read_baselines
+from lib.analysis.results import at_chosen_rates, read_baselines
 from lib.files import write_text
 from lib.page.tables import LEFT, result_cells, verdict_cells
 from lib.tables import read_table
@@ -42,7 +42,7 @@ def write_latex(tables: Sequence[Path], baselines: Sequence[Path], out: Path) ->
         out: folder of the tables.
     """
     found = {path.stem: read_table(path) for path in tables}
-    cells, best = result_cells(found["runs"], read_baselines(baselines))
+    cells, best = result_cells(at_chosen_rates(found["runs"]), read_baselines(baselines))
     cells = cells.map(escape)
     write_text(out / "results.tex", tabular(cells.where(~best, r"\textbf{" + cells + "}")))
     if "findings" in found:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from lib.analysis.representatives import representatives
+from lib.analysis.results import at_chosen_rates
 from lib.analysis.statistics import BINS
 from lib.analysis.wording import NOT_ASKED, OBSERVED
 from lib.catalog import FIGURE
@@ -110,7 +111,7 @@ def findings(page: Page) -> Iterator[str]:
 
 def results(page: Page) -> Iterator[str]:
     """The main table and its notes."""
-    runs = page.tables["runs"]
+    runs = at_chosen_rates(page.tables["runs"])
     yield tables.results_table(runs, page.baselines)
     yield from tables.notes(runs, page.baselines, page.majority)
     if len(page.baselines):
@@ -138,10 +139,32 @@ def costs(page: Page) -> Iterator[str]:
     )
 
 
+def tuning(page: Page) -> Iterator[str]:
+    """The learning rates that settings have tried, and those that are chosen."""
+    rates = page.tables["tuning"]
+    yield (
+        "Variants that differ in the learning rate alone are one setting, with the name of the "
+        "first of them. Its rate is the one with the best validation accuracy in the mean over "
+        "seeds; the test has no part in that. Settings with equally many rates are compared each "
+        "at its own, others at the same rate."
+    )
+    if len(rates):
+        yield page.figure("tuning")
+        yield tables.tuning_table(rates)
+        yield from tables.edge_notes(rates)
+        yield page.figure("budgets")
+        yield (
+            "The validation accuracy that is expected of the best of so many runs of a setting, of "
+            "any of its rates and seeds: what a setting is worth to those who can try no more. "
+            "Settings are alike only at equal numbers of runs (Dodge et al. 2019)."
+        )
+    yield page.file("tuning", "All rates")
+
+
 def certainty(page: Page) -> Iterator[str]:
     """Accuracy with its interval, F1 and calibration by condition."""
     yield page.figure("accuracy")
-    yield tables.conditions_table(page.tables["conditions"])
+    yield tables.conditions_table(at_chosen_rates(page.tables["conditions"]))
     yield (
         "The 95% interval of one seed is Wilson's, which tells how exactly the test reviews "
         "measure this one run; that of several is over seeds and reviews, with the variance "
@@ -300,6 +323,7 @@ def attention(page: Page) -> Iterator[str]:
 SECTIONS: dict[str, tuple[tuple[str, ...], Callable[[Page], Iterator[str]]]] = {
     "Findings": (("findings",), findings),
     "Results": (("runs",), results),
+    "Tuned learning rates": (("tuning", "budgets"), tuning),
     "Accuracy and calibration": (("conditions",), certainty),
     "By model and setting": (("estimates", "comparisons"), estimates),
     "Reliability and confusion": (("reliability", "confusion", "classes"), calibration),

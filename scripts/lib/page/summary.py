@@ -7,8 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib.analysis.collection import settings_of_variants
-from lib.analysis.results import read_baselines, read_measured
+from lib.analysis.results import read_baselines, read_measured, settings_of_variants
 from lib.files import read_json, write_text
 from lib.formats import class_names, joined, plural
 from lib.page import markdown

@@ -3,8 +3,8 @@
 Those of a paper have the same cells.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -180,6 +180,39 @@ def notes(runs: pd.DataFrame, baselines: pd.DataFrame, majority: float) -> list[
             f"has no part in a verdict: {escape(names)}."
         )
     return texts
+
+
+def tuning_table(rates: pd.DataFrame) -> str:
+    """The learning rates of each tuned setting, with the one that is chosen in bold."""
+    rows = []
+    for keys, group in rates.groupby(["model", "pooling", "batch", "setting"], sort=False):
+        tried = group.sort_values("learning_rate")
+        texts = [
+            f"**{rate_text(row)}**" if row["chosen"] else rate_text(row)
+            for row in tried.to_dict("records")
+        ]
+        names = map(escape, map(str, keys))
+        rows.append([*names, ", ".join(texts), "yes" if group["edge"].any() else ""])
+    headings = ["Model", "Pooling", "Batch", "Setting"]
+    headings += ["Validation accuracy at each learning rate", "At the edge"]
+    return table(pd.DataFrame(rows, columns=headings), [*LEFT, *headings[3:5]])
+
+
+def rate_text(row: Mapping[str, Any]) -> str:
+    """A learning rate with its validation accuracy, as `5e-05: 0.8123`."""
+    return f"{row['learning_rate']:.3g}: {row['valid_accuracy']:.4f}"
+
+
+def edge_notes(rates: pd.DataFrame) -> list[str]:
+    """That some chosen rates are at the edge of those tried."""
+    edges, settings = int(rates["edge"].sum()), int(rates["chosen"].sum())
+    if not edges:
+        return []
+    return [
+        f"**{edges} of {settings} chosen rates are at the edge of those tried**: a lower or a "
+        "higher one may be better, and what is said of these settings is about the rates that "
+        "were tried."
+    ]
 
 
 def conditions_table(conditions: pd.DataFrame) -> str:

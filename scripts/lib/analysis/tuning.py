@@ -1,0 +1,168 @@
+"""Variants that differ in the learning rate alone, as one setting whose rate validation chooses.
+
+At one rate for all, two settings are compared by how well that rate suits each of them. So each is
+compared at the rate that is best for it, of as many as the other one has tried (Dodge et al. 2020,
+arXiv:2002.06305).
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from lib.analysis.contrasts import RATE, Tuning, Variants
+from lib.analysis.results import settings_of_variants
+from lib.console import log
+from lib.runs import CONDITION, Condition, Run
+from lib.tables import read_table, write_table
+
+Content = TypeVar("Content")
+TUNED = " (tuned)"  # ends the name of a tuned setting, and of no variant, which has no parenthesis
+SETTING = ["model", "pooling", "batch", "setting"]
+
+
+def tune(table: Path, out: Path) -> None:
+    """Write the tables tuning and budgets.
+
+    Args:
+        table: the table runs, of a study that is tuned.
+        out: folder of the tables.
+    """
+    runs = read_table(table)
+    write_table(out, "tuning", rates_tried(runs))
+    write_table(out, "budgets", budgets(runs))
+    log.info("%d settings tuned", runs.loc[runs["rates"] > 1, SETTING].drop_duplicates().shape[0])
+
+
+def with_settings(runs: pd.DataFrame, tuned: bool) -> pd.DataFrame:
+    """Name the setting of each run, and tell whether it has the learning rate that is chosen.
+
+    Of a tuned setting, the rate with the best mean validation accuracy over seeds is chosen (ties:
+    the lower validation loss, then the rate that comes first in the study). A rate counts as tried
+    where it has as many seeds as any of its setting; a setting of one rate is not tuned.
+
+    Args:
+        runs: the table runs, without what is added.
+        tuned: whether variants that differ in the learning rate alone are one setting.
+
+    Returns:
+        The runs with `setting` (that of a run that is not tuned is its variant), `rates` (how many
+        its setting has tried) and `chosen` (so are all runs that are not tuned).
+    """
+    names = tuned_settings(settings_of_variants(runs)) if tuned else {}
+    runs = runs.assign(setting=runs["variant"].map(lambda name: names.get(name, name)))
+    rows = means(runs)
+    rows = rows[rows["seeds"] == rows.groupby(SETTING)["seeds"].transform("max")]
+    rows = rows.assign(rates=rows.groupby(SETTING)["variant"].transform("count"))
+    rows = rows[rows["rates"] > 1]
+    better = ["valid_accuracy", "valid_loss"]
+    best = rows.sort_values(better, ascending=[False, True], kind="stable")
+    rows["chosen"] = rows.index.isin(best.drop_duplicates(SETTING).index)
+    runs = runs.merge(rows[[*CONDITION, "rates", "chosen"]], "left", on=CONDITION)
+    untuned = runs["rates"].isna()
+    return runs.assign(
+        setting=runs["setting"].mask(untuned, runs["variant"]),
+        rates=runs["rates"].fillna(1).astype(int),
+        chosen=runs["chosen"].mask(untuned, True).astype(bool),
+    )
+
+
+def means(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row per condition: `setting`, the rate in use, `seeds`, and means of validation."""
+    groups = runs.groupby([*CONDITION, "setting"], sort=False)
+    return groups.agg(
+        learning_rate=(RATE, "first"),
+        seeds=("seed", "count"),
+        valid_accuracy=("valid_accuracy", "mean"),
+        valid_loss=("valid_loss", "mean"),
+    ).reset_index()
+
+
+def rates_tried(runs: pd.DataFrame) -> pd.DataFrame:
+    """The rates that each tuned setting has tried.
+
+    Args:
+        runs: the table runs.
+
+    Returns:
+        A row per condition: its keys, `setting`, `learning_rate` (the one in use), `seeds`, means
+        of `valid_accuracy` and `valid_loss`, `rates`, `chosen`, and `edge`: whether the chosen one
+        is the lowest or the highest that was tried.
+    """
+    tuned = runs[runs["rates"] > 1]
+    choices = tuned[[*CONDITION, "rates", "chosen"]].drop_duplicates()
+    rows = means(tuned).merge(choices, on=CONDITION)
+    place = rows.groupby(SETTING)[RATE].rank()
+    return rows.assign(edge=rows["chosen"] & ((place == 1) | (place == rows["rates"])))
+
+
+def tuned_settings(variants: Variants) -> dict[str, str]:
+    """The tuned setting of each variant that differs from another one in the learning rate alone.
+
+    It has the name of the first of them, as in `base (tuned)`.
+    """
+    alike: dict[tuple, list[str]] = defaultdict(list)
+    for name, settings in variants.items():
+        others = sorted((key, str(value)) for key, value in settings.items() if key != RATE)
+        alike[tuple(others)].append(name)
+    several = [names for names in alike.values() if len(names) > 1]
+    return {name: names[0] + TUNED for names in several for name in names}
+
+
+def budgets(runs: pd.DataFrame) -> pd.DataFrame:
+    """The validation accuracy that is expected of the best of so many runs of a tuned setting.
+
+    Runs are drawn from those of the setting, with replacement (Dodge et al. 2019,
+    arXiv:1909.03004, equation 4).
+
+    Args:
+        runs: the table runs.
+
+    Returns:
+        A row per setting and number of runs, its `budget`, with the `expected` accuracy.
+    """
+    tables = []
+    for keys, group in runs[runs["rates"] > 1].groupby(SETTING, sort=False):
+        values = np.sort(group["valid_accuracy"].to_numpy())
+        budget = np.arange(1, len(values) + 1)
+        shares = np.arange(len(values) + 1)[:, None] / len(values)
+        chances = np.diff(shares**budget, axis=0)  # (run, budget): that this one is the best
+        table = pd.DataFrame({"budget": budget, "expected": values @ chances})
+        tables.append(table.assign(**dict(zip(SETTING, keys, strict=True))))
+    columns = [*SETTING, "budget", "expected"]
+    return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
+
+
+def tuning_of(runs: pd.DataFrame) -> tuple[Tuning, dict[str, dict[str, Any]]]:
+    """The tuned settings of a study for its contrasts.
+
+    Args:
+        runs: the table runs.
+
+    Returns:
+        What is tuned; and per variant or tuned setting its training settings, of which those of
+        a tuned one name no rate.
+    """
+    variants = settings_of_variants(runs)
+    settings, rates, chosen = {}, {}, {}
+    for row in runs[runs["rates"] > 1].drop_duplicates(CONDITION).to_dict("records"):
+        condition = Condition(*(row[key] for key in CONDITION))
+        settings[condition] = own = condition._replace(variant=row["setting"])
+        rates[own] = row["rates"]
+        if row["chosen"]:
+            chosen[own] = condition
+        variants[own.variant] = {**variants[condition.variant], RATE: None}
+    return Tuning(settings, rates, chosen), variants
+
+
+def as_settings(runs: Mapping[Run, Content], tuned: Tuning) -> dict[Run, Content]:
+    """What is known of the runs that stand for tuned settings, which are named as these."""
+    names = {condition: setting.variant for setting, condition in tuned.chosen.items()}
+    return {
+        run._replace(variant=names[run.condition]): content
+        for run, content in runs.items()
+        if run.condition in names
+    }
