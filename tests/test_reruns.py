@@ -47,6 +47,7 @@ DECIDES = {
     "formats": {"measure", "findings", "overviews", *ON_PAGES, "summary_html", "tables_html"},
     "forkserver": set(),
     "gpus": set(),
+    "markup": {"summary", "latex"},
     "metrics": {"train", "evaluate", "baseline"},
     "planning": set(),
     "predictions": WITH_PREDICTIONS,
