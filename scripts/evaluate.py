@@ -1,4 +1,8 @@
-"""Test the best checkpoint of a run: write predictions.parquet and test.json into its folder."""
+"""Test the best checkpoint of a run.
+
+Writes predictions.parquet and test.json into the run's folder, and the model card, README.md, into
+its checkpoint.
+"""
 
 import argparse
 from pathlib import Path

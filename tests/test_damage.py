@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from chain import CHAIN, DATASET, ENCODER, RUN, TABLES, TOKENS
+from chain import CHAIN, DATASET, ENCODER, RUN, TABLES, TOKENS, run_step
 from refusals import is_one_line, refusal, tree
 from safetensors.numpy import save_file
 
 from lib.console import UserError
-from lib.files import read_json, replacing, write_json
+from lib.files import amend, read_json, replacing, write_json
 from lib.manifests import manifest_of, verify
 
 
@@ -61,6 +61,83 @@ def test_a_folder_is_verified_file_by_file(tmp_path):
     (folder / "a.txt").unlink()
     with pytest.raises(UserError, match=r"a\.txt' is missing"):
         verify(folder, "*.txt")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of two files, written whole."""
+    folder = tmp_path / "folder"
+    with replacing(folder) as path:
+        path.mkdir()
+        for name in ("a.txt", "b.txt"):
+            (path / name).write_text(name)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["a.txt", "c.txt", "txt"])
+def test_a_text_that_is_put_into_a_folder_is_verified_as_well(folder, name):
+    others = {path.name for path in folder.iterdir()} - {name}
+    for text in ("one", "two\n"):
+        amend(folder, name, text)
+        assert (folder / name).read_text() == text
+        verify(folder)
+    assert {path.name for path in folder.iterdir()} == others | {name}
+    assert len(manifest_of(folder).read_text().splitlines()) == len(others) + 1
+    assert sorted(path.name for path in folder.parent.iterdir()) == [".folder.sha256", "folder"]
+    (folder / name).write_text("three")
+    with pytest.raises(UserError, match=rf"/{name}' is damaged"):
+        verify(folder)
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=rf"/{name}' is missing"):
+        verify(folder)
+
+
+def test_damage_to_other_files_is_still_noticed_after_it(folder):
+    (folder / "b.txt").write_text("damaged")
+    amend(folder, "a.txt", "new")
+    verify(folder, "a.txt")
+    with pytest.raises(UserError, match=r"b\.txt' is damaged"):
+        verify(folder)
+
+
+def test_a_folder_without_manifest_gets_none_by_it(folder):
+    manifest_of(folder).unlink()
+    amend(folder, "a.txt", "new")
+    assert [path.name for path in folder.parent.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_process_killed_while_it_puts_a_text_leaves_no_false_alarm(folder, monkeypatch, step):
+    amend(folder, "c.txt", "old")
+    replace, calls = os.replace, []
+
+    def killed(source, target):
+        calls.append(target)
+        if len(calls) == step:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", killed)
+        amend(folder, "c.txt", "new")
+    verify(folder)
+    assert (folder / "c.txt").read_text() == ("new" if step == 3 else "old")
+    (folder / "b.txt").write_text("damaged")
+    with pytest.raises(UserError, match=r"b\.txt' is damaged"):
+        verify(folder)
+
+
+@pytest.mark.parametrize("damage", ["changed", None])
+def test_a_damaged_model_card_is_noticed_and_a_test_writes_it_again(study, damage):
+    checkpoint = Path(RUN, "checkpoint")
+    card = checkpoint / "README.md"
+    before = card.read_bytes()
+    card.write_text(damage) if damage else card.unlink()
+    with pytest.raises(UserError, match=r"README\.md'"):
+        verify(checkpoint)
+    run_step("evaluate")
+    verify(checkpoint)
+    assert card.read_bytes() == before
 
 
 def test_a_manifest_is_that_of_sha256sum(result):

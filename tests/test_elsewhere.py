@@ -15,7 +15,7 @@ from transformers import BertConfig, BertModel
 
 from lib.data.encoders import load_tokenizer
 from lib.manifests import sha256
-from lib.page.markdown import escape
+from lib.markup import escape
 
 ODD = """it's "odd" $(touch ran) `touch ran`; touch ran & *[a] %s"""  # to a shell
 RUN = "results/runs/dataset=mine/model=own/pooling=max/batch=16/variant=base/seed=1"

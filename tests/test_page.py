@@ -16,8 +16,9 @@ import summary_html
 import tables_html
 import tsne
 from lib.catalog import FIGURE
+from lib.markup import escape
 from lib.page import latex
-from lib.page.markdown import escape, excerpt, facts
+from lib.page.markdown import excerpt, facts
 from lib.page.sections import SECTIONS
 from lib.page.summary import opening
 

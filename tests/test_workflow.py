@@ -26,6 +26,7 @@ from lib.analysis.baseline import seen_texts
 from lib.config import check, training
 from lib.data.encoders import load_tokenizer
 from lib.data.folding import fold
+from lib.files import amend
 from lib.manifests import sha256
 from lib.runs import KEYS
 
@@ -155,7 +156,7 @@ def test_runs(study, folder):
     assert tested["n"] == 200
 
     names = {path.name for path in (study.folder / folder / "checkpoint").iterdir()}
-    assert {"model.safetensors", "config.json", "tokenizer.json"} <= names
+    assert {"model.safetensors", "config.json", "tokenizer.json", "README.md"} <= names
     assert load_file(study.folder / folder / "checkpoint" / "model.safetensors")
     labels = json.loads(study.read(f"{folder}/checkpoint/config.json"))["id2label"]
     assert labels == {"0": "negative", "1": "positive"}
@@ -342,6 +343,15 @@ def test_one_run_asked_for_by_its_path_trains_one_run(study, python):
     jobs = study.jobs(python, target, "--cores", "1", "--configfile", "study.yaml")
     assert jobs == {"train": 1, "evaluate": 1}
     assert json.loads(study.read(target))["n"] == 200
+
+
+def test_a_model_card_that_is_written_later_makes_nothing_run_again(study, python):
+    checkpoint = study.folder / BASE / "checkpoint"
+    before = checkpoint.stat().st_mtime_ns
+    amend(checkpoint, "README.md", study.read(f"{BASE}/checkpoint/README.md"))
+    assert checkpoint.stat().st_mtime_ns > before
+    for target in TARGETS:
+        assert nothing_to_do(study, python, "--configfile=study.yaml", target)
 
 
 def test_training_and_test_in_another_process_give_identical_bytes(study, tmp_path, monkeypatch):

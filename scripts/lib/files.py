@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.console import UserError
-from lib.manifests import manifest, manifest_of, reading
+from lib.manifests import manifest, manifest_of, reading, sha256
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -113,6 +113,34 @@ def write_text(path: Path, text: str) -> None:
     """Write a text in UTF-8."""
     with replacing(path) as temporary:
         temporary.write_text(text, "utf-8")
+
+
+def amend(folder: Path, name: str, text: str) -> None:
+    """Put a text in UTF-8 into a folder that was written whole, and its digest into the manifest.
+
+    The digests of all other files stay as they are, and a folder without a manifest gets none.
+
+    Raises:
+        UserError: the disk is full, or the folder can't be written.
+    """
+    listing, entry = manifest_of(folder), f"  {Path(folder.name, name)}\n"
+    known = listing.read_text("utf-8", "replace") if listing.is_file() else ""
+    others = "".join(line for line in known.splitlines(keepends=True) if not line.endswith(entry))
+    with refusals_explained(folder / name):
+        temporary = _temporary(folder)
+
+        def put(path: Path, content: str) -> None:
+            temporary.write_text(content, "utf-8")
+            os.replace(temporary, path)
+
+        try:
+            if known:
+                put(listing, others)  # never a digest of another content
+            put(folder / name, text)
+            if known:
+                put(listing, others + sha256(folder / name) + entry)
+        finally:
+            _remove(temporary)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -10,11 +10,10 @@ import pandas as pd
 from lib.baselines import PREFIX, is_baseline, run_of
 from lib.files import read_json
 from lib.manifests import reading
-from lib.runs import KEYS, Run
+from lib.runs import CHANCE, KEYS, Run
 from lib.tables import read_table
 
 Content = TypeVar("Content")
-CHANCE = 0.001
 SETTING = "settings."  # begins the columns of training settings
 NUMBERS = {"batch": "Int64", "seed": "Int64"}  # missing for baselines
 

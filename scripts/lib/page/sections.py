@@ -14,8 +14,9 @@ from lib.analysis.statistics import BINS
 from lib.analysis.wording import NOT_ASKED, OBSERVED
 from lib.catalog import FIGURE
 from lib.formats import NOT_LEARNED, plural
+from lib.markup import escape
 from lib.page import tables
-from lib.page.markdown import escape, table
+from lib.page.markdown import table
 
 STANDS = "of the run that stands for the model"
 OF_BATCHES = f"means over seeds, with pooling and variant {STANDS}"

@@ -10,6 +10,7 @@ import pandas as pd
 from lib.analysis.results import read_baselines, read_measured, settings_of_variants
 from lib.files import read_json, write_text
 from lib.formats import class_names, joined, plural
+from lib.markup import escape
 from lib.page import markdown
 from lib.page.sections import Page, sections
 from lib.schema import word
@@ -63,7 +64,7 @@ def write_summary(
 def opening(trainings: Sequence[Mapping[str, Any]], splits: Mapping[str, Any]) -> str:
     """The first paragraph, which says plainly what the study can't show."""
     text = (
-        f"{plural(len(trainings), 'run')} on {markdown.escape(trainings[0]['dataset'])}: "
+        f"{plural(len(trainings), 'run')} on {escape(trainings[0]['dataset'])}: "
         f"{splits['train']['reviews']:,} training, {splits['valid']['reviews']:,} validation and "
         f"{splits['test']['reviews']:,} test reviews. Each run is tested once, at its best epoch "
         "by validation accuracy."
@@ -73,11 +74,11 @@ def opening(trainings: Sequence[Mapping[str, Any]], splits: Mapping[str, Any]) -
     others = [model for model in sources if model not in scratch]
     if not scratch:
         return text
-    text += f"\n\n**{markdown.escape(joined(scratch))} started from random weights.** "
+    text += f"\n\n**{escape(joined(scratch))} started from random weights.** "
     if others:
         return text + (
             f"A difference between {'it' if len(scratch) == 1 else 'these'} and "
-            f"{markdown.escape(joined(others))} may be one of pretraining too."
+            f"{escape(joined(others))} may be one of pretraining too."
         )
     return text + "The study shows the workflow, not what pretraining buys."
 

@@ -29,7 +29,8 @@ from lib.formats import (
     plural,
     points,
 )
-from lib.page.markdown import escape, excerpt, table
+from lib.markup import escape
+from lib.page.markdown import excerpt, table
 from lib.runs import CONDITION
 
 NONE = "-"

@@ -5,19 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from lib.console import log
-from lib.files import read_json, write_json
+from lib.files import amend, read_json, write_json
 from lib.metrics import measure
 from lib.predictions import write_predictions
 from lib.runs import KEYS
 from lib.training.backends import connect
 from lib.training.batches import Bounds, load_tokens
+from lib.training.card import FILE, TOLD, model_card
 from lib.training.device import explain_lack_of_memory
 from lib.training.model import load_checkpoint
 from lib.training.prediction import predict
 
 
 def evaluate(tokens: Path, run: Path, settings: Mapping[str, Any]) -> None:
-    """Predict every test review once; write predictions.parquet and test.json.
+    """Predict every test review once; write predictions.parquet, test.json and the model card.
 
     Args:
         tokens: the tokenized test split.
@@ -28,7 +29,7 @@ def evaluate(tokens: Path, run: Path, settings: Mapping[str, Any]) -> None:
         UserError: the checkpoint can't be used, or the device is out of memory.
     """
     kept = (*KEYS, "best_epoch", "valid_accuracy")
-    training = read_json(run / "train.json", *kept)
+    training = read_json(run / "train.json", *kept, *TOLD)
     backend = connect({**settings, "backend": "torch"}, training["seed"])
     with explain_lack_of_memory("lower eval_batch or micro_tokens"):
         split = load_tokens(tokens, backend.device, training["pooling"])
@@ -38,4 +39,6 @@ def evaluate(tokens: Path, run: Path, settings: Mapping[str, Any]) -> None:
     measured = {key: training[key] for key in kept} | measure(predictions)
     write_predictions(run / "predictions.parquet", split.ids, predictions)
     write_json(run / "test.json", measured)
+    labels = list(model.encoder.config.id2label.values())
+    amend(run / "checkpoint", FILE, model_card(training, measured, labels))
     log.info("test accuracy %.4f, loss %.4f", measured["accuracy"], measured["loss"])
