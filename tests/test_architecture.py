@@ -20,8 +20,8 @@ MAY_IMPORT = {
     "analysis": {"data.tokens", "data.encoders", "data.sampling", "training.inference"},
     "page": {
         "data.folding",
-        *("analysis.collection", "analysis.representatives"),
-        *("analysis.results", "analysis.statistics", "analysis.wording"),
+        *("analysis.representatives", "analysis.results"),
+        *("analysis.statistics", "analysis.wording"),
     },
 }
 

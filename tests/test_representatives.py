@@ -13,6 +13,8 @@ def runs(*rows) -> pd.DataFrame:
             "pooling": pooling,
             "batch": 64,
             "variant": "base",
+            "setting": "base",
+            "chosen": True,
             "seed": seed,
             "valid_accuracy": valid,
             "accuracy": test,

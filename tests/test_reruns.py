@@ -19,7 +19,8 @@ RULES = re.findall(
     "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk")),
     re.MULTILINE,
 )
-RUNS_READ = ("collect", "measure", "compare", "findings", "published", "errors", "lengths")
+WITH_TUNING = {"collect", "tune", "measure", "findings"}
+RUNS_READ = ("collect", "tune", "measure", "compare", "findings", "published", "errors", "lengths")
 ON_PAGES = {"draw", "summary", "latex"}
 WITH_NAMES = {*RUNS_READ, "overviews", "baseline", "tsne", "attention", *ON_PAGES}
 WITH_TABLES = WITH_NAMES - {"baseline"} | {"costs", "summary_html", "tables_html"}
@@ -94,9 +95,9 @@ DECIDES = {
     "training.tracking": set(),
     "analysis.attention": {"attention"},
     "analysis.baseline": {"baseline"},
-    "analysis.collection": {"collect", "measure", "findings", "published", "summary"},
+    "analysis.collection": {"collect"},
     "analysis.comparisons": {"compare", "findings"},
-    "analysis.contrasts": {"measure", "findings"},
+    "analysis.contrasts": WITH_TUNING,
     "analysis.costs": {"costs"},
     "analysis.crossed": {"measure", "findings"},
     "analysis.errors": {"errors"},
@@ -109,6 +110,7 @@ DECIDES = {
     "analysis.representatives": WITH_REPRESENTATIVES,
     "analysis.results": WITH_RESULTS,
     "analysis.statistics": WITH_STATISTICS,
+    "analysis.tuning": WITH_TUNING,
     "analysis.verdicts": {"measure", "findings"},
     "analysis.wording": {"measure", "findings", *ON_PAGES},
     "page.drawing": {"draw"},

@@ -1,0 +1,243 @@
+"""Learning rates as a part of settings, chosen by validation, and numbers of training reviews."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT
+from made_up import SETTINGS, MadeUp, right_or_wrong
+
+from lib import config
+from lib.analysis.contrasts import (
+    BACKEND,
+    BASELINE,
+    BATCH,
+    ENCODER,
+    EQUAL_UPDATES,
+    POOLING,
+    SCALING,
+    VARIANT,
+    plan,
+)
+from lib.analysis.results import SETTING, key_columns
+from lib.analysis.tuning import (
+    as_settings,
+    budgets,
+    rates_tried,
+    tuned_settings,
+    tuning_of,
+    with_settings,
+)
+from lib.analysis.verdicts import decide, known_of
+from lib.baselines import baseline_name
+from lib.runs import Run
+
+CHANGES = {
+    "base": {},
+    "slow": {"learning_rate": 1e-5},
+    "fast": {"learning_rate": 1e-4},
+    "few": {"examples": 100},
+    "few-slow": {"examples": 100, "learning_rate": 1e-5},
+    "few-fast": {"examples": 100, "learning_rate": 1e-4},
+    "short": {"updates": 50},
+    "short-slow": {"updates": 50, "learning_rate": 1e-5},
+    "short-fast": {"updates": 50, "learning_rate": 1e-4},
+    "spread": {"backend": "accelerate"},
+    "sqrt": {"lr_scaling": "sqrt"},
+}
+VARIANTS = {name: SETTINGS | changes for name, changes in CHANGES.items()}
+RATES = ("base", "slow", "fast")
+
+
+def grid(models="a", poolings=("cls",), batches=(64,), variants=RATES, seeds=(1, 2, 3)):
+    keys = itertools.product(models, poolings, batches, variants, seeds)
+    return [Run("d", *each) for each in keys]
+
+
+def table_of(runs, valid=None, tuned=True):
+    """The table runs, where validation accuracies are given by variant or 0.5."""
+    settings = pd.DataFrame([VARIANTS[run.variant] for run in runs]).add_prefix(SETTING)
+    accuracies = [(valid or {}).get(run.variant, 0.5) for run in runs]
+    table = key_columns(runs).join(settings).assign(valid_accuracy=accuracies, valid_loss=0.5)
+    table["learning_rate"] = table[f"{SETTING}learning_rate"]
+    return with_settings(table, tuned)
+
+
+def planned(runs, valid=None):
+    tuned, variants = tuning_of(table_of(runs, valid))
+    everything = [*runs, *as_settings(dict.fromkeys(runs), tuned), Run("d", baseline_name("full"))]
+    return plan(everything, variants, everything, tuned)
+
+
+def test_variants_that_differ_in_the_rate_alone_are_one_setting():
+    assert tuned_settings(VARIANTS) == {
+        **dict.fromkeys(RATES, "base (tuned)"),
+        **dict.fromkeys(("few", "few-slow", "few-fast"), "few (tuned)"),
+        **dict.fromkeys(("short", "short-slow", "short-fast"), "short (tuned)"),
+    }
+
+
+def test_validation_chooses_the_rate_in_the_mean_over_seeds():
+    runs = grid(batches=(64, 256))
+    table = table_of(runs, {"base": 0.7, "slow": 0.8, "fast": 0.6})
+    table.loc[(table["variant"] == "fast") & (table["seed"] == 1), "valid_accuracy"] = 0.9
+    table = with_settings(table.drop(columns=["setting", "rates", "chosen"]), True)
+    assert set(table["variant"][table["chosen"]]) == {"slow"} and set(table["rates"]) == {3}
+    rates = rates_tried(table)
+    assert rates.loc[rates["chosen"], "edge"].tolist() == [True, True]
+    middle = rates_tried(table_of(runs, {"base": 0.9}))
+    assert middle.loc[middle["chosen"], "variant"].tolist() == ["base", "base"]
+    assert not middle["edge"].any()
+
+
+def test_ties_go_to_the_lower_validation_loss():
+    table = table_of(grid()).drop(columns=["setting", "rates", "chosen"])
+    table.loc[table["variant"] == "fast", "valid_loss"] = 0.4
+    assert set(with_settings(table, True).query("chosen")["variant"]) == {"fast"}
+
+
+def test_a_rate_with_fewer_seeds_is_not_tried():
+    runs = [*grid(variants=("base", "slow")), *grid(variants=("fast",), seeds=(1,))]
+    table = table_of(runs, {"fast": 0.9, "slow": 0.7})
+    assert set(table.query("chosen & rates > 1")["variant"]) == {"slow"}
+    assert table.query("variant == 'fast'")[["setting", "rates"]].values.tolist() == [["fast", 1]]
+
+
+def test_without_tuning_every_variant_is_a_setting():
+    table = table_of(grid(), {"slow": 0.9}, tuned=False)
+    assert table["chosen"].all() and (table["setting"] == table["variant"]).all()
+    assert tuning_of(table)[0].settings == {}
+
+
+def test_settings_are_compared_at_their_own_rates_where_they_tried_as_many():
+    (contrast,) = [each for each in planned(grid(batches=(64, 256))) if each.question == BATCH]
+    assert [pair[0].variant for pair in contrast.pairs] == ["base (tuned)"]
+    found = planned(grid(batches=(64, 256)))
+    assert {each.question for each in found} == {BATCH, BASELINE}  # no rate against another
+
+
+def test_unequal_budgets_are_compared_at_the_same_rate():
+    runs = [*grid(), *grid(poolings=("max",), variants=("base",))]
+    (contrast,) = [each for each in planned(runs) if each.question == POOLING]
+    assert [[each.variant for each in pair] for pair in contrast.pairs] == [["base", "base"]]
+    two = [*grid(), *grid(poolings=("max",), variants=("base", "fast"))]
+    (contrast,) = [each for each in planned(two) if each.question == POOLING]
+    assert [pair[0].variant for pair in contrast.pairs] == ["base", "fast"]
+
+
+def test_what_repeats_or_scales_a_training_is_compared_at_the_same_rate():
+    runs = grid(batches=(256,), variants=(*RATES, "spread", "sqrt"))
+    found = {each.question: each for each in planned(runs, {"fast": 0.9})}
+    assert found.keys() == {BACKEND, SCALING, BASELINE}
+    for question, other in ((BACKEND, "spread"), (SCALING, "sqrt")):
+        ((first, second),) = found[question].pairs
+        assert (first.variant, second.variant) == ("base", other)
+
+
+def test_each_number_of_reviews_has_contrasts_of_its_own():
+    runs = grid(models="ab", variants=(*RATES, "few", "few-slow", "few-fast"))
+    found = [each for each in planned(runs) if each.question == ENCODER]
+    assert [each.title for each in found] == [
+        "Which encoder, from 100 training reviews?",
+        "Which encoder?",
+    ]
+    assert all(len(each.pairs) == 1 for each in found)
+    assert VARIANT not in {each.question for each in planned(runs)}
+    (baseline, *_) = [each for each in planned(runs) if each.question == BASELINE]
+    assert [pair[1].variant for pair in baseline.pairs] == ["base (tuned)"]
+
+
+def test_batches_are_compared_at_equal_updates_apart_from_equal_epochs():
+    runs = grid(batches=(8, 32), variants=(*RATES, "short", "short-slow", "short-fast"))
+    found = {each.question: each for each in planned(runs)}
+    for question, setting in ((BATCH, "base (tuned)"), (EQUAL_UPDATES, "short (tuned)")):
+        assert [pair[0].variant for pair in found[question].pairs] == [setting]
+
+
+def test_the_variance_between_seeds_is_pooled_within_a_number_of_reviews():
+    runs = grid(models="ab", variants=("base", "few"))
+    rng = np.random.default_rng(1)
+    hard = rng.random(4000)
+    answers = {
+        (run.condition, run.seed): hard
+        < 0.8 - (rng.normal(0, 0.06) if run.variant == "few" else rng.normal(0, 0.001))
+        for run in runs
+    }
+    contrasts = plan(runs, VARIANTS, runs)
+    found = decide(contrasts, answers, known_of((run.condition for run in runs), VARIANTS), 0.01)
+    few, all_of_them = found["standard_error"]
+    assert [each.examples for each in contrasts] == ["100", "all"] and few > 5 * all_of_them
+
+
+def test_expected_best_of_so_many_runs_by_enumeration():
+    table = table_of(grid(variants=("base", "slow"), seeds=(1, 2)))
+    table["valid_accuracy"] = values = [0.5, 0.9, 0.6, 0.6]
+    found = budgets(table).set_index("budget")["expected"]
+    for budget in (1, 2, 3, 4):
+        draws = itertools.product(values, repeat=budget)
+        assert found[budget] == pytest.approx(np.mean([max(draw) for draw in draws]))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> MadeUp:
+    """Two batches with three rates each: the test prefers other rates than validation does."""
+    variants = {name: CHANGES[name] for name in RATES}
+    study = MadeUp(tmp_path_factory.mktemp("tuned"), 600, variants=variants)
+    number = itertools.count()
+    valid = {("base", 64): 0.8, ("slow", 64): 0.85, ("fast", 64): 0.7}
+    valid |= {("base", 256): 0.7, ("slow", 256): 0.75, ("fast", 256): 0.9}
+    for batch, variant, seed in itertools.product((64, 256), RATES, (1, 2, 3)):
+        quality = {"base": 0.95, "slow": 0.8, "fast": 0.65}[variant]
+        right = right_or_wrong(600, quality, next(number))
+        study.add(right, "a", "cls", batch, variant, seed, valid=valid[variant, batch])
+    study.add_baseline(right_or_wrong(600, 0.7, 99))
+    study.analyse(tuned=True)
+    return study
+
+
+def test_the_page_compares_and_shows_the_chosen_rates(study):
+    findings = study.read("findings").set_index("question")
+    chosen = {64: "slow", 256: "fast"}
+    accuracies = {
+        batch: np.mean([right(study, batch, chosen[batch], seed) for seed in (1, 2, 3)])
+        for batch in chosen
+    }
+    assert findings.loc[BATCH, "difference"] == pytest.approx(accuracies[256] - accuracies[64])
+    conditions = study.read("conditions").query("chosen and batch > 0")
+    assert conditions[["batch", "variant"]].values.tolist() == [[64, "slow"], [256, "fast"]]
+    page = study.page(drawn=True)
+    assert "2 of 2 chosen rates are at the edge of those tried" in page
+    assert "**1e-05: 0.8500**" in page and "**0.0001: 0.9000**" in page
+    for name in ("tuning", "budgets"):
+        assert (study.folder / "figures" / f"{name}.svg").stat().st_size > 5000
+    main = page.partition("## Results")[2].partition("## ")[0]
+    assert main.count("base (tuned)") == 2 and "| fast |" not in main
+
+
+def right(study: MadeUp, batch: int, variant: str, seed: int) -> float:
+    path = f"runs/dataset=d/model=a/pooling=cls/batch={batch}/variant={variant}/seed={seed}"
+    found = pd.read_parquet(Path(study.folder, path, "predictions.parquet"), partitioning=None)
+    return float((found["label"] == found["prediction"]).mean())
+
+
+@pytest.mark.parametrize("name", ["minilm.yaml", "imdb.yaml"])
+def test_shipped_studies_try_equally_many_rates_in_what_they_compare(name):
+    settings = yaml.safe_load((ROOT / "config" / name).read_text())
+    config.check(settings)
+    assert settings["analysis"]["tuned"]
+    runs = config.runs(settings)
+    trainings = [config.training(settings, run.variant) for run in runs]
+    table = key_columns(runs).join(pd.DataFrame(trainings).add_prefix(SETTING))
+    table["learning_rate"] = table[f"{SETTING}learning_rate"]
+    tuned, variants = tuning_of(with_settings(table.assign(valid_accuracy=0, valid_loss=0), True))
+    grid = [*runs, *as_settings(dict.fromkeys(runs), tuned), Run("d", baseline_name("full"))]
+    contrasts = plan(grid, variants, grid, tuned)
+    assert {ENCODER, POOLING, BATCH} <= {each.question for each in contrasts}
+    for contrast in contrasts:
+        if contrast.question in (ENCODER, POOLING, BATCH, EQUAL_UPDATES):
+            assert any(pair[0] in tuned.rates for pair in contrast.pairs), contrast.title
+            assert not {each for pair in contrast.pairs for each in pair} & set(tuned.settings)
+            assert len(contrast.seeds) >= 3
