@@ -32,8 +32,15 @@ def test_the_plan_of_the_full_study_needs_no_network(project, python):
     started = time.perf_counter()
     jobs = project.jobs(python, "-n", "--configfile=config/imdb.yaml", SUMMARY)
     assert time.perf_counter() - started < 10
-    assert jobs["train"] == jobs["evaluate"] == 90 and jobs["encoder"] == 2
-    assert jobs["published"] == 1
+    assert jobs["train"] == jobs["evaluate"] == 148 and jobs["encoder"] == 2
+    assert jobs["published"] == jobs["tune"] == 1
+
+
+def test_the_plan_of_the_laptop_study_needs_no_network(project, python):
+    nowhere = "http://127.0.0.1:9"
+    project.environment = {"HTTPS_PROXY": nowhere, "HTTP_PROXY": nowhere, "PIP_INDEX_URL": nowhere}
+    jobs = project.jobs(python, "-n", "--configfile=config/minilm.yaml", SUMMARY)
+    assert jobs["train"] == jobs["evaluate"] == 108 and jobs["encoder"] == 2
 
 
 def test_parts_of_the_analysis_are_turned_off(project, python):

@@ -52,7 +52,9 @@ def with_settings(runs: pd.DataFrame, tuned: bool) -> pd.DataFrame:
         The runs with `setting` (that of a run that is not tuned is its variant), `rates` (how many
         its setting has tried) and `chosen` (so are all runs that are not tuned).
     """
-    names = tuned_settings(settings_of_variants(runs)) if tuned else {}
+    if not tuned:
+        return runs.assign(setting=runs["variant"], rates=1, chosen=True)
+    names = tuned_settings(settings_of_variants(runs))
     runs = runs.assign(setting=runs["variant"].map(lambda name: names.get(name, name)))
     rows = means(runs)
     rows = rows[rows["seeds"] == rows.groupby(SETTING)["seeds"].transform("max")]
