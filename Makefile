@@ -1,5 +1,6 @@
 # Each command sets up .venv first, where the pinned packages are missing or have changed.
-# PYTHON names another interpreter (3.11 or newer), CORES bounds the jobs that run at once.
+# PYTHON names another interpreter (3.11 or newer), CORES bounds the jobs that run at once, CONFIG is
+# the config file of a study to be estimated.
 PYTHON ?= python3
 CORES ?= all
 READY := .venv/.ready
@@ -8,7 +9,7 @@ SHELL := bash
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: summary report test test-slow kill-test slurm-test false-positives bench bench-planning bench-data lint audit docs dag clean lock
+.PHONY: summary report estimate test test-slow kill-test slurm-test false-positives bench bench-planning bench-data lint audit docs dag clean lock
 
 summary: $(READY)  ## run the quick study and write results/summary.md
 	snakemake --cores $(CORES) results/summary.md
@@ -17,6 +18,9 @@ report: $(READY)  ## run the quick study and write results/report.html, all of i
 	snakemake --cores $(CORES) report_files
 	snakemake --quiet all --report results/.report.html report_files
 	mv results/.report.html results/report.html
+
+estimate: $(READY)  ## time each kind of training of a study, and write how long the whole takes
+	snakemake --cores $(CORES) $(if $(CONFIG),--configfile=$(CONFIG)) estimate
 
 test: lint  ## lint and fast tests
 	pytest --numprocesses $$(($$($(PYTHON) -c 'import os; print(os.cpu_count())') + 1)) --dist loadfile  # some tests wait

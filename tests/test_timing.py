@@ -54,6 +54,7 @@ def test_seconds_are_added_up_by_part(tmp_path):
         "draw_accuracy.log": "took 4.00 s",
         "collect.log": "it failed",
         "latex.log": "took 1000.00 s",
+        "estimate.log": "took 1000.00 s",
         "summary_html.log": "took 1000.00 s",
         "dataset=another/download.log": "took 1000.00 s",
         f"{run}/train.log": "took 10.00 s (training 7.00 s, prediction 1.00 s)",

@@ -3,10 +3,12 @@
 The functions say what the rules take of it, in the order of the chain.
 """
 
+import json
 import os
 import re
 import shlex
 import sys
+import time
 from pathlib import Path
 
 from snakemake.cli import get_argument_parser
@@ -127,8 +129,17 @@ def run_folders(wildcards, input):
 
     The words stay few in large studies, whose folders one by one are too long for a command.
     """
-    root = input.runs[0].rpartition("dataset=")[0]
+    return blocks_of_runs(input.runs[0].rpartition("dataset=")[0])
+
+
+def blocks_of_runs(root):
+    """The folders of all runs in a folder, a word for each block of the grid."""
     return shlex.join(root + folders_of(DATASET, block) for block in config["grid"])
+
+
+def runs_to_come(wildcards, output):
+    """The folders of all runs, of which there may be none yet."""
+    return blocks_of_runs(f"{os.path.dirname(output[0])}/runs/")
 
 
 def baseline_flags(wildcards, input):
@@ -181,6 +192,23 @@ def training_flags(variant):
     """The settings of a training, those of its variant included, that may change its results."""
     settings = training(variant)
     return planning.flags({key: settings[key] for key in settings if key != "save_minutes"})
+
+
+def study_flags(wildcards, input):
+    """The tokens and encoders of all models, and the settings of all variants of the grid."""
+    variants = {run.variant: json.dumps(config["variants"][run.variant]) for run in RUNS}
+    places = {"tokens": folders(input.tokens), "encoders": list(input.encoders)}
+    return planning.flags({**places, "variants": variants, **config["training"]})
+
+
+def moment(wildcards):
+    """The time, as a parameter of a rule that measures whenever it is asked for."""
+    return time.time_ns()
+
+
+def all_cores(wildcards):
+    """All cores that Snakemake may use on this machine."""
+    return workflow.cores or 1
 
 
 def save_minutes(variant):

@@ -64,3 +64,29 @@ rule evaluate:
         "{wildcards.variant}, seed {wildcards.seed}; log: {log}"
     shell:
         "python {params.command:q} --log {log:q} --tokens {input.tokens:q} --run {params.run:q} {params.test}"
+
+
+rule estimate:
+    input:
+        tokens=expand(rules.pretokenize.output, dataset=DATASET, model=MODELS),
+        encoders=expand(rules.encoder.output, dataset=DATASET, model=MODELS),
+    output:
+        "results/estimate.md",
+    log:
+        f"{LOGS}/estimate.log",
+    conda:
+        "../../envs/training.yaml"
+    threads: all_cores
+    resources:
+        mem_mb=8000,
+        gpu=max(map(test_gpus, config["variants"])),
+    params:
+        command=command("estimate"),
+        code=code("estimate"),
+        runs=runs_to_come,
+        study=study_flags,
+        moment=moment,
+    message:
+        f"time each kind of training of {N_RUNS} runs; log: {{log}}"
+    shell:
+        "python {params.command:q} --log {log:q} --runs {params.runs} {params.study} --cores {threads} --out {output:q}"

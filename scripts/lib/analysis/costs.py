@@ -18,7 +18,8 @@ PREPARATION = {
     "pretokenize": "tokenizing",
 }
 REST = "baselines, tables and figures"
-LATER = ("costs", "latex", "summary", "tables_html")  # begin the names of what comes afterwards
+# They begin the names of what comes afterwards, or is no part of the study.
+LATER = ("costs", "latex", "summary", "tables_html", "estimate")
 PARTS = (*dict.fromkeys(PREPARATION.values()), START_UP, *LOOPS.values(), REST)
 
 

@@ -1,0 +1,51 @@
+"""Estimate how long a study takes, from a few timed passes of each kind of training in it.
+
+As many processes are timed at once as the study has jobs at once. Runs whose train.json and
+test.json are there are done, and count for nothing. Written is a page: a row per kind of training,
+and the hours of the whole.
+"""
+
+import argparse
+from pathlib import Path
+
+from lib.cli import Parser, add_shared_flags, mapping, run, threads
+from lib.flags import add_flags, pop_settings
+
+
+def arguments() -> Parser:
+    """The command line."""
+    flags = Parser(description=__doc__)
+    add_shared_flags(flags, "--runs")
+    for name, content in (("tokens", "the tokenized splits"), ("encoders", "the encoders")):
+        flags.add_argument(
+            f"--{name}",
+            required=True,
+            nargs="+",
+            type=Path,
+            help=f"folders of {content}, such as model=bert",
+        )
+    flags.add_argument(
+        "--variants",
+        nargs="+",
+        type=mapping,
+        default=[("base", "{}")],
+        metavar="NAME=JSON",
+        help="training settings of each variant that differ from those below",
+    )
+    flags.add_argument("--cores", type=threads, default=1, help="CPU cores that the study has")
+    flags.add_argument("--out", required=True, type=Path, help="the page, a Markdown file")
+    add_flags(flags.add_argument_group("training"), "training")
+    return flags
+
+
+def main(options: argparse.Namespace) -> None:
+    """Time each kind of training, and write how long the study takes."""
+    settings = pop_settings(options, "training")
+    from lib.training.estimate import Study, estimate
+
+    out, cores = vars(options).pop("out"), vars(options).pop("cores")
+    estimate(Study(**vars(options), settings=settings), cores, out)
+
+
+if __name__ == "__main__":
+    run(main, arguments())
