@@ -112,6 +112,7 @@ def test_the_page_has_its_parts_and_what_it_links_to(usual):
     assert headings(usual.text)[0] == "Findings" and headings(usual.text)[-1] == "What was run"
     assert set(SECTIONS) - set(headings(usual.text)) == {
         *("Published and measured", "Map of the test reviews", "Attention in a test review"),
+        "Tuned learning rates",
     }
     images = re.findall(r"!\[[^]]+\]\(([^)]+)\)", usual.text)
     assert images and len(images) == len(set(images))
