@@ -20,16 +20,20 @@ RULES = re.findall(
     re.MULTILINE,
 )
 RUNS_READ = ("collect", "measure", "compare", "findings", "published", "errors", "lengths")
+OF_TABLES = {"tune", "data_curve"}
 ON_PAGES = {"draw", "summary", "latex"}
-WITH_NAMES = {*RUNS_READ, "overviews", "baseline", "tsne", "attention", *ON_PAGES}
+WITH_NAMES = {*RUNS_READ, *OF_TABLES, "overviews", "baseline", "tsne", "attention", *ON_PAGES}
 WITH_TABLES = WITH_NAMES - {"baseline"} | {"costs", "summary_html", "tables_html"}
-WITH_STATISTICS = {"measure", "compare", "findings", "lengths", "summary"}
+WITH_STATISTICS = {"measure", "compare", "findings", "lengths", "summary", "data_curve"}
+WITH_VERDICTS = {"measure", "findings", "data_curve"}
 WITH_RESULTS = WITH_NAMES - {"baseline"}
+WITH_TUNING = {*WITH_VERDICTS, "collect", "tune"}
 WITH_REPRESENTATIVES = {
-    *("measure", "findings", "overviews", "errors", "lengths", "tsne", "attention", "summary")
+    *("measure", "findings", "overviews", "errors", "lengths", "tsne", "attention", "summary"),
+    "data_curve",
 }
 WITH_MODEL = {"train", "evaluate", "tsne", "attention"}
-WITH_PREDICTIONS = {*WITH_MODEL, "baseline", "measure", "compare", "findings"}
+WITH_PREDICTIONS = {*WITH_MODEL, "baseline", "compare", *WITH_VERDICTS}
 WITH_PREDICTIONS |= {"errors", "lengths"}
 
 # module -> the rules whose results it decides; those that follow from them run again as well
@@ -44,7 +48,7 @@ DECIDES = {
     "files": set(),
     "manifests": set(),
     "flags": set(),
-    "formats": {"measure", "findings", "overviews", *ON_PAGES, "summary_html", "tables_html"},
+    "formats": {*WITH_VERDICTS, "overviews", *ON_PAGES, "summary_html", "tables_html"},
     "forkserver": set(),
     "gpus": set(),
     "markup": {"evaluate", "summary", "latex"},
@@ -69,7 +73,7 @@ DECIDES = {
     "data.packages": set(),
     "data.readers": {"download"},
     "data.reviews": {"download", "split", "encoder"},
-    "data.sampling": {"download", "split", "train"},
+    "data.sampling": {"download", "split", "train", "baseline"},
     "data.sources": {"download"},
     "data.splitting": {"split"},
     "data.streaming": {"download", "split", "encoder", "pretokenize"},
@@ -94,23 +98,25 @@ DECIDES = {
     "training.tracking": set(),
     "analysis.attention": {"attention"},
     "analysis.baseline": {"baseline"},
-    "analysis.collection": {"collect", "measure", "findings", "published", "summary"},
+    "analysis.collection": {"collect"},
     "analysis.comparisons": {"compare", "findings"},
-    "analysis.contrasts": {"measure", "findings"},
+    "analysis.contrasts": WITH_TUNING,
     "analysis.costs": {"costs"},
-    "analysis.crossed": {"measure", "findings"},
+    "analysis.crossed": WITH_VERDICTS,
+    "analysis.data_curve": {"data_curve"},
     "analysis.errors": {"errors"},
     "analysis.findings": {"findings"},
     "analysis.lengths": {"lengths"},
     "analysis.maps": {"tsne"},
-    "analysis.measures": {"measure"},
+    "analysis.measures": {"measure", "data_curve"},
     "analysis.overviews": {"overviews"},
     "analysis.published": {"published"},
     "analysis.representatives": WITH_REPRESENTATIVES,
     "analysis.results": WITH_RESULTS,
     "analysis.statistics": WITH_STATISTICS,
-    "analysis.verdicts": {"measure", "findings"},
-    "analysis.wording": {"measure", "findings", *ON_PAGES},
+    "analysis.tuning": WITH_TUNING,
+    "analysis.verdicts": WITH_VERDICTS,
+    "analysis.wording": {*WITH_VERDICTS, *ON_PAGES},
     "page.drawing": {"draw"},
     "page.figures": {"draw"},
     "page.html": {"summary_html", "tables_html"},
