@@ -97,8 +97,9 @@ def conditions(
     """
     rows = []
     for keys, group in measures.groupby(CONDITION, sort=False, dropna=False):
-        only, kind = group.iloc[0], "Wilson"
-        own = Condition(*(None if pd.isna(key) else key for key in keys))
+        only, kind, own = group.iloc[0], "Wilson", Condition(*keys)
+        if is_baseline(own):
+            own = own._replace(batch=None)
         low, high = only["low"], only["high"]
         examples = (own.variant or ALL) if is_baseline(own) else size_of(own, variants)
         setting = own if is_baseline(own) else tuned.settings.get(own, own)

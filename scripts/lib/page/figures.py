@@ -230,7 +230,13 @@ def data_curve(points: pd.DataFrame) -> alt.TopLevelMixin:
     coloured = base.encode(color=_colour("curve", "Encoder", encoders))
     coloured = coloured.transform_filter("!datum.classical")
     ends = {"y": alt.Y("low:Q", **y), "y2": "high:Q"}
+    behind = [
+        grey.mark_line(strokeWidth=1.5).encode(strokeDash=dash),
+        grey.mark_rule(strokeWidth=1).encode(**ends),
+        grey.mark_point(filled=True, size=30, opacity=1),
+    ]
     layers = [
+        *(behind if baselines else []),
         coloured.mark_line(),
         coloured.mark_rule(strokeWidth=2).encode(**ends),
         coloured.mark_point(filled=True, size=80, opacity=1).encode(
@@ -238,12 +244,6 @@ def data_curve(points: pd.DataFrame) -> alt.TopLevelMixin:
         ),
         _dagger(base.encode(y=alt.Y("top:Q", **y)), FAILED, dy=ABOVE),
     ]
-    if baselines:
-        layers += [
-            grey.mark_line(strokeWidth=1.5).encode(strokeDash=dash),
-            grey.mark_rule(strokeWidth=1).encode(**ends),
-            grey.mark_point(filled=True, size=30, opacity=1),
-        ]
     return alt.layer(*layers, data=_data(points)).properties(width=680, height=320)
 
 
