@@ -6,7 +6,7 @@ It writes predictions.parquet and test.json, as the test of an encoder does.
 import argparse
 from pathlib import Path
 
-from lib.cli import Parser, length, run
+from lib.cli import Parser, length, positive, run, seed
 
 
 def arguments() -> Parser:
@@ -17,6 +17,12 @@ def arguments() -> Parser:
         "--encoder", type=Path, help="read what this encoder's tokenizer keeps, not the full text"
     )
     flags.add_argument("--max-length", type=length, help="tokens that it keeps of each review")
+    flags.add_argument(
+        "--examples",
+        type=positive,
+        help="training reviews to learn from: those of a run with this setting, and with --seed",
+    )
+    flags.add_argument("--seed", type=seed, help="of the run, which decides these reviews")
     flags.add_argument(
         "--out",
         required=True,

@@ -13,6 +13,7 @@ from conftest import call
 import collect
 import compare
 import costs
+import data_curve
 import draw
 import errors
 import findings
@@ -32,6 +33,7 @@ from lib.predictions import Predictions, write_predictions
 from lib.schema import options_of, word
 from lib.tables import read_table
 
+TRAIN = 1000  # reviews of the training split
 VALID = 1000  # reviews of the validation split
 KEYS = ("model", "pooling", "batch", "variant", "seed")
 SETTINGS = {key: option["default"] for key, option in options_of("training").items()}
@@ -69,6 +71,7 @@ class MadeUp:
         self.classes = classes
         self.runs: list[Path] = []
         self.baselines: list[Path] = []
+        self.samples: list[Path] = []
         words = ["good", "film", "plot", "bad", "song"]
         given = texts or [" ".join(words * (1 + i % 9)) for i in range(n)]
         self.texts = [given[i % len(given)] for i in range(n)]
@@ -113,6 +116,7 @@ class MadeUp:
             else chance_p(valid, np.arange(VALID) % self.classes),
             "train_seconds": seconds or 60.0 + len(self.runs),
             "examples_per_second": 100.0,
+            "examples": TRAIN if settings["examples"] == "all" else settings["examples"],
             "parameters": 1000,
             "versions": {"torch": "0"},
             "hardware": "none",
@@ -131,10 +135,18 @@ class MadeUp:
         epochs |= {"valid_loss": [0.7, 0.7], "valid_accuracy": [valid, 0.5]}
         pd.DataFrame(epochs).to_csv(folder / "history.csv", index=False)
 
-    def add_baseline(self, right: np.ndarray, text: str = "full", chance_p: float = 0.0) -> None:
-        """Add a baseline."""
+    def add_baseline(
+        self,
+        right: np.ndarray,
+        text: str = "full",
+        chance_p: float = 0.0,
+        sample: tuple[int, int] | None = None,
+    ) -> None:
+        """Add a baseline; one on a sample of the training reviews has their number and a seed."""
         folder = self.folder / "baselines" / "dataset=d" / f"text={text}"
-        self.baselines.append(folder)
+        if sample:
+            folder = folder / f"examples={sample[0]}" / f"seed={sample[1]}"
+        (self.samples if sample else self.baselines).append(folder)
         measured = self.predict(folder, right)
         measured |= {
             "chance_p": chance_p,
@@ -191,6 +203,9 @@ class MadeUp:
         if tuned:
             call(tune, f"{self.table('runs')} {out}")
         call(measure, f"{self.table('runs')} --runs {runs} {baselines} {out}")
+        if any("examples" in changes for changes in self.variants.values()):
+            tables = f"{self.table('runs')} {self.table('conditions', 'conditions')}"
+            call(data_curve, f"{tables} --baselines {' '.join(map(str, self.samples))} {out}")
         call(compare, f"{self.table('runs')} --runs {runs} {baselines} {out}")
         given = {"table": "runs", "measures": "measures", "conditions": "conditions"}
         tables = " ".join(self.table(name, flag) for flag, name in given.items())

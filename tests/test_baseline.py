@@ -5,9 +5,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import call
 
+import baseline
 from lib.analysis.baseline import C, train_baseline, tune
 from lib.console import UserError
+from lib.data.sampling import first_of
 
 FILLER = ["film", "plot", "song", "scene"]
 WORD = [("lovely salt pepper", 1), ("dreadful pepper salt", 0)]  # what differs is one word,
@@ -69,3 +72,33 @@ def test_nothing_is_learned_from_validation(tmp_path):
     measured, predictions = baseline_of(tmp_path, train=train, valid=valid, test=test)
     assert measured["valid_accuracy"] == 1
     assert predictions["confidence"].tolist() == pytest.approx([0.5] * 30, abs=1e-3)
+
+
+def test_a_sample_is_that_of_the_runs_with_its_seed(tmp_path):
+    found = {}
+    for name, count in (("train", 200), ("valid", 80), ("test", 90)):
+        texts, labels = reviews(count, 0.8)
+        split = pd.DataFrame({"id": range(count), "text": texts, "label": labels})
+        split.to_parquet(tmp_path / f"{name}.parquet")
+    train = pd.read_parquet(tmp_path / "train.parquet")
+    for name in ("sample", "alone"):
+        out = tmp_path / name / "dataset=d" / "text=full"
+        if name == "sample":
+            out = out / "examples=40" / "seed=3"
+            call(baseline, f"--splits {tmp_path} --examples 40 --seed 3 --out {out}")
+        else:
+            rows = first_of(train["label"].to_numpy(), 40, 3)
+            train.iloc[rows].to_parquet(tmp_path / "train.parquet")
+            call(baseline, f"--splits {tmp_path} --out {out}")
+        found[name] = json.loads((out / "test.json").read_text())
+        found[name].pop("train_seconds")
+        found[name]["predictions"] = pd.read_parquet(out / "predictions.parquet").to_dict()
+    sample = {key: found["sample"].pop(key) for key in ("examples", "seed")}
+    assert sample == {"examples": 40, "seed": 3}
+    assert found["sample"] == found["alone"]
+
+
+@pytest.mark.parametrize("given", [{"examples": 40}, {"seed": 3}])
+def test_a_size_without_a_seed_is_refused(tmp_path, given):
+    with pytest.raises(UserError, match="give both"):
+        train_baseline(tmp_path, None, None, tmp_path / "dataset=d" / "text=full", **given)

@@ -52,7 +52,14 @@ def drawn(tmp_path_factory) -> MadeUp:
         for i, j in itertools.product(range(len(tokens)), repeat=2)
     ]
     write_table(study.tables, "attention", rows)
-    for name in ("tsne", "attention"):
+    rows = [
+        {"curve": model, "model": model, "examples": examples, "seeds": 3, "learned": learned}
+        | {"accuracy": height, "low": height - 0.05, "high": height + 0.05}
+        for i, model in enumerate(("bert", "modernbert", "TF-IDF, full text"))
+        for examples, learned, height in ((125, 2, 0.6 + i / 50), (500, 3, 0.8))
+    ]
+    write_table(study.tables, "data_curve", rows)
+    for name in ("tsne", "attention", "data_curve"):
         study.draw(name, name)
     return study
 
@@ -90,6 +97,7 @@ def test_texts_are_legible_and_not_clipped(drawn, name):
             "TF-IDF, full text",
             "cls, sqrt-lr",
         },
+        "data_curve": {"Training reviews (logarithmic)", "500", "bert", "TF-IDF, full text", "†"},
         "cost": {"Training (seconds per run, logarithmic)", "Test accuracy", "bert"},
         "lengths": {"Words in the review", "truncated", "whole", "Test accuracy"},
         "reliability": {"Confidence", "Accuracy", "modernbert", "TF-IDF, full text"},

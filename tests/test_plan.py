@@ -62,6 +62,24 @@ def test_parts_of_the_analysis_are_turned_off(project, python):
     assert jobs["draw"] == 1
 
 
+def test_a_study_with_sizes_has_baselines_on_the_same_samples(project, python):
+    def change(config):
+        config["variants"] |= {"n40": {"examples": 40}, "n80": {"examples": 80}}
+        config["grid"][0] |= {"variant": ["base", "n40"], "seed": [1, 2]}
+        config["grid"][1] |= {"variant": ["n80"], "seed": [5]}
+
+    small = project.write_config("small.yaml", change)
+    texts, samples = 3, 3  # 40 reviews with two seeds, 80 with one
+    jobs = project.jobs(python, "-n", SUMMARY, "--configfile", small)
+    assert jobs["baseline_sample"] == texts * samples
+    assert jobs["baseline"] == texts and jobs["data_curve"] == 1
+    folder = "results/baselines/dataset=imdb-25k/text=seen-by-bert/examples=40/seed=2"
+    said = project.snakemake(python, "-n", "-p", f"{folder}/test.json", "--configfile", small)
+    assert f"--max-length 64 --examples 40 --seed 2 --out {folder}" in said.stdout
+    whole = project.jobs(python, "-n", SUMMARY, "--configfile", "study.yaml")
+    assert {"baseline_sample", "data_curve"}.isdisjoint(whole)
+
+
 def test_an_unknown_target_is_refused_before_any_job(project, python):
     target = RUN.format("gpt", "cls", 64, "base", 1)
     failed = project.snakemake(python, f"{target}/test.json", "-n", "--configfile", "study.yaml")

@@ -19,18 +19,21 @@ RULES = re.findall(
     "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk")),
     re.MULTILINE,
 )
-WITH_TUNING = {"collect", "tune", "measure", "findings"}
-RUNS_READ = ("collect", "tune", "measure", "compare", "findings", "published", "errors", "lengths")
+RUNS_READ = ("collect", "measure", "compare", "findings", "published", "errors", "lengths")
+OF_TABLES = {"tune", "data_curve"}
 ON_PAGES = {"draw", "summary", "latex"}
-WITH_NAMES = {*RUNS_READ, "overviews", "baseline", "tsne", "attention", *ON_PAGES}
+WITH_NAMES = {*RUNS_READ, *OF_TABLES, "overviews", "baseline", "tsne", "attention", *ON_PAGES}
 WITH_TABLES = WITH_NAMES - {"baseline"} | {"costs", "summary_html", "tables_html"}
-WITH_STATISTICS = {"measure", "compare", "findings", "lengths", "summary"}
+WITH_STATISTICS = {"measure", "compare", "findings", "lengths", "summary", "data_curve"}
+WITH_VERDICTS = {"measure", "findings", "data_curve"}
 WITH_RESULTS = WITH_NAMES - {"baseline"}
+WITH_TUNING = {*WITH_VERDICTS, "collect", "tune"}
 WITH_REPRESENTATIVES = {
-    *("measure", "findings", "overviews", "errors", "lengths", "tsne", "attention", "summary")
+    *("measure", "findings", "overviews", "errors", "lengths", "tsne", "attention", "summary"),
+    "data_curve",
 }
 WITH_MODEL = {"train", "evaluate", "estimate", "tsne", "attention"}
-WITH_PREDICTIONS = {*WITH_MODEL, "baseline", "measure", "compare", "findings"}
+WITH_PREDICTIONS = {*WITH_MODEL, "baseline", "compare", *WITH_VERDICTS}
 WITH_PREDICTIONS |= {"errors", "lengths"}
 
 # module -> the rules whose results it decides; those that follow from them run again as well
@@ -46,8 +49,8 @@ DECIDES = {
     "manifests": set(),
     "flags": set(),
     "formats": {
-        *("measure", "findings", "overviews", "estimate", *ON_PAGES),
-        *("summary_html", "tables_html"),
+        *WITH_VERDICTS,
+        *("overviews", "estimate", *ON_PAGES, "summary_html", "tables_html"),
     },
     "forkserver": set(),
     "gpus": set(),
@@ -73,7 +76,7 @@ DECIDES = {
     "data.packages": set(),
     "data.readers": {"download"},
     "data.reviews": {"download", "split", "encoder"},
-    "data.sampling": {"download", "split", "train", "estimate"},
+    "data.sampling": {"download", "split", "train", "estimate", "baseline"},
     "data.sources": {"download"},
     "data.splitting": {"split"},
     "data.streaming": {"download", "split", "encoder", "pretokenize"},
@@ -104,20 +107,21 @@ DECIDES = {
     "analysis.comparisons": {"compare", "findings"},
     "analysis.contrasts": WITH_TUNING,
     "analysis.costs": {"costs"},
-    "analysis.crossed": {"measure", "findings"},
+    "analysis.crossed": WITH_VERDICTS,
+    "analysis.data_curve": {"data_curve"},
     "analysis.errors": {"errors"},
     "analysis.findings": {"findings"},
     "analysis.lengths": {"lengths"},
     "analysis.maps": {"tsne"},
-    "analysis.measures": {"measure"},
+    "analysis.measures": {"measure", "data_curve"},
     "analysis.overviews": {"overviews"},
     "analysis.published": {"published"},
     "analysis.representatives": WITH_REPRESENTATIVES,
     "analysis.results": WITH_RESULTS,
     "analysis.statistics": WITH_STATISTICS,
     "analysis.tuning": WITH_TUNING,
-    "analysis.verdicts": {"measure", "findings"},
-    "analysis.wording": {"measure", "findings", *ON_PAGES},
+    "analysis.verdicts": WITH_VERDICTS,
+    "analysis.wording": {*WITH_VERDICTS, *ON_PAGES},
     "page.drawing": {"draw"},
     "page.figures": {"draw"},
     "page.html": {"summary_html", "tables_html"},

@@ -9,6 +9,7 @@ from lib import timing
 from lib.tables import read_table, write_table
 
 RUN = {"dataset": "d", "model": "m", "pooling": "cls", "batch": 64, "variant": "base", "seed": 1}
+RUN |= {"settings.examples": "50"}
 
 
 def test_a_log_tells_what_its_command_took(tmp_path, monkeypatch):
@@ -51,6 +52,9 @@ def test_seconds_are_added_up_by_part(tmp_path):
         "dataset=d/model=another/pretokenize.log": "took 1000.00 s",
         "dataset=d/text=full/baseline.log": "took 3.00 s",
         "dataset=d/text=seen-by-another/baseline.log": "took 1000.00 s",
+        "dataset=d/text=full/examples=50/seed=1/baseline.log": "took 0.50 s",
+        "dataset=d/text=full/examples=50/seed=2/baseline.log": "took 1000.00 s",
+        "dataset=d/text=full/examples=60/seed=1/baseline.log": "took 1000.00 s",
         "draw_accuracy.log": "took 4.00 s",
         "collect.log": "it failed",
         "latex.log": "took 1000.00 s",
@@ -72,7 +76,7 @@ def test_seconds_are_added_up_by_part(tmp_path):
         "start-up of training and test": 2,
         "training and validation": 1,
         "testing": 1,
-        "baselines, tables and figures": 2,
+        "baselines, tables and figures": 3,
     }
-    assert found["seconds"].tolist() == [1, 2, 5, 8, 2, 7]
-    assert found["share"].tolist() == pytest.approx([x / 25 for x in (1, 2, 5, 8, 2, 7)])
+    assert found["seconds"].tolist() == [1, 2, 5, 8, 2, 7.5]
+    assert found["share"].tolist() == pytest.approx([x / 25.5 for x in (1, 2, 5, 8, 2, 7.5)])

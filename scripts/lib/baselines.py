@@ -15,7 +15,8 @@ def run_of(folder: Path) -> Run:
     """The keys of the run in a folder such as `.../dataset=imdb/model=bert/.../seed=42`.
 
     A baseline, in a folder such as `.../dataset=imdb/text=full`, has a model's name alone, one
-    that no configuration can give to an encoder.
+    that no configuration can give to an encoder. One on a sample of the training reviews, in
+    `.../text=full/examples=125/seed=1`, has the size as its variant, and a seed.
 
     Raises:
         UserError: the folder is named in another way.
@@ -23,7 +24,10 @@ def run_of(folder: Path) -> Run:
     keys = keys_in(folder)
     try:
         if "text" in keys:
-            return Run(keys["dataset"], baseline_name(keys["text"]))
+            baseline = Run(keys["dataset"], baseline_name(keys["text"]))
+            if "examples" not in keys:
+                return baseline
+            return baseline._replace(variant=str(int(keys["examples"])), seed=int(keys["seed"]))
         values: dict[str, Any] = {
             key: int(keys[key]) if key in ("batch", "seed") else keys[key] for key in KEYS
         }

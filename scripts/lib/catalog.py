@@ -118,6 +118,14 @@ TABLES = (
         drawn=True,
     ),
     Table(
+        name="data_curve",
+        command="data_curve",
+        part="data_curve",
+        row="model, pooling, batch and setting, and number of training reviews",
+        content="the name of its curve; accuracy with deviation and interval over seeds and "
+        "reviews (one seed, and a baseline on all reviews: Wilson's)",
+    ),
+    Table(
         name="measures",
         command="measure",
         part="statistics",
@@ -274,6 +282,17 @@ FIGURES = (
         alternative="Expected validation accuracy by number of runs, a line per tuned setting",
         caption="Validation accuracy that is expected of the best of so many runs of a setting, "
         "drawn from its learning rates and seeds (Dodge et al. 2019).",
+    ),
+    Figure(
+        name="data_curve",
+        table="data_curve",
+        theme="Accuracy",
+        title="Accuracy by training reviews",
+        alternative="Test accuracy by number of training reviews, a line per encoder and baseline",
+        caption="Test accuracy by number of training reviews, with 95% intervals over seeds and "
+        "reviews; of one seed, and of a baseline on all reviews, Wilson's. Points of one number "
+        "stand side by side. Dashed lines are the TF-IDF baselines, on the same samples; a dagger "
+        "marks points with a run that did not learn.",
     ),
     Figure(
         name="accuracy",

@@ -21,7 +21,7 @@ from lib.files import refusals_explained
 from lib.runs import KEYS
 
 SCRIPTS = Path(__file__).parents[1]
-BATCH = r"[1-9][0-9]*"
+COUNT = r"[1-9][0-9]*"
 SEED = r"0|[1-9][0-9]*"
 MARKER = Path("results/.study")
 
@@ -134,7 +134,8 @@ def check_target(target: str, study: Mapping[str, Any]) -> None:
             raise UserError(
                 f"'{target}': unknown {key} '{keys[key]}'; allowed: {', '.join(names)}{hint}"
             )
-    for key, pattern, least, most in (("batch", BATCH, 1, MAX_COUNT), ("seed", SEED, 0, MAX_SEED)):
+    counts = (("batch", COUNT, 1, MAX_COUNT), ("examples", COUNT, 1, MAX_COUNT))
+    for key, pattern, least, most in (*counts, ("seed", SEED, 0, MAX_SEED)):
         number = keys.get(key, "1")
         if not re.fullmatch(pattern, number) or len(number) > 10 or int(number) > most:
             raise UserError(

@@ -26,6 +26,19 @@ rule baseline:
         "python {params.command:q} --log {log:q} --splits {params.splits:q} {params.text} --out {params.out:q}"
 
 
+use rule baseline as baseline_sample with:
+    output:
+        predictions=f"{BASELINE_SAMPLE}/predictions.parquet",
+        measured=f"{BASELINE_SAMPLE}/test.json",
+    log:
+        f"{LOGS}/dataset={{dataset}}/text={{text}}/examples={{examples}}/seed={{seed}}/baseline.log",
+    params:
+        text=sample_flags,
+    message:
+        "train and test the baseline, {wildcards.text} text, {wildcards.examples} reviews, "
+        "seed {wildcards.seed}; log: {log}"
+
+
 rule collect:
     input:
         runs=files_of_runs("history.csv", "train.json", "test.json"),
@@ -112,6 +125,30 @@ rule measure:
     shell:
         "python {params.command:q} --log {log:q} --table {input.table:q} --runs {params.runs} {params.baselines} "
         "--out {params.out:q}"
+
+
+rule data_curve:
+    input:
+        table=table("runs"),
+        conditions=table("conditions"),
+        baselines=SAMPLE_FILES,
+    output:
+        tables_of("data_curve"),
+    log:
+        f"{LOGS}/data_curve.log",
+    localrule: True
+    conda:
+        "../../envs/results.yaml"
+    params:
+        command=command("data_curve"),
+        code=code("data_curve"),
+        baselines=baseline_flags,
+        out=output_folder,
+    message:
+        "tell how accuracy grows with the training reviews; log: {log}"
+    shell:
+        "python {params.command:q} --log {log:q} --table {input.table:q} --conditions {input.conditions:q} "
+        "{params.baselines} --out {params.out:q}"
 
 
 rule compare:

@@ -53,6 +53,7 @@ RUN = (
     "variant={variant}/seed={seed}"
 )
 BASELINE = "results/baselines/dataset={dataset}/text={text}"
+BASELINE_SAMPLE = f"{BASELINE}/examples={{examples}}/seed={{seed}}"
 TABLES = "results/tables"
 FIGURES = "results/figures"
 LOGS = "results/logs"
@@ -273,6 +274,12 @@ def text_flags(wildcards, input):
     return planning.flags({"encoder": input.encoder, "max_length": config["max_length"]})
 
 
+def sample_flags(wildcards, input):
+    """What a baseline sees of each text, and which training reviews it learns from."""
+    sample = planning.flags({"examples": wildcards.examples, "seed": wildcards.seed})
+    return f"{text_flags(wildcards, input)} {sample}"
+
+
 def drawn_table(wildcards):
     """The table that a figure shows."""
     return table(catalog.FIGURE[wildcards.figure].table)
@@ -302,6 +309,8 @@ def is_on(part):
     """Whether a part of the analysis is to be made."""
     if part == "published":
         return "published" in ANALYSIS and ANALYSIS["statistics"]
+    if part == "data_curve":
+        return bool(SAMPLES) and ANALYSIS["statistics"]
     return part == "results" or ANALYSIS[part]
 
 
@@ -329,8 +338,20 @@ RUN_OUTPUTS = ("checkpoint", "history.csv", "train.json", "predictions.parquet",
 TEXTS = [baselines.FULL_TEXT, *(baselines.SEEN_TEXT + name for name in MODELS)] * ANALYSIS[
     "baseline"
 ]
-BASELINE_FILES = expand(
-    f"{BASELINE}/{{file}}", dataset=DATASET, text=TEXTS, file=["predictions.parquet", "test.json"]
+BASELINE_OUTPUTS = ["predictions.parquet", "test.json"]
+BASELINE_FILES = expand(f"{BASELINE}/{{file}}", dataset=DATASET, text=TEXTS, file=BASELINE_OUTPUTS)
+SIZES = {variant: training(variant)["examples"] for variant in config["variants"]}
+SAMPLES = {
+    f"examples={SIZES[run.variant]}/seed={run.seed}": None
+    for run in RUNS
+    if SIZES[run.variant] != "all"
+}
+SAMPLE_FILES = expand(
+    f"{BASELINE}/{{sample}}/{{file}}",
+    dataset=DATASET,
+    text=TEXTS,
+    sample=SAMPLES,
+    file=BASELINE_OUTPUTS,
 )
 TEST_REVIEWS = f"{REVIEWS}/splits/test.parquet".format(dataset=DATASET)
 TEST_TOKENS = expand(f"{TOKENS}/test.parquet", dataset=DATASET, model=MODELS)
@@ -352,9 +373,10 @@ wildcard_constraints:
     dataset=re.escape(DATASET),
     model="|".join(map(re.escape, config["models"])),
     pooling="|".join(schema.poolings()),
-    batch=planning.BATCH,
+    batch=planning.COUNT,
     variant="|".join(map(re.escape, config["variants"])),
     seed=planning.SEED,
     text="|".join(map(re.escape, TEXTS)) or baselines.FULL_TEXT,
+    examples=planning.COUNT,
     figure="|".join(catalog.FIGURE),
     part="|".join(catalog.PARTS),

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from lib.baselines import run_of
 from lib.console import UserError, log, one_line, progress
 from lib.data.encoders import load_tokenizer
+from lib.data.sampling import first_of
 from lib.files import write_json
 from lib.manifests import reading
 from lib.metrics import chance_p, measure
@@ -25,7 +26,14 @@ WORDS = (1, 2)
 TOLERANCE = 1e-8  # at 1e-4 a large C stops far from its minimum, at another accuracy
 
 
-def train_baseline(splits: Path, encoder: Path | None, max_length: int | None, out: Path) -> None:
+def train_baseline(
+    splits: Path,
+    encoder: Path | None,
+    max_length: int | None,
+    out: Path,
+    examples: int | None = None,
+    seed: int | None = None,
+) -> None:
     """Fit every setting, keep the best on the validation split, test it once.
 
     Writes predictions.parquet and test.json, as the test of an encoder does.
@@ -35,7 +43,15 @@ def train_baseline(splits: Path, encoder: Path | None, max_length: int | None, o
         encoder: reads what this encoder's tokenizer keeps, not the full text.
         max_length: tokens that it keeps of each review.
         out: folder to write, such as baselines/dataset=imdb/text=full.
+        examples: training reviews to learn from, those of a run with this setting and seed; all
+            where it is not given.
+        seed: of the run.
+
+    Raises:
+        UserError: one of `examples` and `seed` is given, or there are too few reviews.
     """
+    if (examples is None) != (seed is None):
+        raise UserError("--examples and --seed choose the training reviews together; give both")
     texts, labels = {}, {}
     for name in ("train", "valid", "test"):
         with reading(splits / f"{name}.parquet"):
@@ -43,13 +59,19 @@ def train_baseline(splits: Path, encoder: Path | None, max_length: int | None, o
             texts[name], labels[name] = reviews["text"].to_pylist(), reviews["label"].to_numpy()
         if encoder and max_length:
             texts[name] = seen_texts(texts[name], encoder, max_length)
+    sample = {}
+    if examples is not None and seed is not None:
+        sample = {"examples": examples, "seed": seed}
+        rows = first_of(labels["train"], examples, seed)
+        texts["train"] = [texts["train"][row] for row in rows]
+        labels["train"] = labels["train"][rows]
     started = time.perf_counter()
     with threadpool_limits(1):  # more threads wait for one another longer than they compute
         model, settings = tune(texts["train"], labels["train"], texts["valid"], labels["valid"])
     seconds = time.perf_counter() - started
     predictions = Predictions.of(model.predict_log_proba(texts["test"]), labels["test"])
     keys = run_of(out)
-    measured = {"dataset": keys.dataset, "model": keys.model, **settings}
+    measured = {"dataset": keys.dataset, "model": keys.model, **sample, **settings}
     measured["train_accuracy"] = float(np.mean(model.predict(texts["train"]) == labels["train"]))
     measured["train_seconds"] = seconds
     measured["chance_p"] = chance_p(settings["valid_accuracy"], labels["valid"])

@@ -55,12 +55,15 @@ def logs_of(runs: pd.DataFrame, logs: Path) -> list[Path]:
     own = [folder / f"{name}.log" for folder in folders for name in LOOPS]
     models = set(runs["model"])
     texts = {FULL_TEXT, *(SEEN_TEXT + model for model in models)}
+    sizes, seeds = (set(runs[name].map(str)) for name in ("settings.examples", "seed"))
     others = []
     for path in sorted(logs.rglob("*.log")):
         keys = keys_in(path.relative_to(logs))
         allowed = {"dataset": set(runs["dataset"]), "model": models, "text": texts}
+        allowed |= {"examples": sizes, "seed": seeds}
         of_the_study = all(keys.get(key) in {None, *names} for key, names in allowed.items())
-        if "seed" not in keys and of_the_study and not path.stem.startswith(LATER):
+        is_run = "seed" in keys and "text" not in keys
+        if not is_run and of_the_study and not path.stem.startswith(LATER):
             others.append(path)
     return own + others
 

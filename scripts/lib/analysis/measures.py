@@ -98,8 +98,10 @@ def conditions(
     rows = []
     for keys, group in measures.groupby(CONDITION, sort=False, dropna=False):
         only, kind, own = group.iloc[0], "Wilson", Condition(*keys)
+        if is_baseline(own):
+            own = own._replace(batch=None)
         low, high = only["low"], only["high"]
-        examples = ALL if is_baseline(own) else size_of(own, variants)
+        examples = (own.variant or ALL) if is_baseline(own) else size_of(own, variants)
         setting = own if is_baseline(own) else tuned.settings.get(own, own)
         chosen = is_baseline(own) or tuned.chosen.get(setting, own) == own
         if len(group) > 1:

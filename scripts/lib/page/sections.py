@@ -128,6 +128,26 @@ def results(page: Page) -> Iterator[str]:
     yield "For a paper: " + ", ".join(f"[{path}]({path})" for path in paths)
 
 
+def data_curve(page: Page) -> Iterator[str]:
+    """Accuracy over the number of training reviews."""
+    points = page.tables["data_curve"]
+    if len(points):
+        yield page.figure("data_curve")
+        yield tables.data_curve_table(points)
+    else:
+        yield "No setting was trained on two numbers of reviews."
+    yield (
+        "The training reviews of a size are the first ones of an order that the seed decides: "
+        "those of a smaller size are among those of a larger one, and encoders and baselines learn "
+        "from the same. So 95% intervals over seeds and reviews count the choice of the training "
+        "reviews as well; those of one seed, and of a baseline on all reviews, are Wilson's. "
+        "Validation is the same for all sizes, and may be larger than the smallest of them. The "
+        "sizes are points of a curve, and no verdict compares them. "
+        f"{NOT_LEARNED} marks what was measured with a run that did not learn."
+    )
+    yield page.file("data_curve", "All points")
+
+
 def costs(page: Page) -> Iterator[str]:
     """Where the seconds went."""
     found = page.tables["costs"]
@@ -324,6 +344,7 @@ def attention(page: Page) -> Iterator[str]:
 SECTIONS: dict[str, tuple[tuple[str, ...], Callable[[Page], Iterator[str]]]] = {
     "Findings": (("findings",), findings),
     "Results": (("runs",), results),
+    "Learning curve over data": (("data_curve",), data_curve),
     "Tuned learning rates": (("tuning", "budgets"), tuning),
     "Accuracy and calibration": (("conditions",), certainty),
     "By model and setting": (("estimates", "comparisons"), estimates),

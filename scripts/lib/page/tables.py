@@ -231,6 +231,18 @@ def conditions_table(conditions: pd.DataFrame) -> str:
     return table(cells, LEFT)
 
 
+def data_curve_table(points: pd.DataFrame) -> str:
+    """Accuracy with its 95% interval: a row per curve, a column per number of training reviews."""
+    ends = zip(points["low"].clip(lower=0), points["high"].clip(upper=1), strict=True)
+    pairs = zip(share(points["accuracy"]), ends, strict=True)
+    texts = [f"{value} ({interval(*both, '{:.4f}'.format)})" for value, both in pairs]
+    shown = points.assign(text=marked(texts, points["learned"] < points["seeds"]))
+    cells = shown.pivot(index="curve", columns="examples", values="text").fillna(NONE)
+    cells = cells.loc[points["curve"].unique()].rename(columns="{:,} reviews".format)
+    cells.insert(0, "Model", [escape(name) for name in cells.index])
+    return table(cells, LEFT)
+
+
 def share(values: pd.Series) -> list[str]:
     """Numbers between 0 and 1."""
     return ["n/a" if pd.isna(value) else f"{value:.4f}" for value in values]

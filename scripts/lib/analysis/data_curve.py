@@ -1,0 +1,103 @@
+"""Accuracy by the number of training reviews: the learning curves of encoders and baselines."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from lib.analysis.contrasts import ALL, UNTUNED, Variants
+from lib.analysis.measures import conditions as conditions_of
+from lib.analysis.measures import measure_run, reliability_bins
+from lib.analysis.results import (
+    SETTING,
+    are_baselines,
+    at_chosen_rates,
+    learned,
+    read_all,
+    read_measured,
+    stack,
+)
+from lib.analysis.tuning import tuning_of
+from lib.analysis.verdicts import answers_of
+from lib.console import log
+from lib.predictions import read_predictions
+from lib.tables import read_table, write_table
+
+EXAMPLES = "examples"
+KEYS = ["pooling", "batch", "setting"]  # that tell the curves of a model apart
+MEASURED = ["seeds", "learned", "accuracy", "low", "high", "deviation"]
+COLUMNS = ["curve", "model", *KEYS, EXAMPLES, *MEASURED]
+
+
+def data_curve(table: Path, conditions: Path, baselines: Sequence[Path], out: Path) -> None:
+    """Write the table data_curve.
+
+    Args:
+        table: the table runs.
+        conditions: the table conditions.
+        baselines: folders of the baselines on samples of the training reviews.
+        out: folder of the table.
+    """
+    runs = read_table(table)
+    found = [at_chosen_rates(read_table(conditions)), *([measured(baselines)] if baselines else [])]
+    points = curves(with_sizes(pd.concat(found, ignore_index=True), runs), tuning_of(runs)[1])
+    write_table(out, "data_curve", points)
+    log.info("%d learning curves over data", points["curve"].nunique())
+
+
+def measured(folders: Sequence[Path]) -> pd.DataFrame:
+    """The baselines on samples, as in the table conditions: a row per text and size."""
+    tests, predictions = read_all(folders, read_measured), read_all(folders, read_predictions)
+    rows = {
+        key: pd.DataFrame([measure_run(tests[key], found, reliability_bins(found))])
+        for key, found in predictions.items()
+    }
+    counted = {key: predictions[key] for key in tests if learned(tests[key]["chance_p"])}
+    known = {key.condition: key.variant for key in predictions}
+    return conditions_of(stack(rows, tests, ()), answers_of(counted), known, UNTUNED, {})
+
+
+def with_sizes(conditions: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Conditions with their training reviews as numbers; without those on all, if no run tells."""
+    whole = runs.loc[runs[SETTING + EXAMPLES] == ALL, EXAMPLES].max()
+    sizes = pd.to_numeric(conditions[EXAMPLES], errors="coerce").fillna(whole)
+    return conditions.assign(examples=sizes).dropna(subset=EXAMPLES).astype({EXAMPLES: int})
+
+
+def curves(conditions: pd.DataFrame, variants: Variants) -> pd.DataFrame:
+    """The conditions that are points of curves, in the order of curves and sizes.
+
+    Conditions that differ in the number of training reviews alone are one curve, of two sizes or
+    more; its setting has the name of the largest.
+
+    Args:
+        conditions: those at the chosen rates, with sizes.
+        variants: per setting its training settings.
+    """
+    setting = conditions["setting"].mask(are_baselines(conditions), "")
+    alike = {name: others(name, variants) for name in setting.unique()}
+    points = conditions.assign(setting=setting, alike=setting.map(alike))
+    groups = points.groupby(["model", "pooling", "batch", "alike"], sort=False, dropna=False)
+    points = points.assign(place=groups.ngroup()).sort_values(["place", EXAMPLES], kind="stable")
+    points = points.drop_duplicates(["place", EXAMPLES])
+    by_curve = points.groupby("place")
+    points["setting"] = by_curve["setting"].transform("last")
+    points = points[by_curve[EXAMPLES].transform("count") > 1]
+    return points.assign(curve=names(points))[COLUMNS]
+
+
+def others(setting: str, variants: Variants) -> str:
+    """The training settings of a setting but for the number of training reviews, as a text."""
+    found = variants.get(setting, {})
+    return str(sorted((key, str(value)) for key, value in found.items() if key != EXAMPLES))
+
+
+def names(points: pd.DataFrame) -> list[str]:
+    """The name of each point's curve: its model, and what the curves of a model differ in."""
+    encoders = points[~are_baselines(points)]
+    several = encoders.groupby("model")[KEYS].nunique().max() > 1
+    differing = [key for key in KEYS if several[key]]
+    return [
+        ", ".join([row["model"], *(str(row[key]) for key in differing if row["setting"])])
+        for row in points.to_dict("records")
+    ]
