@@ -16,7 +16,7 @@ from lib.console import UserError, announcements, progress
 from lib.files import write_text
 from lib.formats import duration, plural
 from lib.manifests import reading
-from lib.planning import BATCH, SEED, uses_gpus
+from lib.planning import COUNT, SEED, uses_gpus
 from lib.runs import KEYS, keys_in
 from lib.schema import poolings, word
 from lib.training.job import SPLITS, Job
@@ -201,7 +201,7 @@ def keys_of(run: Path) -> dict[str, str]:
     keys = keys_in(run)
     if set(KEYS) - set(keys):
         raise UserError(f"--runs: '{run}' does not name {', '.join(KEYS)}")
-    for key, allowed in (("pooling", "|".join(poolings())), ("batch", BATCH), ("seed", SEED)):
+    for key, allowed in (("pooling", "|".join(poolings())), ("batch", COUNT), ("seed", SEED)):
         if not re.fullmatch(allowed, keys[key]):
             raise UserError(f"--runs: '{run}' names no {key} that there is")
     return keys
