@@ -52,6 +52,24 @@ def drawn(tmp_path_factory) -> MadeUp:
         for i, j in itertools.product(range(len(tokens)), repeat=2)
     ]
     write_table(study.tables, "attention", rows)
+    settings = [
+        {"model": model, "pooling": pooling, "batch": batch, "setting": f"{name} (tuned)"}
+        for model, pooling in (("bert", "cls"), ("bert", "max"), ("modernbert", "cls"))
+        for batch, name in itertools.product((64, 256), ("base", "few", "steep"))
+    ]
+    rows = [
+        setting
+        | {"learning_rate": rate, "seeds": 3, "valid_accuracy": rng.random(), "chosen": not i}
+        for setting in settings
+        for i, rate in enumerate((1e-4, 3e-5, 3e-4))
+    ]
+    write_table(study.tables, "tuning", rows)
+    rows = [
+        setting | {"budget": budget, "expected": 0.8 - 0.2 / budget}
+        for setting in settings
+        for budget in range(1, 10)
+    ]
+    write_table(study.tables, "budgets", rows)
     rows = [
         {"curve": model, "model": model, "examples": examples, "seeds": 3, "learned": learned}
         | {"accuracy": height, "low": height - 0.05, "high": height + 0.05}
@@ -59,7 +77,7 @@ def drawn(tmp_path_factory) -> MadeUp:
         for examples, learned, height in ((125, 2, 0.6 + i / 50), (500, 3, 0.8))
     ]
     write_table(study.tables, "data_curve", rows)
-    for name in ("tsne", "attention", "data_curve"):
+    for name in ("tsne", "attention", "tuning", "budgets", "data_curve"):
         study.draw(name, name)
     return study
 
@@ -97,6 +115,8 @@ def test_texts_are_legible_and_not_clipped(drawn, name):
             "TF-IDF, full text",
             "cls, sqrt-lr",
         },
+        "tuning": {"Learning rate (logarithmic)", "Validation accuracy", "0.0003", "64 base"},
+        "budgets": {"Runs", "Expected validation accuracy", "9", "256 few", "bert, cls"},
         "data_curve": {"Training reviews (logarithmic)", "500", "bert", "TF-IDF, full text", "†"},
         "cost": {"Training (seconds per run, logarithmic)", "Test accuracy", "bert"},
         "lengths": {"Words in the review", "truncated", "whole", "Test accuracy"},
@@ -164,7 +184,7 @@ READ_TITLES = """() => [...document.querySelectorAll(".role-scope > g")].flatMap
 
 @needs_chromium
 @pytest.mark.parametrize(
-    "name", ["learning_curves", "accuracy", "reliability", "tsne", "attention"]
+    "name", ["learning_curves", "tuning", "budgets", "accuracy", "reliability", "tsne", "attention"]
 )
 def test_titles_of_panels_are_at_one_height(drawn, name):
     with opened(drawn.folder / f"figures/{name}.svg") as page:
