@@ -123,6 +123,9 @@ def test_unequal_budgets_are_compared_at_the_same_rate():
     runs = [*grid(), *grid(poolings=("max",), variants=("base",))]
     (contrast,) = [each for each in planned(runs) if each.question == POOLING]
     assert [[each.variant for each in pair] for pair in contrast.pairs] == [["base", "base"]]
+    fewer_seeds = [*grid(seeds=(1, 2, 3, 4)), *grid(poolings=("max",))]
+    (contrast,) = [each for each in planned(fewer_seeds) if each.question == POOLING]
+    assert [pair[0].variant for pair in contrast.pairs] == [*RATES]
     two = [*grid(), *grid(poolings=("max",), variants=("base", "fast"))]
     (contrast,) = [each for each in planned(two) if each.question == POOLING]
     assert [pair[0].variant for pair in contrast.pairs] == ["base", "fast"]
@@ -238,6 +241,6 @@ def test_shipped_studies_try_equally_many_rates_in_what_they_compare(name):
     assert {ENCODER, POOLING, BATCH} <= {each.question for each in contrasts}
     for contrast in contrasts:
         if contrast.question in (ENCODER, POOLING, BATCH, EQUAL_UPDATES):
-            assert any(pair[0] in tuned.rates for pair in contrast.pairs), contrast.title
+            assert any(pair[0] in tuned.budgets for pair in contrast.pairs), contrast.title
             assert not {each for pair in contrast.pairs for each in pair} & set(tuned.settings)
             assert len(contrast.seeds) >= 3

@@ -84,27 +84,27 @@ class Tuning(NamedTuple):
 
     Attributes:
         settings: the tuned setting of each condition that tries a rate.
-        rates: how many rates each tuned setting has tried.
+        budgets: how many rates each tuned setting has tried, with how many seeds.
         chosen: the condition whose rate is chosen, by tuned setting.
     """
 
     settings: Mapping[Condition, Condition] = {}
-    rates: Mapping[Condition, int] = {}
+    budgets: Mapping[Condition, tuple[int, int]] = {}
     chosen: Mapping[Condition, Condition] = {}
 
     def compares(self, pair: Pair, variants: Variants) -> bool:
-        """Whether two conditions are compared: settings at their own rates, of equally many.
+        """Whether two conditions are compared: settings of equal budgets, each at its own rate.
 
-        Where one of two has tried more rates than the other, and where one repeats what the other
+        Where one of two has a larger budget than the other, and where one repeats what the other
         learns, they are compared at the same rate.
         """
         if not self.settings:
             return True
         if pair[0].variant != pair[1].variant and same_training(pair, variants):
-            return set(pair).isdisjoint(self.rates)
-        if not set(pair).isdisjoint(self.rates):
-            return self.rates.get(pair[0]) == self.rates.get(pair[1])
-        first, second = (self.rates.get(self.settings.get(each, each)) for each in pair)
+            return set(pair).isdisjoint(self.budgets)
+        if not set(pair).isdisjoint(self.budgets):
+            return self.budgets.get(pair[0]) == self.budgets.get(pair[1])
+        first, second = (self.budgets.get(self.settings.get(each, each)) for each in pair)
         return (first is None or first != second) and RATE not in changes(pair, variants)
 
 

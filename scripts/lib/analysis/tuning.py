@@ -149,15 +149,16 @@ def tuning_of(runs: pd.DataFrame) -> tuple[Tuning, dict[str, dict[str, Any]]]:
         a tuned one name no rate.
     """
     variants = settings_of_variants(runs)
-    settings, rates, chosen = {}, {}, {}
-    for row in runs[runs["rates"] > 1].drop_duplicates(CONDITION).to_dict("records"):
+    settings, budgets, chosen = {}, {}, {}
+    tuned = runs.assign(seeds=runs.groupby(CONDITION)["seed"].transform("count"))
+    for row in tuned[tuned["rates"] > 1].drop_duplicates(CONDITION).to_dict("records"):
         condition = Condition(*(row[key] for key in CONDITION))
         settings[condition] = own = condition._replace(variant=row["setting"])
-        rates[own] = row["rates"]
+        budgets[own] = row["rates"], row["seeds"]
         if row["chosen"]:
             chosen[own] = condition
         variants[own.variant] = {**variants[condition.variant], RATE: None}
-    return Tuning(settings, rates, chosen), variants
+    return Tuning(settings, budgets, chosen), variants
 
 
 def as_settings(runs: Mapping[Run, Content], tuned: Tuning) -> dict[Run, Content]:
