@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from lib.analysis.results import ALL
 from lib.baselines import baselines_of, is_baseline
 from lib.runs import Condition, Run
 from lib.schema import keys_that
@@ -36,7 +37,6 @@ MEANS = {"mean", "masked-mean"}
 SCALINGS = ("lr_scaling", "lr_scaling_base")
 AMOUNTS = {"updates", "examples"}  # which are given, and not compared
 RATE = "learning_rate"
-ALL = "all"  # of the training reviews
 
 Pair = tuple[Condition, Condition]
 Asked = dict[tuple[str, str, str, str], list[Pair]]  # by question, levels and training reviews

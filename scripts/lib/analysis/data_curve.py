@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.analysis.contrasts import ALL, UNTUNED, Variants
+from lib.analysis.contrasts import UNTUNED, Variants
 from lib.analysis.measures import conditions as conditions_of
 from lib.analysis.measures import measure_run, reliability_bins
 from lib.analysis.results import (
+    ALL,
     SETTING,
     are_baselines,
     at_chosen_rates,

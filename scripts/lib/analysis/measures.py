@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from lib.analysis.contrasts import ALL, Tuning, Variants, size_of
+from lib.analysis.contrasts import Tuning, Variants, size_of
 from lib.analysis.representatives import find_learned, find_representatives
-from lib.analysis.results import read_all, read_runs, stack
+from lib.analysis.results import ALL, read_all, read_runs, stack
 from lib.analysis.statistics import (
     brier,
     calibration_error,

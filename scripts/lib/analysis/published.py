@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib.analysis.results import SETTING, read_measured
+from lib.analysis.results import ALL, SETTING, read_measured
 from lib.console import UserError, one_line
 from lib.runs import CONDITION, keys_in
 from lib.schema import word
@@ -61,7 +61,7 @@ def with_settings(conditions: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     settings = [name for name in runs if name.startswith(SETTING)]
     epochs = runs[f"{SETTING}epochs"].where(runs[f"{SETTING}updates"] == "auto")
     rates = {f"{SETTING}learning_rate": runs["learning_rate"], f"{SETTING}epochs": epochs}
-    used = runs[runs[f"{SETTING}examples"] == "all"].assign(**rates)
+    used = runs[runs[f"{SETTING}examples"] == ALL].assign(**rates)
     words = [name for name in settings if used[name].dtype.kind not in "if"]
     used[words] = used[words].map(word)
     return conditions.merge(used.drop_duplicates(CONDITION)[[*CONDITION, *settings]], on=CONDITION)

@@ -14,6 +14,7 @@ from lib.runs import CHANCE, KEYS, Run
 from lib.tables import read_table
 
 Content = TypeVar("Content")
+ALL = "all"  # of the training reviews, as the setting `examples` names them
 SETTING = "settings."  # begins the columns of training settings
 NUMBERS = {"batch": "Int64", "seed": "Int64"}  # missing for baselines
 

@@ -10,7 +10,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from lib.analysis.results import are_baselines, at_chosen_rates
+from lib.analysis.results import ALL, are_baselines, at_chosen_rates
 from lib.analysis.wording import ALIKE, ALONE, IDENTICAL, SHOWN, UNDECIDED
 from lib.formats import NOT_LEARNED, marked
 
@@ -250,14 +250,18 @@ def data_curve(points: pd.DataFrame) -> alt.TopLevelMixin:
 def accuracy(conditions: pd.DataFrame) -> alt.TopLevelMixin:
     """Test accuracy by batch with 95% intervals, a panel per pooling and variant.
 
-    From the table conditions.
+    From the table conditions. Baselines learn from all training reviews, and stand beside encoders
+    that do.
     """
     conditions = _within_bounds(at_chosen_rates(conditions))
     baselines = conditions[are_baselines(conditions)]
     encoders = conditions[~are_baselines(conditions)]
     baselines = baselines.assign(model=_named(baselines))
     models = encoders["model"].unique().tolist()
-    y = {"title": "Test accuracy", "scale": _spanning(conditions[["low", "high"]].stack())}
+    y = {
+        "title": "Test accuracy",
+        "scale": _spanning(conditions[["low", "accuracy", "high"]].stack()),
+    }
     height = alt.Y("accuracy:Q", **y)
     dash = alt.StrokeDash(
         "model:N",
@@ -285,13 +289,13 @@ def accuracy(conditions: pd.DataFrame) -> alt.TopLevelMixin:
         ),
         _dagger(base.encode(y=alt.Y("top:Q", **y)), FAILED, dy=ABOVE),
     ]
-    if len(baselines):
-        rules = alt.Chart(_data(baselines)).mark_rule(color="#444444", strokeWidth=1.5)
-        layers.append(rules.encode(y=height, strokeDash=dash))
+    rules = alt.Chart(_data(baselines)).mark_rule(color="#444444", strokeWidth=1.5)
+    beside = [rules.encode(y=height, strokeDash=dash)] if len(baselines) else []
     panels = []
     for (variant, pooling), shown in encoders.groupby(["variant", "pooling"], sort=False):
         title = pooling if encoders["variant"].nunique() == 1 else f"{pooling}, {variant}"
-        panels.append(_panel(layers, title, shown, 200, 200))
+        compared = beside if (shown["examples"] == ALL).all() else []
+        panels.append(_panel([*layers, *compared], title, shown, 200, 200))
     return _side_by_side(panels, 3)
 
 
