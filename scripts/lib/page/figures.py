@@ -136,37 +136,17 @@ def learning_curves(curves: pd.DataFrame) -> alt.TopLevelMixin:
 def tuning(rates: pd.DataFrame) -> alt.TopLevelMixin:
     """Validation accuracy by learning rate, a panel per model and pooling.
 
-    From the table tuning.
+    From the table tuning; rings mark the chosen rates.
     """
-    rates = rates.assign(series=_series(rates))
-    series = rates["series"].unique().tolist()
-    base = alt.Chart().encode(
-        x=alt.X(
-            "learning_rate:Q",
-            title="Learning rate (logarithmic)",
-            scale=alt.Scale(type="log", nice=False, padding=20),
-            axis=alt.Axis(
-                values=sorted(rates["learning_rate"].unique()), format="~g", labelOverlap=True
-            ),
+    x = alt.X(
+        "learning_rate:Q",
+        title="Learning rate (logarithmic)",
+        scale=alt.Scale(type="log", nice=False, padding=20),
+        axis=alt.Axis(
+            values=sorted(rates["learning_rate"].unique()), format="~g", labelOverlap=True
         ),
-        y=alt.Y(
-            "valid_accuracy:Q",
-            title="Validation accuracy",
-            scale=_spanning(rates["valid_accuracy"]),
-        ),
-        color=_colour("series", "Batch and setting", series),
-        tooltip=_tooltip("series", "learning_rate", "seeds", "valid_accuracy"),
     )
-    points = base.mark_point(filled=True, size=60, opacity=1).encode(
-        shape=_shape("series", "Batch and setting", series)
-    )
-    ring = base.mark_point(size=180, strokeWidth=1.5).encode(color=alt.value("black"))
-    layers = [base.mark_line(), points, ring.transform_filter("datum.chosen")]
-    panels = [
-        _panel(layers, f"{model}, {pooling}", shown, 320, 200)
-        for (model, pooling), shown in rates.groupby(["model", "pooling"], sort=False)
-    ]
-    return _side_by_side(panels, 2)
+    return _by_setting(rates, x, "valid_accuracy", "Validation accuracy", "datum.chosen")
 
 
 def budgets(expected: pd.DataFrame) -> alt.TopLevelMixin:
@@ -174,77 +154,33 @@ def budgets(expected: pd.DataFrame) -> alt.TopLevelMixin:
 
     From the table budgets.
     """
-    expected = expected.assign(series=_series(expected))
-    series = expected["series"].unique().tolist()
+    x = alt.X("budget:O", title="Runs", axis=alt.Axis(labelAngle=0))
+    return _by_setting(expected, x, "expected", "Expected validation accuracy", "false")
+
+
+def _by_setting(
+    table: pd.DataFrame, x: alt.X, field: str, title: str, ringed: str
+) -> alt.TopLevelMixin:
+    """A line per tuned setting in a panel per model and pooling, with rings around some points."""
+    batches, settings = table["batch"].astype(str), table["setting"].str.removesuffix(" (tuned)")
+    table = table.assign(series=batches + " " + settings)
+    series = table["series"].unique().tolist()
     base = alt.Chart().encode(
-        x=alt.X("budget:O", title="Runs", axis=alt.Axis(labelAngle=0)),
-        y=alt.Y(
-            "expected:Q",
-            title="Expected validation accuracy",
-            scale=_spanning(expected["expected"]),
-        ),
+        x=x,
+        y=alt.Y(f"{field}:Q", title=title, scale=_spanning(table[field])),
         color=_colour("series", "Batch and setting", series),
-        tooltip=_tooltip("series", "budget", "expected"),
+        tooltip=_tooltip("series", x.shorthand.partition(":")[0], field),
     )
-    points = base.mark_point(filled=True, size=45, opacity=1).encode(
+    points = base.mark_point(filled=True, size=60, opacity=1).encode(
         shape=_shape("series", "Batch and setting", series)
     )
+    ring = base.mark_point(size=180, strokeWidth=1.5).encode(color=alt.value("black"))
+    layers = [base.mark_line(), points, ring.transform_filter(ringed)]
     panels = [
-        _panel([base.mark_line(), points], f"{model}, {pooling}", shown, 320, 200)
-        for (model, pooling), shown in expected.groupby(["model", "pooling"], sort=False)
+        _panel(layers, f"{model}, {pooling}", shown, 320, 200)
+        for (model, pooling), shown in table.groupby(["model", "pooling"], sort=False)
     ]
     return _side_by_side(panels, 2)
-
-
-def data_curve(points: pd.DataFrame) -> alt.TopLevelMixin:
-    """Test accuracy by number of training reviews, with 95% intervals.
-
-    From the table data_curve.
-    """
-    if points.empty:
-        return _side_by_side([], 1)
-    classical = are_baselines(points)
-    points = _beside(_within_bounds(points)).assign(classical=classical)
-    encoders = points.loc[~classical, "curve"].unique().tolist()
-    baselines = points.loc[classical, "curve"].unique().tolist()
-    y = {"title": "Test accuracy", "scale": _spanning(points[["low", "accuracy", "high"]].stack())}
-    base = alt.Chart().encode(
-        x=alt.X(
-            "place:Q",
-            title="Training reviews (logarithmic)",
-            scale=alt.Scale(type="log", nice=False, padding=30),
-            axis=alt.Axis(
-                values=sorted(points["examples"].unique().tolist()), format=",d", labelOverlap=True
-            ),
-        ),
-        y=alt.Y("accuracy:Q", **y),
-        tooltip=_tooltip("curve", "examples", "seeds", "accuracy", "low", "high"),
-    )
-    grey = base.encode(color=alt.value("#444444")).transform_filter("datum.classical")
-    dash = alt.StrokeDash(
-        "curve:N",
-        title="Baseline",
-        scale=_scale(baselines, DASHES),
-        legend=alt.Legend(symbolStrokeColor="#444444", symbolSize=400),
-    )
-    coloured = base.encode(color=_colour("curve", "Encoder", encoders))
-    coloured = coloured.transform_filter("!datum.classical")
-    ends = {"y": alt.Y("low:Q", **y), "y2": "high:Q"}
-    behind = [
-        grey.mark_line(strokeWidth=1.5).encode(strokeDash=dash),
-        grey.mark_rule(strokeWidth=1).encode(**ends),
-        grey.mark_point(filled=True, size=30, opacity=1),
-    ]
-    layers = [
-        *(behind if baselines else []),
-        coloured.mark_line(),
-        coloured.mark_rule(strokeWidth=2).encode(**ends),
-        coloured.mark_point(filled=True, size=80, opacity=1).encode(
-            shape=_shape("curve", "Encoder", encoders)
-        ),
-        _dagger(base.encode(y=alt.Y("top:Q", **y)), FAILED, dy=ABOVE),
-    ]
-    return alt.layer(*layers, data=_data(points)).properties(width=680, height=320)
 
 
 def accuracy(conditions: pd.DataFrame) -> alt.TopLevelMixin:
@@ -495,11 +431,6 @@ def _dagger(base: alt.Chart, shown: str, **place: int) -> alt.Chart:
     """Daggers at those rows of a chart for which an expression holds."""
     text = base.mark_text(text=NOT_LEARNED, fontSize=14, **place).encode(color=alt.value("black"))
     return text.transform_filter(shown)
-
-
-def _series(table: pd.DataFrame) -> pd.Series:
-    """The batches and tuned settings of a table, as `64 base`."""
-    return table["batch"].astype(str) + " " + table["setting"].str.removesuffix(" (tuned)")
 
 
 def _named(table: pd.DataFrame) -> list[str]:
