@@ -183,6 +183,57 @@ def _by_setting(
     return _side_by_side(panels, 2)
 
 
+def data_curve(points: pd.DataFrame) -> alt.TopLevelMixin:
+    """Test accuracy by number of training reviews, with 95% intervals.
+
+    From the table data_curve.
+    """
+    if points.empty:
+        return _side_by_side([], 1)
+    classical = are_baselines(points)
+    points = _beside(_within_bounds(points)).assign(classical=classical)
+    encoders = points.loc[~classical, "curve"].unique().tolist()
+    baselines = points.loc[classical, "curve"].unique().tolist()
+    y = {"title": "Test accuracy", "scale": _spanning(points[["low", "accuracy", "high"]].stack())}
+    base = alt.Chart().encode(
+        x=alt.X(
+            "place:Q",
+            title="Training reviews (logarithmic)",
+            scale=alt.Scale(type="log", nice=False, padding=30),
+            axis=alt.Axis(
+                values=sorted(points["examples"].unique().tolist()), format=",d", labelOverlap=True
+            ),
+        ),
+        y=alt.Y("accuracy:Q", **y),
+        tooltip=_tooltip("curve", "examples", "seeds", "accuracy", "low", "high"),
+    )
+    grey = base.encode(color=alt.value("#444444")).transform_filter("datum.classical")
+    dash = alt.StrokeDash(
+        "curve:N",
+        title="Baseline",
+        scale=_scale(baselines, DASHES),
+        legend=alt.Legend(symbolStrokeColor="#444444", symbolSize=400),
+    )
+    coloured = base.encode(color=_colour("curve", "Encoder", encoders))
+    coloured = coloured.transform_filter("!datum.classical")
+    ends = {"y": alt.Y("low:Q", **y), "y2": "high:Q"}
+    behind = [
+        grey.mark_line(strokeWidth=1.5).encode(strokeDash=dash),
+        grey.mark_rule(strokeWidth=1).encode(**ends),
+        grey.mark_point(filled=True, size=30, opacity=1),
+    ]
+    layers = [
+        *(behind if baselines else []),
+        coloured.mark_line(),
+        coloured.mark_rule(strokeWidth=2).encode(**ends),
+        coloured.mark_point(filled=True, size=80, opacity=1).encode(
+            shape=_shape("curve", "Encoder", encoders)
+        ),
+        _dagger(base.encode(y=alt.Y("top:Q", **y)), FAILED, dy=ABOVE),
+    ]
+    return alt.layer(*layers, data=_data(points)).properties(width=680, height=320)
+
+
 def accuracy(conditions: pd.DataFrame) -> alt.TopLevelMixin:
     """Test accuracy by batch with 95% intervals, a panel per pooling and variant.
 
