@@ -8,16 +8,15 @@ import pytest
 import yaml
 from browser import needs_chromium, opened
 from scipy.stats import binomtest
-from workspace import RUN, Workspace
+from workspace import RUN, USUAL_PARTS, Workspace
 
-from lib.catalog import FIGURES, PARTS, figures_in, tables_to_read
+from lib.catalog import FIGURES, figures_in, tables_to_read
 
 RUNS = [RUN.format(model, "masked-mean", 64, "base", 1) for model in ("bert", "modernbert")]
 REPORT = "results/report.html"
-OFF = {"published", "tuned", "data_curve"}
-SHOWN = figures_in([part for part in PARTS if part not in OFF])
+SHOWN = figures_in(USUAL_PARTS)
 THEMES = Counter(figure.theme for figure in FIGURES if figure.name in SHOWN)
-READ = [part for part in PARTS if part not in OFF and tables_to_read(part)]
+READ = list(filter(tables_to_read, USUAL_PARTS))
 
 pytestmark = pytest.mark.slow
 

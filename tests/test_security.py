@@ -22,7 +22,14 @@ from lib.training.model import load_encoder
 # Flags that are quoted words already, and names that hold nothing to quote.
 WORDS = {
     *("params.source", "params.how", "params.text", "params.runs", "params.baselines"),
-    *("params.labels", "params.training", "params.test", "params.margin", "params.review"),
+    *(
+        "params.labels",
+        "params.training",
+        "params.test",
+        "params.tuned",
+        "params.margin",
+        "params.review",
+    ),
     *("params.study", "params.max_length", "params.threads", "threads"),
     *(f"wildcards.{key}" for key in ("dataset", "model", "pooling", "batch", "variant", "seed")),
     "wildcards.figure",

@@ -9,7 +9,11 @@ from pathlib import Path
 import yaml
 from conftest import ROOT
 
+from lib import catalog
+
 SUMMARY = "results/summary.md"
+# Of a study without published figures, samples of the reviews and tuned rates.
+USUAL_PARTS = [p for p in catalog.PARTS if p not in ("published", "tuned", "data_curve")]
 SECRETS = {"HF_TOKEN": "hf_" + "s" * 34, "WANDB_API_KEY": "5ec7e7" * 6 + "cafe"}
 RUN = "results/runs/dataset=imdb-25k/model={}/pooling={}/batch={}/variant={}/seed={}"
 
