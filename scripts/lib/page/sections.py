@@ -166,8 +166,8 @@ def tuning(page: Page) -> Iterator[str]:
     yield (
         "Variants that differ in the learning rate alone are one setting, with the name of the "
         "first of them. Its rate is the one with the best validation accuracy in the mean over "
-        "seeds; the test has no part in that. Settings with equally many rates are compared each "
-        "at its own, others at the same rate."
+        "seeds; the test has no part in that. Settings with equally many rates and seeds are "
+        "compared each at its own, others at the same rate."
     )
     if len(rates):
         yield page.figure("tuning")
