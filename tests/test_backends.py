@@ -196,6 +196,31 @@ def test_other_launchers_are_no_concern(encoders, tokens, tmp_path, monkeypatch)
     assert json.loads((tmp_path / "run" / "train.json").read_text())["processes"] == 1
 
 
+def test_variables_of_accelerate_change_no_loss(python, encoders, tokens, tmp_path):
+    """In processes of their own, since Accelerate reads them once and keeps what it read."""
+    variables = {
+        "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4",
+        "ACCELERATE_MIXED_PRECISION": "bf16",
+        "ACCELERATE_DYNAMO_BACKEND": "EAGER",
+        "ACCELERATE_USE_FSDP": "true",
+    }
+    histories = []
+    for name, given in (("without", {}), ("with", variables)):
+        run = tmp_path / name
+        line = train_command(encoders, tokens, run, "--batch 64 --epochs 1 --backend accelerate")
+        done = subprocess.run(
+            [python, "scripts/train.py", *line.split()],
+            cwd=ROOT,
+            env=os.environ | {"WANDB_MODE": "disabled"} | given,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert all(f"{variable} is not used" in done.stderr for variable in given)
+        histories.append(pd.read_csv(run / "history.csv").drop(columns="seconds"))
+    pd.testing.assert_frame_equal(*histories, check_exact=True)
+
+
 def test_compiling_without_a_compiler_is_refused(monkeypatch):
     cpu = torch.device("cpu")
     assert should_compile(False, cpu) is should_compile("auto", cpu) is False

@@ -232,7 +232,7 @@ KEYS = {
     # lengths and models
     "too long inputs": key("max_length", 513, "'max_length' is 513; allowed: at most 512"),
     "too short inputs": key("max_length", 2, "'max_length' is 2; allowed: at least 3"),
-    "a length as text": key("max_length", "128", "'max_length' is '128'; allowed: a value of type"),
+    "a length as text": key("max_length", "all", "'max_length' is 'all'; allowed: a value of type"),
     "no models": key("models", {}, "'models' has 0 entries; allowed: at least 1"),
     "a source of no model": key(
         "models.bert.source", "web", "'web'; allowed: hub, package, folder, scratch"
@@ -314,7 +314,7 @@ KEYS = {
     ),
     "a rate as truth": key("training.learning_rate", True, "is True; allowed: a value of type num"),
     "epochs that are no whole number": key(
-        "training.epochs", "1e1", "'training.epochs' is 10.0; a"
+        "training.epochs", "1e1", "'training.epochs' is '1e1'; a"
     ),
     "no epochs": key("training.epochs", 0, "'training.epochs' is 0; allowed: at least 1"),
     "more epochs than seconds": key(

@@ -14,13 +14,13 @@ import download
 import encoder
 from lib.baselines import run_of
 from lib.cli import Parser, add_shared_flags
-from lib.config import check, has_pooler, read_floats, runs, training
+from lib.config import check, has_pooler, runs, training
 from lib.console import UserError
 from lib.data.encoder_sources import SOURCES as ENCODER_SOURCES
 from lib.data.sources import SOURCES
 from lib.flags import add_flags, pop_settings
 from lib.runs import folders_of
-from lib.schema import options_of, poolings, schema, sources
+from lib.schema import options_of, poolings, schema, sources, typed
 from lib.training import model
 
 SHIPPED = [*sorted((ROOT / "config").glob("*.yaml")), ROOT / "tests" / "config.yaml"]
@@ -75,7 +75,7 @@ def test_readme_states_the_defaults_of_training():
     for key, option in options_of("training").items():
         line = next(line for line in readme.splitlines() if line.startswith(f"| `{key}`"))
         stated = yaml.safe_load(line.split("|")[2].strip(" `"))
-        assert read_floats(stated) == option["default"]
+        assert typed(stated, option) == option["default"]
 
 
 def test_blocks_are_products_and_the_grid_their_union():

@@ -1,6 +1,7 @@
 """What Snakemake plans and what it refuses, in a copy of the project that has no results."""
 
 import re
+import subprocess
 import time
 
 import pytest
@@ -75,7 +76,7 @@ def test_a_study_with_sizes_has_baselines_on_the_same_samples(project, python):
     assert jobs["baseline"] == texts and jobs["data_curve"] == 1
     folder = "results/baselines/dataset=imdb-25k/text=seen-by-bert/examples=40/seed=2"
     said = project.snakemake(python, "-n", "-p", f"{folder}/test.json", "--configfile", small)
-    assert f"--max-length 64 --examples 40 --seed 2 --out {folder}" in said.stdout
+    assert f"--examples 40 --max-length 64 --seed 2 --out {folder}" in said.stdout
     whole = project.jobs(python, "-n", SUMMARY, "--configfile", "study.yaml")
     assert {"baseline_sample", "data_curve"}.isdisjoint(whole)
 
@@ -98,3 +99,37 @@ def test_a_bad_grid_is_refused_in_one_line_before_any_job(project, python):
     assert failed.returncode == 1
     assert "error: config key 'grid[0].batch[1]' is 0; allowed: at least 1" in failed.stderr
     assert "Traceback" not in failed.stderr and "Job" not in failed.stderr
+
+
+def test_nested_settings_of_a_command_line_have_the_types_of_the_schema(project, python):
+    changes = [
+        "training={'epochs': 1, 'learning_rate': 1e-4, 'deterministic': false, 'updates': 7}",
+        "split={'sizes': [100, 20, 20], 'seed': 3}",
+        "analysis={'tsne': no, 'margin': 0.5}",
+    ]
+    flags = ("--configfile=study.yaml", "--config", *changes, "--", SUMMARY)
+    said = project.snakemake(python, "-n", "-p", *flags)
+    assert said.returncode == 0, said.stderr
+    for expected in (
+        *("--epochs 1 ", "--learning-rate 0.0001 ", "--deterministic false ", "--updates 7 "),
+        *("--seed 3 --sizes 100 20 20 ", "--margin 0.5 "),
+    ):
+        assert expected in said.stdout
+    assert "rule tsne" not in said.stdout
+
+
+def test_a_user_without_a_name_is_one(project, python):
+    """As in a container that is given the number of a user which it does not know."""
+    nameless = """import pwd, sys
+def unknown(number): raise KeyError("getpwuid(): uid not found: 12345")
+pwd.getpwuid = unknown
+from snakemake.cli import main
+main(["-n", "--configfile=study.yaml"])
+"""
+    variables = project.variables()
+    kept = {key: variables[key] for key in variables.keys() - {*("LOGNAME", "USER"), "USERNAME"}}
+    done = subprocess.run(
+        [python, "-c", nameless], cwd=project.folder, env=kept, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "train" in done.stdout

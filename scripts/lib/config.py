@@ -14,7 +14,7 @@ from typing import Any
 
 from lib.console import UserError
 from lib.runs import Run
-from lib.schema import did_you_mean, poolings, schema, section, shown, validate
+from lib.schema import did_you_mean, poolings, schema, section, shown, typed, validate
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,13 +31,14 @@ def check(config: dict[str, Any]) -> None:
     Raises:
         UserError: a key is unknown, missing or holds what it may not; the message names it.
     """
-    for name in ("training", "variants"):
-        if isinstance(config.get(name), dict):
-            config[name] = read_floats(config[name])
+    config.update(typed(config, schema()))
     validate(config, schema())
     for key, kind, chosen in _sources(config):
-        check_section(f"{kind}_{chosen['source']}", chosen, key)
+        part = f"{kind}_{chosen['source']}"
+        chosen.update(typed(chosen, section(part)))
+        check_section(part, chosen, key)
     for variant, changes in config["variants"].items():
+        changes.update(typed(changes, section("training")))
         where = f"variants.{variant}" if changes else "training"
         settings = training(config, variant)
         check_section("training", settings, where)
@@ -68,15 +69,6 @@ def runs(config: Mapping[str, Any]) -> list[Run]:
 def training(config: Mapping[str, Any], variant: str) -> dict[str, Any]:
     """The training settings of a variant: `training` with the variant's overrides."""
     return config["training"] | config["variants"][variant]
-
-
-def read_floats(value: Any) -> Any:
-    """Numbers such as `5e-5`, which YAML 1.1 reads as strings, as floats."""
-    if isinstance(value, dict):
-        return {key: read_floats(item) for key, item in value.items()}
-    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
-        return float(value)
-    return value
 
 
 def lack_of(model: Mapping[str, Any], pooling: str) -> str:

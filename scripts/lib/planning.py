@@ -5,6 +5,7 @@ workflow/rules/.
 """
 
 import ast
+import getpass
 import os
 import re
 import shlex
@@ -36,6 +37,22 @@ DECIDE_NOTHING = frozenset(
         *("training.launch", "training.reporting", "training.saving", "training.tracking"),
     }
 )
+
+
+class Unrecorded:
+    """A parameter that Snakemake passes on and does not record, so that its change runs nothing.
+
+    It records parameters of built-in types alone, and no others.
+
+    Args:
+        value: what a command is told.
+    """
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __str__(self) -> str:
+        return str(self.value)
 
 
 def flags(settings: Mapping[str, Any]) -> str:
@@ -207,6 +224,14 @@ def use_environment_of(python: str) -> None:
     """Let jobs run in the environment that runs Snakemake, whether it is activated or not."""
     paths = [os.path.dirname(python), os.getenv("PATH", os.defpath)]
     os.environ["PATH"] = os.pathsep.join(paths)
+
+
+def name_user() -> None:
+    """Give a user whose number has no name, as in containers, one that libraries ask for."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # the latter since Python 3.13
+        os.environ["LOGNAME"] = str(os.getuid())
 
 
 def name_study(configfiles: Sequence[str]) -> None:

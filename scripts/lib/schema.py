@@ -4,6 +4,7 @@ Light to import, because the Snakefile and every --help use it.
 """
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from difflib import get_close_matches
@@ -40,14 +41,15 @@ def section(name: str) -> dict[str, Any]:
     return found | {"$defs": schema()["$defs"]}
 
 
+def resolved(option: Mapping[str, Any]) -> dict[str, Any]:
+    """A part of the schema with what it refers to."""
+    return schema()["$defs"].get(option.get("$ref", "").rpartition("/")[2], {}) | option
+
+
 def options_of(name: str) -> dict[str, dict[str, Any]]:
     """The keys of a section that are free to choose, each with its part of the schema."""
-    defs = schema()["$defs"]
-    resolved = {
-        key: defs.get(option.get("$ref", "").rpartition("/")[2], {}) | option
-        for key, option in section(name)["properties"].items()
-    }
-    return {key: option for key, option in resolved.items() if "const" not in option}
+    options = {key: resolved(option) for key, option in section(name)["properties"].items()}
+    return {key: option for key, option in options.items() if "const" not in option}
 
 
 def sources(kind: str) -> dict[str, str]:
@@ -78,6 +80,42 @@ def keys_that(mark: str) -> list[str]:
 def word(value: Any) -> str:
     """A value as YAML and the command line write it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def typed(value: Any, option: Mapping[str, Any]) -> Any:
+    """A value as the schema means it, where it came as a text that it does not allow.
+
+    So come nested values of `--config`, which Snakemake leaves as texts, and numbers such as
+    `5e-5`, which are texts in YAML 1.1.
+
+    Args:
+        value: a value of the configuration, or a part of it.
+        option: its part of the schema.
+    """
+    option = resolved(option)
+    if isinstance(value, dict):
+        known, others = option.get("properties", {}), option.get("additionalProperties")
+        others = others if isinstance(others, dict) else {}
+        return {key: typed(item, known.get(key, others)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [typed(item, option.get("items", {})) for item in value]
+    rule = option | {"$defs": schema()["$defs"]}
+    if not isinstance(value, str) or _DefaultsValidator(rule).is_valid(value):
+        return value
+    kind = {key: option[key] for key in ("type", "enum") if key in option}
+    meant = _scalar(value)
+    return meant if _DefaultsValidator(kind).is_valid(meant) else value
+
+
+def _scalar(text: str) -> Any:
+    """A text as the number or truth value that it writes, else as it is."""
+    if re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", text):
+        return float(text)
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):
+        return text
+    return value if isinstance(value, bool | int | float) else text
 
 
 def validate(instance: dict[str, Any], schema: Mapping[str, Any], where: str = "") -> None:

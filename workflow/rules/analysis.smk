@@ -18,12 +18,13 @@ rule baseline:
         command=command("baseline"),
         code=code("baseline"),
         splits=input_folder,
-        text=text_flags,
+        encoder=encoder_folder,
+        text=flags(text_settings),
         out=output_folder,
     message:
         "train and test the baseline, {wildcards.text} text; log: {log}"
     shell:
-        "python {params.command:q} --log {log:q} --splits {params.splits:q} {params.text} --out {params.out:q}"
+        "python {params.command:q} --log {log:q} --splits {params.splits:q} {params.encoder} {params.text} --out {params.out:q}"
 
 
 use rule baseline as baseline_sample with:
@@ -33,7 +34,7 @@ use rule baseline as baseline_sample with:
     log:
         f"{LOGS}/dataset={{dataset}}/text={{text}}/examples={{examples}}/seed={{seed}}/baseline.log",
     params:
-        text=sample_flags,
+        text=flags(sample_settings),
     message:
         "train and test the baseline, {wildcards.text} text, {wildcards.examples} reviews, "
         "seed {wildcards.seed}; log: {log}"
@@ -53,7 +54,7 @@ rule collect:
         command=command("collect"),
         code=code("collect"),
         runs=run_folders,
-        tuned=planning.flags({"tuned": ANALYSIS["tuned"]}),
+        tuned=flags({"tuned": ANALYSIS["tuned"]}),
         out=output_folder,
     message:
         f"collect {N_RUNS} runs; log: {{log}}"
@@ -95,7 +96,7 @@ rule overviews:
     params:
         command=command("overviews"),
         code=code("overviews"),
-        baselines=baseline_flags,
+        baselines=baseline_folders,
         out=output_folder,
     message:
         "write the tables in the forms of published ones; log: {log}"
@@ -118,7 +119,7 @@ rule measure:
         command=command("measure"),
         code=code("measure"),
         runs=run_folders,
-        baselines=baseline_flags,
+        baselines=baseline_folders,
         out=output_folder,
     message:
         f"measure {N_RUNS} runs and the baselines; log: {{log}}"
@@ -142,7 +143,7 @@ rule data_curve:
     params:
         command=command("data_curve"),
         code=code("data_curve"),
-        baselines=baseline_flags,
+        baselines=baseline_folders,
         out=output_folder,
     message:
         "tell how accuracy grows with the training reviews; log: {log}"
@@ -166,7 +167,7 @@ rule compare:
         command=command("compare"),
         code=code("compare"),
         runs=run_folders,
-        baselines=baseline_flags,
+        baselines=baseline_folders,
         out=output_folder,
     message:
         "compare runs in pairs; log: {log}"
@@ -192,8 +193,8 @@ rule findings:
         command=command("findings"),
         code=code("findings"),
         runs=run_folders,
-        baselines=baseline_flags,
-        margin=planning.flags({"margin": ANALYSIS["margin"]}),
+        baselines=baseline_folders,
+        margin=flags({"margin": ANALYSIS["margin"]}),
         learned=schema.keys_that("learned"),  # which the command reads in the schema
         out=output_folder,
     message:
@@ -206,7 +207,6 @@ rule findings:
 
 rule published:
     input:
-        published=[outside(path) for path in [ANALYSIS.get("published")] if path],
         table=table("runs"),
         conditions=table("conditions"),
         runs=files_of_runs("train.json"),
@@ -220,12 +220,14 @@ rule published:
     params:
         command=command("published"),
         code=code("published"),
+        published=published_file,
+        figures=published_digest,
         runs=run_folders,
         out=output_folder,
     message:
         "set published figures beside the measured ones; log: {log}"
     shell:
-        "python {params.command:q} --log {log:q} --published {input.published:q} --table {input.table:q} "
+        "python {params.command:q} --log {log:q} --published {params.published:q} --table {input.table:q} "
         "--conditions {input.conditions:q} --runs {params.runs} --out {params.out:q}"
 
 
@@ -269,7 +271,7 @@ rule lengths:
         command=command("lengths"),
         code=code("lengths"),
         runs=run_folders,
-        baselines=baseline_flags,
+        baselines=baseline_folders,
         out=output_folder,
     message:
         "measure accuracy by the length of the reviews; log: {log}"
@@ -297,14 +299,13 @@ rule tsne:
         command=command("tsne"),
         code=code("tsne"),
         runs=run_folders,
-        how=planning.flags({"sample": ANALYSIS["sample"], "seed": ANALYSIS["seed"]}),
-        threads=config["training"]["threads"],
+        how=flags(map_settings),
         out=output_folder,
     message:
         "map test reviews by t-SNE; log: {log}"
     shell:
         "python {params.command:q} --log {log:q} --table {input.table:q} --runs {params.runs} --reviews {input.reviews:q} "
-        "--tokens {input.tokens:q} {params.how} --threads {params.threads} --out {params.out:q}"
+        "--tokens {input.tokens:q} {params.how} --out {params.out:q}"
 
 
 rule attention:
@@ -325,11 +326,10 @@ rule attention:
         command=command("attention"),
         code=code("attention"),
         runs=run_folders,
-        review=planning.flags({"review": ANALYSIS.get("review", [])}),
-        threads=config["training"]["threads"],
+        how=flags(attention_settings),
         out=output_folder,
     message:
         "read the attention in a test review; log: {log}"
     shell:
         "python {params.command:q} --log {log:q} --table {input.table:q} --runs {params.runs} --reviews {input.reviews:q} "
-        "{params.review} --threads {params.threads} --out {params.out:q}"
+        "{params.how} --out {params.out:q}"

@@ -20,7 +20,10 @@ sys.path.insert(0, SCRIPTS)
 from lib import baselines, catalog, configfiles, failures, forkserver, gpus, planning, schema
 from lib import config as configuration
 from lib.console import UserError
+from lib.data.digests import check_made
 from lib.data.encoder_files import files_of_encoder
+from lib.manifests import sha256
+from lib.planning import Unrecorded
 from lib.runs import folders_of
 
 sys.path.remove(SCRIPTS)
@@ -66,13 +69,26 @@ def outside(path):
 
 
 def command(name):
-    """The script of a rule, which runs nothing again when it changes: it holds flags alone."""
-    return outside(os.path.join(SCRIPTS, f"{name}.py"))
+    """The script of a rule, wherever it stands; it holds flags alone and decides no result."""
+    return Unrecorded(outside(os.path.join(SCRIPTS, f"{name}.py")))
 
 
 def code(name):
     """The digest of the code that decides what a command makes, which runs its rule again."""
     return planning.digest(name)
+
+
+def flags(settings):
+    """Settings as flags, whose change runs a rule again.
+
+    Snakemake records no parameter that depends on input, output, threads or resources. So what
+    decides a result depends on wildcards and the configuration alone: the functions that take
+    files tell paths.
+
+    Args:
+        settings: a mapping, or a function of wildcards that gives one.
+    """
+    return lambda wildcards: planning.flags(settings(wildcards) if callable(settings) else settings)
 
 
 def table(name):
@@ -125,27 +141,33 @@ def logs_folder(wildcards, input):
     return os.path.join(os.path.dirname(os.path.dirname(input.table)), "logs")
 
 
-def run_folders(wildcards, input):
-    """The folders of the runs among the inputs, a word for each block of the grid.
+def run_folders(wildcards):
+    """The folders of all runs, in the order of the grid, a word for each of its blocks.
 
     The words stay few in large studies, whose folders one by one are too long for a command.
     """
-    return blocks_of_runs(input.runs[0].rpartition("dataset=")[0])
+    root = workflow.modifier.modify_path("results/runs")
+    return shlex.join(f"{root}/{folders_of(DATASET, block)}" for block in config["grid"])
 
 
-def blocks_of_runs(root):
-    """The folders of all runs in a folder, a word for each block of the grid."""
-    return shlex.join(root + folders_of(DATASET, block) for block in config["grid"])
-
-
-def runs_to_come(wildcards, output):
-    """The folders of all runs, of which there may be none yet."""
-    return blocks_of_runs(f"{os.path.dirname(output[0])}/runs/")
-
-
-def baseline_flags(wildcards, input):
+def baseline_folders(wildcards, input):
     """The folders of the baselines among the inputs, if there are any."""
     return planning.flags({"baselines": folders(input.baselines)})
+
+
+def token_folders(wildcards, input):
+    """The folders of tokens and encoders among the inputs."""
+    return planning.flags({"tokens": folders(input.tokens), "encoders": list(input.encoders)})
+
+
+def review_file(wildcards, input):
+    """The reviews among the inputs, if there are any."""
+    return planning.flags({"reviews": list(input.reviews)})
+
+
+def encoder_folder(wildcards, input):
+    """The encoder among the inputs of a baseline, if it has one."""
+    return planning.flags({"encoder": input.encoder} if input.encoder else {})
 
 
 def dataset_files(wildcards):
@@ -153,29 +175,56 @@ def dataset_files(wildcards):
     return list(map(outside, config["dataset"].get("paths", [])))
 
 
-def dataset_flags(wildcards):
+def source(part):
+    """How to fetch a dataset or an encoder; what it has to be like is `digests`."""
+    others = {key: part[key] for key in part if key not in ("source", "name", "sha256")}
+    return f"{part['source']} {planning.flags(others)}"
+
+
+def digests(part):
+    """The digests that are expected of files; they decide no result, and the plan looks at them."""
+    return Unrecorded(planning.flags({"sha256": part.get("sha256", {})}))
+
+
+def described():
+    """The parts of the configuration from which something is fetched, and what tells of it."""
+    name = config["dataset"]["name"]
+    yield "dataset", config["dataset"], f"{REVIEWS}/reviews.json".format(dataset=name)
+    for model, part in config["models"].items():
+        folder = ENCODER.format(dataset=name, model=model)
+        yield f"models.{model}", part, f"{folder}/source.json"
+
+
+def dataset_source(wildcards):
     """How to fetch the dataset."""
-    settings = {key: value for key, value in config["dataset"].items() if key != "name"}
-    return f"{settings.pop('source')} {planning.flags(settings)}"
+    return source(config["dataset"])
+
+
+def dataset_digests(wildcards):
+    """The digests that are expected of its files."""
+    return digests(config["dataset"])
 
 
 def encoder_files(wildcards):
-    """What an encoder is made from: a local folder, or the reviews that its tokenizer learns."""
-    model = config["models"][wildcards.model]
-    if model["source"] == "scratch":
-        return f"{REVIEWS}/splits/train.parquet"
-    if model["source"] == "folder":
-        return [outside(path) for path in files_of_encoder(Path(model["path"]))]
-    return []
+    """The files of an encoder in a local folder."""
+    folder = config["models"][wildcards.model].get("path")
+    return [outside(path) for path in files_of_encoder(Path(folder))] if folder else []
 
 
-def encoder_flags(wildcards, input):
+def encoder_reviews(wildcards):
+    """The reviews from which the tokenizer of a new encoder learns."""
+    is_new = config["models"][wildcards.model]["source"] == "scratch"
+    return [f"{REVIEWS}/splits/train.parquet"] if is_new else []
+
+
+def encoder_source(wildcards):
     """How to get the encoder."""
-    settings = dict(config["models"][wildcards.model])
-    source = settings.pop("source")
-    if source == "scratch":
-        settings["reviews"] = input.files
-    return f"{source} {planning.flags(settings)}"
+    return source(config["models"][wildcards.model])
+
+
+def encoder_digests(wildcards):
+    """The digests that are expected of its files."""
+    return digests(config["models"][wildcards.model])
 
 
 def by_variant(function):
@@ -195,11 +244,10 @@ def training_flags(variant):
     return planning.flags({key: settings[key] for key in settings if key != "save_minutes"})
 
 
-def study_flags(wildcards, input):
-    """The tokens and encoders of all models, and the settings of all variants of the grid."""
+def study_settings(wildcards):
+    """The settings of all variants of the grid."""
     variants = {run.variant: json.dumps(config["variants"][run.variant]) for run in RUNS}
-    places = {"tokens": folders(input.tokens), "encoders": list(input.encoders)}
-    return planning.flags({**places, "variants": variants, **config["training"]})
+    return {"variants": variants, **config["training"]}
 
 
 def moment(wildcards):
@@ -215,11 +263,6 @@ def all_cores(wildcards):
 def save_minutes(variant):
     """How often a training saves its state; as a resource, whose change runs nothing again."""
     return str(training(variant)["save_minutes"])
-
-
-def label_flags(wildcards):
-    """The names of the classes, in which braces are no wildcards."""
-    return planning.flags({"labels": config["dataset"].get("labels", [])})
 
 
 def test_flags(variant):
@@ -267,17 +310,37 @@ def encoder_of_text(wildcards):
     return ENCODER.format(dataset=wildcards.dataset, model=model)
 
 
-def text_flags(wildcards, input):
+def text_settings(wildcards):
     """What a baseline sees of each text."""
-    if not input.encoder:
-        return ""
-    return planning.flags({"encoder": input.encoder, "max_length": config["max_length"]})
+    is_whole = wildcards.text == baselines.FULL_TEXT
+    return {} if is_whole else {"max_length": config["max_length"]}
 
 
-def sample_flags(wildcards, input):
+def sample_settings(wildcards):
     """What a baseline sees of each text, and which training reviews it learns from."""
-    sample = planning.flags({"examples": wildcards.examples, "seed": wildcards.seed})
-    return f"{text_flags(wildcards, input)} {sample}"
+    sample = {"examples": wildcards.examples, "seed": wildcards.seed}
+    return text_settings(wildcards) | sample
+
+
+def map_settings(wildcards):
+    """Which reviews are on the map, and the threads on which the vectors depend."""
+    shown = {key: ANALYSIS[key] for key in ("sample", "seed")}
+    return shown | {"threads": config["training"]["threads"]}
+
+
+def attention_settings(wildcards):
+    """Which review is shown, and the threads on which the attention depends."""
+    return {"review": ANALYSIS.get("review", []), "threads": config["training"]["threads"]}
+
+
+def published_file(wildcards):
+    """The published figures: no input, since a checkout has a time and a place of its own."""
+    return Unrecorded(outside(ANALYSIS["published"]))
+
+
+def published_digest(wildcards):
+    """The digest of the published figures."""
+    return sha256(Path(ANALYSIS["published"]))
 
 
 def drawn_table(wildcards):
@@ -315,6 +378,7 @@ def is_on(part):
 
 
 planning.use_environment_of(sys.executable)
+planning.name_user()
 try:
     configuration.check(config)
     if not IS_MODULE and "--lint" not in sys.argv:
@@ -322,6 +386,8 @@ try:
     for target in NAMED:
         planning.check_target(target, config)
     planning.configure_tracking(config, str(workflow.modifier.modify_path("results")))
+    for key, part, description in described():
+        check_made(key, part, Path(workflow.modifier.modify_path(description)))
 except UserError as error:
     sys.exit(f"error: {error}")
 planning.name_study(workflow.overwrite_configfiles)

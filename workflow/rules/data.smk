@@ -15,12 +15,13 @@ rule download:
     params:
         command=command("download"),
         code=code("download"),
-        source=dataset_flags,
+        source=dataset_source,
+        digests=dataset_digests,
         out=output_folder,
     message:
         "fetch and clean the reviews of {wildcards.dataset}; log: {log}"
     shell:
-        "python {params.command:q} --log {log:q} {params.source} --out {params.out:q}"
+        "python {params.command:q} --log {log:q} {params.source} {params.digests} --out {params.out:q}"
 
 
 rule split:
@@ -38,7 +39,7 @@ rule split:
     params:
         command=command("split"),
         code=code("split"),
-        how=planning.flags(config["split"]),
+        how=flags(config["split"]),
         out=output_folder,
     message:
         "divide the reviews of {wildcards.dataset}; log: {log}"
@@ -50,6 +51,7 @@ rule split:
 rule encoder:
     input:
         files=encoder_files,
+        reviews=encoder_reviews,
     output:
         directory(ENCODER),
     log:
@@ -60,11 +62,14 @@ rule encoder:
     params:
         command=command("encoder"),
         code=code("encoder"),
-        source=encoder_flags,
+        source=encoder_source,
+        digests=encoder_digests,
+        learned=review_file,
     message:
         "bring the encoder {wildcards.model}; log: {log}"
     shell:
-        "python {params.command:q} --log {log:q} {params.source} --out {output:q}"
+        "python {params.command:q} --log {log:q} {params.source} {params.digests} {params.learned} "
+        "--out {output:q}"
 
 
 rule pretokenize:
@@ -84,10 +89,10 @@ rule pretokenize:
         command=command("pretokenize"),
         code=code("pretokenize"),
         splits=input_folder,
-        max_length=config["max_length"],
+        length=flags({"max_length": config["max_length"]}),
         out=output_folder,
     message:
         "tokenize {wildcards.dataset} for {wildcards.model}; log: {log}"
     shell:
         "python {params.command:q} --log {log:q} --splits {params.splits:q} --encoder {input.encoder:q} "
-        "--max-length {params.max_length} --threads {threads} --out {params.out:q}"
+        "{params.length} --threads {threads} --out {params.out:q}"

@@ -93,7 +93,7 @@ rule latex:
     params:
         command=command("latex"),
         code=code("latex"),
-        baselines=baseline_flags,
+        baselines=baseline_folders,
         out=output_folder,
     message:
         "write tables for papers; log: {log}"
@@ -123,7 +123,7 @@ rule summary:
         code=code("summary"),
         study=STUDY,
         runs=run_folders,
-        baselines=baseline_flags,
+        baselines=baseline_folders,
     message:
         "write the summary; log: {log}"
     shell:

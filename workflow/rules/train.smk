@@ -25,7 +25,7 @@ rule train:
         code=code("train"),
         tokens=input_folder,
         run=output_folder,
-        labels=label_flags,
+        labels=flags({"labels": config["dataset"].get("labels", [])}),
         training=by_variant(training_flags),
     message:
         "train {wildcards.model}, {wildcards.pooling}, batch {wildcards.batch}, "
@@ -83,10 +83,11 @@ rule estimate:
     params:
         command=command("estimate"),
         code=code("estimate"),
-        runs=runs_to_come,
-        study=study_flags,
+        runs=run_folders,
+        places=token_folders,
+        study=flags(study_settings),
         moment=moment,
     message:
         f"time each kind of training of {N_RUNS} runs; log: {{log}}"
     shell:
-        "python {params.command:q} --log {log:q} --runs {params.runs} {params.study} --cores {threads} --out {output:q}"
+        "python {params.command:q} --log {log:q} --runs {params.runs} {params.places} {params.study} --cores {threads} --out {output:q}"

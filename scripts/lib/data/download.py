@@ -62,6 +62,16 @@ def download(
     count = int(keep.sum())
     dropped["near_duplicates"] = int(repeated.sum())
     dropped["beyond_limit"] = len(distinct) - count
+    settings = {
+        "source": source,
+        "text_column": text_column,
+        "label_column": label_column,
+        "near_duplicates": near_duplicates,
+        "labels": labels,
+        "where": where,
+        "limit": limit,
+        **location,
+    }
     description = {
         "source": found.name,
         "revision": found.revision,
@@ -71,6 +81,7 @@ def download(
         "reviews": count,
         "classes": reviews.class_counts(classes[keep]),
         "labels": labels,
+        "settings": {key: value for key, value in settings.items() if value is not None},
     }
     with writing(out / "reviews.parquet", reviews.SCHEMA) as write:
         for batch in chosen(reviews.with_classes(rows(), classes), keep):

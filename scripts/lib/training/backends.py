@@ -16,7 +16,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.optim import Optimizer
 
 from lib.console import UserError
-from lib.training.device import choose, choose_precision, prepare
+from lib.training.device import choose, choose_precision, forget_overrides, prepare
 
 
 class Torch(AbstractContextManager):
@@ -183,6 +183,7 @@ def connect(settings: Mapping[str, Any], seed: int) -> Torch:
     Raises:
         UserError: the device is not there, or lacks the precision.
     """
+    forget_overrides()
     device = choose(settings["device"])
     precision = choose_precision(settings["precision"], device)
     backend = BACKENDS[settings["backend"]](device, precision)

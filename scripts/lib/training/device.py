@@ -14,9 +14,14 @@ import psutil
 import torch
 from transformers import set_seed
 
-from lib.console import UserError, one_line
+from lib.console import UserError, log, one_line
 from lib.training.launch import is_worker
 
+OVERRIDES = (
+    *("ACCELERATE_", "PARALLELISM_CONFIG_", "FSDP_"),
+    *("DNNL_DEFAULT_FPMATH_MODE", "ONEDNN_DEFAULT_FPMATH_MODE"),
+    *("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"),
+)
 COMPILERS = (os.environ.get("CXX", "g++"), "g++", "clang++")
 
 
@@ -42,6 +47,17 @@ def choose(device: str) -> torch.device:
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) if is_worker() else 0)
     return torch.device(device)
+
+
+def forget_overrides() -> None:
+    """Remove variables of the environment by which libraries compute otherwise than is asked for.
+
+    Accelerate divides losses by its own steps of accumulation, shards or rounds; oneDNN and CUDA
+    round the operands of products in fp32.
+    """
+    for name in [name for name in os.environ if name.startswith(OVERRIDES)]:
+        log.warning("%s is not used: the configuration alone decides results", name)
+        del os.environ[name]
 
 
 def prepare(threads: int, seed: int, deterministic: bool) -> None:
