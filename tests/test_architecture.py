@@ -17,7 +17,13 @@ MAY_IMPORT = {
     "shared": set(),
     "data": set(),
     "training": {"data.tokens", "data.encoders", "data.encoder_files", "data.sampling"},
-    "analysis": {"data.tokens", "data.encoders", "data.sampling", "training.inference"},
+    "analysis": {
+        "data.tokens",
+        "data.encoders",
+        "data.sampling",
+        "data.words",
+        "training.inference",
+    },
     "page": {
         "data.folding",
         *("analysis.representatives", "analysis.results"),

@@ -12,7 +12,7 @@ from conftest import CSV, call
 import download
 import split
 from lib.console import UserError
-from lib.data import readers
+from lib.data import streaming
 from lib.data.folding import digests, fold
 from lib.data.reviews import assemble, clean, survey
 from lib.data.sampling import first_of, nested, stratified
@@ -69,7 +69,7 @@ def test_clean_drops_and_counts():
 
 
 def test_nothing_left_is_refused():
-    with pytest.raises(UserError, match="no reviews are left after cleaning: of 3, 1 are empty"):
+    with pytest.raises(UserError, match="class 0 loses all of its 1 reviews as texts under two"):
         clean(*look(table_of(("", 0), ("x", 0), ("x ", 1))))
 
 
@@ -85,6 +85,7 @@ def test_package_reviews_and_their_counts(tmp_path, source_csv):
     frame = pd.read_csv(source_csv).query("source == 'imdb'")
     distinct = frame.drop_duplicates("text")
     assert counts["rows"] == len(frame) == 25_000
+    assert counts["rows_by_file"] == {CSV: 25_000 + counts["left_out_by_where"]} == {CSV: 33_530}
     assert counts["dropped"]["duplicates"] >= len(frame) - len(distinct) > 0
     assert counts["dropped"]["near_duplicates"] == 15
     assert counts["rows"] == counts["reviews"] + sum(counts["dropped"].values())
@@ -132,7 +133,7 @@ def test_files_of_every_kind_give_the_same_reviews(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["csv", "csv.gz", "jsonl", "jsonl.gz"])
 def test_blocks_end_anywhere_and_their_types_may_differ(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr(readers, "BLOCK", 1000)
+    monkeypatch.setattr(streaming, "BLOCK", 1000)
     texts = [f"review {n}, " + '"good"\n' * (n % 40) for n in range(500)]
     frame = pd.DataFrame({"text": texts, "label": [0, 1] * 250, "site": [None] * 300 + ["a"] * 200})
     path = tmp_path / f"mine.{kind}"

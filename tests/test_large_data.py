@@ -16,8 +16,8 @@ import large_data
 REVIEWS, CHARACTERS = 40_000, 2000  # whose memory is measured
 HELD = """
 import sys, pyarrow, download, split
-from lib.data import readers, streaming
-streaming.ROWS, streaming.ROW_GROUP, readers.BLOCK = 256, 1 << 21, 1 << 18
+from lib.data import streaming
+streaming.ROWS, streaming.ROW_GROUP, streaming.BLOCK = 256, 1 << 21, 1 << 18
 for command, line in zip((download, split), sys.argv[1:]):
     command.main(command.arguments().parse_args(line.split()))
 print(pyarrow.default_memory_pool().max_memory())

@@ -202,5 +202,6 @@ def test_no_split_holds_a_near_duplicate_of_another(tmp_path, source):
 def test_a_class_of_nothing_but_near_duplicates_is_refused(tmp_path):
     texts = [window(0), f"{window(0)} indeed"]
     pd.DataFrame({"text": texts, "label": [0, 1]}).to_csv(tmp_path / "two.csv", index=False)
-    with pytest.raises(UserError, match=r"the reviews per class 0, 1, ... are \[1\]"):
+    message = r"class 1 loses all of its 1 reviews as near-duplicates; raise `dataset.near_dup"
+    with pytest.raises(UserError, match=message):
         call(download, f"files --paths {tmp_path}/two.csv --out {tmp_path}")

@@ -9,6 +9,7 @@ import torch
 from lib.analysis.representatives import find_representatives
 from lib.analysis.results import read_texts
 from lib.console import UserError
+from lib.data.words import words
 from lib.predictions import read_predictions
 from lib.runs import Run
 from lib.tables import write_table
@@ -62,7 +63,7 @@ def choose(texts: pd.Series, predictions: Mapping[Run, pd.DataFrame], review: in
     label = next(iter(predictions.values()))["label"]
     disagreed = found.nunique(axis=1) > 1
     wrong = found.ne(label, axis=0).any(axis=1)
-    legible = texts.reindex(label.index).str.contains(r"\w")
+    legible = texts.reindex(label.index).map(words).astype(bool)
     candidates = (disagreed & legible, wrong & legible, legible, label.notna())
     chosen = next(ids for ids in candidates if ids.any())
     lengths = texts.loc[chosen.index[chosen]].str.split().str.len()

@@ -16,13 +16,14 @@ from lib.baselines import run_of
 from lib.console import UserError, log, one_line, progress
 from lib.data.encoders import load_tokenizer
 from lib.data.sampling import first_of
+from lib.data.words import words
 from lib.files import write_json
 from lib.manifests import reading
 from lib.metrics import chance_p, measure
 from lib.predictions import Predictions, write_predictions
 
 C = (0.01, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
-WORDS = (1, 2)
+RUNS = (1, 2)  # of words, the longest that is counted
 TOLERANCE = 1e-8  # at 1e-4 a large C stops far from its minimum, at another accuracy
 
 
@@ -102,8 +103,14 @@ def tune(
         UserError: no word stands in two training texts.
     """
     best: tuple[float, float] = (-1.0, 0.0)
-    for words in progress(WORDS, len(WORDS), "tune the baseline", "setting"):
-        vectorizer = TfidfVectorizer(ngram_range=(1, words), min_df=2, sublinear_tf=True)
+    for longest in progress(RUNS, len(RUNS), "tune the baseline", "setting"):
+        vectorizer = TfidfVectorizer(
+            tokenizer=words,
+            token_pattern=None,
+            ngram_range=(1, longest),
+            min_df=2,
+            sublinear_tf=True,
+        )
         try:
             counts = vectorizer.fit_transform(train)
         except ValueError as error:
@@ -117,11 +124,11 @@ def tune(
             classifier.fit(counts, labels)
             accuracy = classifier.score(valid_counts, valid_labels)
             loss = log_loss(valid_labels, classifier.predict_proba(valid_counts))
-            log.info("up to %d words, C %g: validation accuracy %.4f", words, c, accuracy)
+            log.info("up to %d words, C %g: validation accuracy %.4f", longest, c, accuracy)
             if (accuracy, -loss) > best:
                 best = (accuracy, -loss)
                 model = make_pipeline(vectorizer, classifier)
-                settings = {"c": c, "words": words, "valid_accuracy": float(accuracy)}
+                settings = {"c": c, "words": longest, "valid_accuracy": float(accuracy)}
     if settings["c"] in (C[0], C[-1]):
         log.warning(
             "the best C, %g, is at the edge of those tried, and one beyond it may be better; "

@@ -46,21 +46,24 @@ def download(
     """
     columns = list(dict.fromkeys([text_column, label_column, *(where or ())]))
     found = SOURCES[source](columns, sha256 or {}, **location)
-    rows = partial(reviews.assemble, found.parts, text_column, label_column, where)
+    read: dict[str, int] = {}
+    parts = reviews.counted(found.parts, read)
+    rows = partial(reviews.assemble, parts, text_column, label_column, where)
     hashes, classes = reviews.survey(rows(), label_column, labels)
+    reviews.class_counts(classes, len(labels or ()))
     keep, dropped = reviews.clean(hashes, classes)
     candidates = reviews.texts(chosen(rows(), keep))
     scratch = next(folder for folder in [out, *out.parents] if folder.is_dir())
     with refusals_explained(scratch):
         repeated = repetitions(candidates, int(keep.sum()), near_duplicates, scratch)
-    keep[keep] = ~repeated
-    reviews.class_counts(classes[keep], len(labels or ()))
+    which = np.zeros_like(keep)
+    which[keep] = repeated
+    dropped["near_duplicates"] = reviews.drop(which, "near_duplicates", keep, classes)
     distinct = np.flatnonzero(keep)
     if limit and limit < len(distinct):
         (sample,) = stratified(classes[distinct], [limit], SAMPLE_SEED, "limit")
         keep[np.delete(distinct, sample)] = False
     count = int(keep.sum())
-    dropped["near_duplicates"] = int(repeated.sum())
     dropped["beyond_limit"] = len(distinct) - count
     settings = {
         "source": source,
@@ -76,6 +79,8 @@ def download(
         "source": found.name,
         "revision": found.revision,
         "sha256": found.digests,
+        "rows_by_file": read,
+        "left_out_by_where": sum(read.values()) - len(keep),
         "rows": len(keep),
         "dropped": dropped,
         "reviews": count,

@@ -6,8 +6,11 @@ import unicodedata
 from collections.abc import Iterable
 
 import numpy as np
+import regex
 
 BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+UNSEEN = r"\s\p{Default_Ignorable_Code_Point}\p{Cc}\p{Cf}"  # characters, to stand in a class
+SEEN = regex.compile(rf"[^{UNSEEN}]")
 
 
 def fold(text: str) -> str:
@@ -16,7 +19,7 @@ def fold(text: str) -> str:
 
 
 def digests(texts: Iterable[str | None]) -> np.ndarray:
-    """A 64-bit digest of each folded text, as `(n,)` uint64; 0 for an empty text.
+    """A 64-bit digest of each folded text, as `(n,)` uint64; 0 where there is nothing to see.
 
     Among ten million different texts, two share a digest with a probability of 3e-6.
     """
@@ -24,5 +27,8 @@ def digests(texts: Iterable[str | None]) -> np.ndarray:
 
 
 def _digest(text: str | None) -> int:
-    folded = fold(text or "").encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(folded, digest_size=8).digest()) if folded else 0
+    folded = fold(text or "")
+    if not SEEN.search(folded):
+        return 0
+    encoded = folded.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest())

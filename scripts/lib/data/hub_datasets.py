@@ -16,10 +16,10 @@ from huggingface_hub import get_cached_repo_tree
 from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
 from lib.console import UserError
-from lib.data import hub, readers
+from lib.data import hub
 from lib.data.digests import verify
 from lib.data.sources import Source
-from lib.data.streaming import ROWS, Batches
+from lib.data.streaming import ROWS, Batches, require_columns
 
 # Files that tell which files belong to which split.
 CARDS = ("README.md", ".huggingface.yaml", "dataset_infos.json")
@@ -67,7 +67,7 @@ def read_splits(
                 data_files={split: [escape(str(folder / file)) for file in files[split]]},
                 verification_mode="no_checks",  # of the sizes of all splits; digests are checked
             )
-        readers.require_columns(columns, dataset.column_names, f"split '{split}' of {id}")
+        require_columns(columns, dataset.column_names, f"split '{split}' of {id}")
         parts[split] = partial(batches, dataset.select_columns(list(columns)))
     return Source(f"hub {id}", commit, digests, parts)
 

@@ -4,7 +4,6 @@ Per text 200 bytes are held in memory; the shingles wait in a temporary file.
 """
 
 import os
-import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
@@ -18,8 +17,8 @@ from datasketch import MinHash
 
 from lib.console import progress
 from lib.data.folding import fold
+from lib.data.words import words
 
-WORD = re.compile(r"\w+")
 SHINGLE = 5  # successive words
 BANDS, ROWS = 24, 3
 SEED = 1
@@ -164,10 +163,10 @@ def shingles(text: str) -> np.ndarray:
 
 def runs(text: str) -> np.ndarray:
     """The runs of five words in a folded text, or its fewer words, as hashes in their order."""
-    words = WORD.findall(fold(text).casefold())
-    missing = SHINGLE - len(words) if words else 0
-    hashes = np.fromiter([*map(hash_word, words), *[0] * missing], np.uint64)
-    return np.correlate(hashes, FACTORS, "valid") if words else hashes
+    found = words(fold(text).casefold())
+    missing = SHINGLE - len(found) if found else 0
+    hashes = np.fromiter([*map(hash_word, found), *[0] * missing], np.uint64)
+    return np.correlate(hashes, FACTORS, "valid") if found else hashes
 
 
 @lru_cache(KNOWN_WORDS)

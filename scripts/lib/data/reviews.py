@@ -5,12 +5,13 @@ and Python sees a few thousand at a time.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lib.console import UserError
+from lib.console import UserError, announcements
 from lib.data.folding import digests
 from lib.data.streaming import ROWS, Batches
 
@@ -18,7 +19,29 @@ SCHEMA = pa.schema(
     [("id", pa.int64()), ("text", pa.string()), ("label", pa.int8()), ("origin", pa.string())]
 )
 MAX_CLASSES = 128  # labels are int8
+TEXTS = (pa.string(), pa.large_string(), pa.string_view())
 WHOLE = (r"^(-?[0-9]+)\.0+$", r"\1")  # pattern and replacement
+
+
+# What reviews are dropped as, in words, and what to do where a class loses many by it.
+LOSSES = {
+    "empty": ("empty", "look at `dataset.text_column`"),
+    "conflicting_labels": ("texts under two labels", "look at `dataset.label_column`"),
+    "duplicates": ("duplicates", "look at `dataset.text_column`"),
+    "near_duplicates": ("near-duplicates", "raise `dataset.near_duplicates`; at 1 all stay"),
+}
+
+
+def counted(parts: Mapping[str, Batches], read: dict[str, int]) -> dict[str, Batches]:
+    """Parts that note of each, in `read`, how many rows it has, whenever they are read."""
+
+    def batches(origin: str) -> Iterator[pa.RecordBatch]:
+        read[origin] = 0
+        for batch in parts[origin]():
+            read[origin] += batch.num_rows
+            yield batch
+
+    return {origin: partial(batches, origin) for origin in parts}
 
 
 def assemble(
@@ -60,7 +83,7 @@ def assemble(
 def _cells(part: pa.RecordBatch, column: str, origin: str) -> pa.Array:
     """The cells of a column as strings."""
     try:
-        return pc.cast(part[column], pa.string())
+        return _as_strings(part[column])
     except pa.ArrowException as error:
         raise UserError(
             f"column '{column}' of {origin} holds {part[column].type}; allowed: numbers or text"
@@ -69,9 +92,15 @@ def _cells(part: pa.RecordBatch, column: str, origin: str) -> pa.Array:
 
 def _text(column: pa.Array, name: str) -> pa.Array:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+    if kind not in TEXTS:
         raise UserError(f"{name} holds {kind}; allowed: text")
-    return pc.cast(column, pa.string())  # decodes dictionaries as well
+    return _as_strings(column)
+
+
+def _as_strings(column: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(column.type):
+        return pc.cast(column.dictionary, pa.string()).take(column.indices)
+    return pc.cast(column, pa.string())
 
 
 def survey(
@@ -138,7 +167,7 @@ def clean(hashes: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, dict[str
         Which rows stay, as `(n,)` booleans, and how many were dropped for each reason.
 
     Raises:
-        UserError: nothing stays.
+        UserError: nothing of a class stays.
     """
     _, firsts, groups = np.unique(hashes, return_index=True, return_inverse=True)
     repeated = np.ones(len(hashes), dtype=bool)
@@ -148,19 +177,36 @@ def clean(hashes: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, dict[str
     empty = hashes == 0
     conflicting = mixed[groups] & ~empty
     duplicate = repeated & ~empty & ~conflicting
-    dropped = {
-        "empty": int(empty.sum()),
-        "conflicting_labels": int(conflicting.sum()),
-        "duplicates": int(duplicate.sum()),
-    }
-    keep = ~(empty | conflicting | duplicate)
-    if not keep.any():
-        raise UserError(
-            f"no reviews are left after cleaning: of {len(keep)}, {dropped['empty']} are "
-            f"empty and {dropped['conflicting_labels']} stand under two labels; look at "
-            "`text_column` and `label_column`"
-        )
-    return keep, dropped
+    keep = np.ones(len(hashes), dtype=bool)
+    reasons = {"empty": empty, "conflicting_labels": conflicting, "duplicates": duplicate}
+    return keep, {reason: drop(which, reason, keep, classes) for reason, which in reasons.items()}
+
+
+def drop(which: np.ndarray, reason: str, keep: np.ndarray, classes: np.ndarray) -> int:
+    """Drop rows that stood so far, warn where a class loses half of them, and count the dropped.
+
+    Args:
+        which: `(n,)` rows to drop.
+        reason: a key of `LOSSES`.
+        keep: `(n,)` rows that stand; changed in place.
+        classes: `(n,)` class numbers.
+
+    Raises:
+        UserError: a class loses all.
+    """
+    before = np.bincount(classes[keep])
+    lost = np.bincount(classes[which], minlength=len(before))
+    keep &= ~which
+    what, advice = LOSSES[reason]
+    for number in np.flatnonzero(lost):
+        everything = lost[number] == before[number]
+        share = f"{'all' if everything else lost[number]} of its {before[number]} reviews"
+        told = f"class {number} loses {share} as {what}; {advice}"
+        if everything:
+            raise UserError(told)
+        if 2 * lost[number] >= before[number]:
+            announcements.warning(told)
+    return int(which.sum())
 
 
 def with_classes(rows: Iterable[pa.RecordBatch], classes: np.ndarray) -> Iterator[pa.RecordBatch]:

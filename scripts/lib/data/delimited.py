@@ -1,0 +1,198 @@
+"""CSV and TSV files: how their values are quoted, found out by reading, and their rows."""
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from lib.console import UserError, log
+from lib.data.streaming import CONVERT, LONGEST, Batches, batched, open_text, require_columns
+
+NONE = "none"  # as a key of the configuration says that there is no such character
+MARK, BACKSLASH = '"', "\\"
+DELIMITERS = ",;\t|"
+ADVICE = f"say with `quote` and `escape` how its values are quoted, `quote: {NONE}` if not at all"
+
+
+class Form(NamedTuple):
+    """How the values of a file are written.
+
+    Attributes:
+        delimiter: stands between values.
+        quote: stands around a value that holds anything, and twice inside for itself; or empty.
+        escape: stands before a character that is meant as itself; or empty.
+    """
+
+    delimiter: str
+    quote: str
+    escape: str
+
+
+class Row(NamedTuple):
+    """A row of a file.
+
+    Attributes:
+        number: of its first line.
+        lines: that it stands on, until the next row is read.
+        values: in it.
+    """
+
+    number: int
+    lines: list[str]
+    values: list[str]
+
+
+def open_delimited(
+    path: Path,
+    columns: Sequence[str],
+    delimiter: str,
+    quote: str | None,
+    escape: str | None,
+) -> Batches:
+    """Find out how a file is written, by reading it to its end, to read columns of it.
+
+    Where `quote` or `escape` is not given, the first of the usual forms is taken in which the file
+    makes sense: quotes that are doubled inside, then those that a backslash escapes, and in a TSV
+    no quoting at all.
+
+    Args:
+        path: of the file.
+        columns: to read: that of the texts, that of the labels, others.
+        delimiter: of its form.
+        quote: of its form; `none` if values are not quoted.
+        escape: of its form; `none` if there is none. The quote itself means that it is doubled.
+
+    Raises:
+        UserError: it makes sense in none of the forms; the message tells the first one's trouble.
+    """
+    problems = []
+    for form in _forms(delimiter, quote, escape):
+        try:
+            check(path, columns, form)
+        except UserError as error:
+            problems.append(error)
+        else:
+            if problems:
+                log.info("'%s' is read with the quote '%s' and the escape '%s'", path, *form[1:])
+            return partial(_read, path, columns, form)
+    raise problems[0]
+
+
+def _forms(delimiter: str, quote: str | None, escape: str | None) -> list[Form]:
+    """The forms that a file may have, the most usual one first."""
+    if quote is not None or escape is not None:
+        quote = MARK if quote is None else quote.replace(NONE, "")
+        escape = (escape or "").replace(NONE, "").replace(quote or NONE, "")
+        return [Form(delimiter, quote, escape)]
+    unquoted = [Form(delimiter, "", "")] if delimiter == "\t" else []
+    return [Form(delimiter, MARK, ""), Form(delimiter, MARK, BACKSLASH), *unquoted]
+
+
+def check(path: Path, columns: Sequence[str], form: Form) -> None:
+    """Check that a file makes sense in a form.
+
+    Raises:
+        UserError: it is empty, lacks a column, has rows of several lengths or quotes that do not
+            fit, or a value swallows whole rows.
+    """
+    found = rows(path, form)
+    _, _, names = next(found, Row(0, [], []))
+    if not names:
+        raise UserError(f"'{path}' can't be read: it is empty")
+    if "\0" in names[0]:
+        raise UserError(f"'{path}' can't be read: it holds null bytes, as UTF-16 does; {CONVERT}")
+    require_columns(columns, names, f"'{path}'", _hint(names, form))
+    label = names.index(columns[1])
+    labels: set[str] = set()
+    doubtful = []
+    for number, lines, values in found:
+        if len(values) != len(names):
+            raise UserError(
+                f"'{path}' can't be read: line {number} has {len(values)} values and the header "
+                f"{len(names)}; mend that line, or {ADVICE}"
+            )
+        labels.add(values[label])
+        if len(lines) > 1 and (parts := _as_rows(lines, form, len(names))):
+            doubtful.append((number, [part[label] for part in parts]))
+    for number, inside in doubtful:
+        others = sum(each in labels for each in inside) - 1  # one is the label of the row itself
+        if 2 * others >= len(inside) - 1:
+            raise UserError(
+                f"'{path}' can't be read: a value that a quote begins in line {number} holds whole "
+                f"rows, {len(inside)} lines in all; {ADVICE}"
+            )
+
+
+def _hint(names: Sequence[str], form: Form) -> str:
+    """What else may divide the values of a file that has one column."""
+    others = [mark for mark in DELIMITERS if mark != form.delimiter and mark in names[0]]
+    if len(names) > 1 or not others:
+        return ""
+    return f"; write commas between its values in place of {others[0]!r}, or name it .tsv for tabs"
+
+
+def _as_rows(lines: Iterable[str], form: Form, count: int) -> list[list[str]]:
+    """What the lines of a row would be, were each a row of its own; nothing if they could not."""
+    parts = [line.rstrip("\r\n").split(form.delimiter) for line in lines if not line.isspace()]
+    return parts if all(len(part) == count for part in parts) else []
+
+
+def rows(path: Path, form: Form) -> Iterator[Row]:
+    """The rows of a file, its header first; empty lines are left out.
+
+    Raises:
+        UserError: a quote is not closed, or the value goes on after it.
+    """
+    csv.field_size_limit(LONGEST)
+    taken: list[str] = []
+    number = 1
+    with open_text(path) as file:
+        reader = csv.reader(
+            _noted(file, taken, form),
+            delimiter=form.delimiter,
+            quotechar=form.quote or None,
+            quoting=csv.QUOTE_MINIMAL if form.quote else csv.QUOTE_NONE,
+            escapechar=form.escape or None,
+            strict=True,
+        )
+        try:
+            for values in reader:
+                if values:
+                    yield Row(number, taken, values)
+                number += len(taken)
+                taken.clear()
+        except csv.Error as error:
+            unclosed = "end of data" in str(error)
+            raise UserError(
+                f"'{path}' can't be read: the row that begins in line {number} "
+                f"{'has a quote that nothing closes' if unclosed else f'holds more: {error}'}; "
+                f"{ADVICE}"
+            ) from error
+
+
+def _noted(file: Iterable[str], taken: list[str], form: Form) -> Iterator[str]:
+    """The lines of a file, which are noted; an escape that escapes nothing is made its own text.
+
+    Writers of quoted values escape quotes and escapes alone, and leave all other text as it is.
+    """
+    special = re.escape(form.delimiter + form.quote + form.escape) + "\r\n"
+    escape = re.escape(form.escape)
+    pattern = re.compile(f"({escape}[{special}])|{escape}")
+    for line in file:
+        taken.append(line)
+        if form.escape and form.escape in line:
+            line = pattern.sub(lambda found: found[1] or form.escape * 2, line)
+        yield line
+
+
+def _read(path: Path, columns: Sequence[str], form: Form) -> Iterator[pa.RecordBatch]:
+    """Columns of a file, some rows at a time."""
+    found = rows(path, form)
+    names = next(found).values
+    places = [names.index(column) for column in columns]
+    cells = ([row.values[place] for place in places] for row in found)
+    return batched(cells, columns)

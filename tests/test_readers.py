@@ -1,0 +1,319 @@
+"""Files as people have them: read as they were written, or refused in one line."""
+
+import bz2
+import csv
+import json
+import shlex
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import download
+from lib.console import UserError
+
+PLAIN = [(f"a {('good', 'bad')[n % 2]} film, number {n}", str(n % 2)) for n in range(60)]
+HARD = [  # texts with everything that has to be quoted
+    ('"Wow", he said', "0"),
+    ('it ends with "wow"', "1"),
+    ('"', "0"),
+    ("two\nlines, with commas\tand tabs", "1"),
+    ("a\ttab, a back\\slash \\", "0"),
+    ('""', "1"),
+]
+
+
+def read(path: Path, flags: str = "", **content) -> list[tuple[str, int]]:
+    """The reviews that are made of a file, each with its label."""
+    out = path.parent / "out"
+    line = f"files --paths {path} --near-duplicates 1 --out {out} {flags}"
+    download.main(download.arguments().parse_args(shlex.split(line)))
+    table = pq.read_table(out / "reviews.parquet")
+    about = json.loads((out / "reviews.json").read_text())
+    assert sum(about["rows_by_file"].values()) == about["rows"] + about["left_out_by_where"]
+    assert about["rows"] == about["reviews"] + sum(about["dropped"].values())
+    return list(zip(table["text"].to_pylist(), table["label"].to_pylist(), strict=True))
+
+
+def pairs(rows) -> list[tuple[str, int]]:
+    return [(text, int(label)) for text, label in rows]
+
+
+def unquoted(path: Path, rows, delimiter: str = "\t") -> Path:
+    lines = [("text", "label"), *rows]
+    path.write_text("".join(f"{text}{delimiter}{label}\n" for text, label in lines))
+    return path
+
+
+def written(path: Path, rows, **form) -> Path:
+    with path.open("w", newline="", encoding=form.pop("encoding", "utf-8")) as file:
+        csv.writer(file, **form).writerows([("text", "label"), *rows])
+    return path
+
+
+def spark(path: Path, rows, delimiter: str = ",") -> Path:
+    """A file as Spark writes it, which escapes quotes and escapes in quoted values alone."""
+
+    def value(text: str) -> str:
+        if any(mark in text for mark in f'{delimiter}"\n'):
+            return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return text
+
+    return unquoted(path, [(value(text), label) for text, label in rows], delimiter)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {10: '" {}', 40: '" {}', 41: '" {}', 50: '" {}'},  # nothing closes them
+        {10: '" {}', 40: '{} "'},  # one that a later row closes
+        {10: '" {}', 40: '{} "', 41: '" {}', 42: '{} "'},
+        {10: '"quoted" {}', 20: '"{}', 59: '{} ""'},
+    ],
+)
+def test_a_tsv_without_quoting_keeps_all_its_rows(tmp_path, texts):
+    rows = [(texts.get(n, "{}").format(text), label) for n, (text, label) in enumerate(PLAIN)]
+    path = unquoted(tmp_path / "x.tsv", rows)
+    assert read(path) == read(path, "--quote none") == read(path, "--quote ''") == pairs(rows)
+    with pytest.raises(UserError, match=r"x.tsv'.* line (12|22).*`quote"):
+        read(path, "--quote '\"'")
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_value_of_a_csv_that_holds_whole_rows_is_refused(tmp_path, first):
+    texts = {10: '" {}', 20: '{} "'}
+    rows = [(texts.get(n, "{}").format(f"film {n}"), str(n % 3)) for n in range(60)]
+    path = tmp_path / "x.csv"
+    lines = [("text", "label"), *rows]
+    path.write_text("".join(f"{a},{b}\n" if first else f"{b},{a}\n" for a, b in lines))
+    for flags in ("", "--quote '\"'", "--escape '\\'"):
+        with pytest.raises(UserError, match=r"in line 12 holds whole rows, 11 lines .* `quote"):
+            read(path, flags)
+    assert read(path, "--quote none") == pairs(rows)
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t"])
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_quotes_that_are_doubled_are_read_as_they_were_meant(tmp_path, delimiter, quoting, end):
+    rows = [*PLAIN, *HARD]
+    path = tmp_path / ("x.csv" if delimiter == "," else "x.tsv")
+    written(path, rows, delimiter=delimiter, quoting=quoting, lineterminator=end)
+    assert read(path) == read(path, "--quote '\"'") == read(path, "--escape '\"'") == pairs(rows)
+
+
+def test_reviews_of_several_lines_with_commas_hold_no_rows(tmp_path):
+    rows = [(f"{text}\n\nActing, {n}\nPlot, bad,{n}", b) for n, (text, b) in enumerate(PLAIN)]
+    rows += [(f"film {n}\nacting, fine\nplot, bad", "1") for n in range(60)]
+    assert read(written(tmp_path / "x.csv", rows)) == pairs(rows)
+    assert read(written(tmp_path / "y.tsv", rows, delimiter="\t")) == pairs(rows)
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv"])
+def test_quotes_that_a_backslash_escapes_are_read_as_they_were_meant(tmp_path, name):
+    rows = [*PLAIN, *HARD, ('AC\\DC, "live"', "0"), ("AC\\DC", "1")]
+    path = spark(tmp_path / name, rows, "," if name == "x.csv" else "\t")
+    assert read(path) == read(path, "--escape '\\'") == pairs(rows)
+    with pytest.raises(UserError, match=r"x.*' can't be read: .*`escape`"):
+        read(path, "--escape none")
+
+
+def test_another_quote_is_read_where_it_is_named(tmp_path):
+    rows = [*PLAIN, ("it's, well", "0"), ('say "hi"', "1")]
+    path = written(tmp_path / "x.csv", rows, quotechar="'")
+    assert read(path, '--quote "\'"') == pairs(rows)
+    with pytest.raises(UserError, match=r"line 2 has 3 values and the header 2; .*`quote`"):
+        read(path)
+
+
+def test_delimiters_that_are_escaped_without_quotes(tmp_path):
+    path = written(tmp_path / "x.csv", PLAIN, quoting=csv.QUOTE_NONE, escapechar="\\")
+    assert "\\," in path.read_text()
+    assert read(path) == read(path, "--quote none --escape '\\'") == pairs(PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('"never closed,1\n', "line 62 has a quote that nothing closes"),
+        ('"closed" too early,1\n', "begins in line 62 holds more: ',' expected after"),
+        ("one,two,three\n", "line 62 has 3 values and the header 2; mend that line"),
+        ("   \n", "line 62 has 1 values"),
+    ],
+)
+def test_a_line_that_does_not_fit_is_named(tmp_path, line, message):
+    path = written(tmp_path / "x.csv", [("plain", label) for _, label in PLAIN])
+    path.write_text(path.read_text() + line)
+    with pytest.raises(UserError, match=message):
+        read(path)
+
+
+def test_byte_order_marks_empty_lines_and_compression(tmp_path):
+    path = written(tmp_path / "x.csv", PLAIN, encoding="utf-8-sig")
+    path.write_bytes(path.read_bytes().replace(b"\r\n", b"\n\n\n"))
+    assert read(path) == pairs(PLAIN)
+    lines = [{"text": text, "label": label} for text, label in PLAIN]
+    path = tmp_path / "x.jsonl.bz2"
+    path.write_bytes(bz2.compress(("\ufeff" + "\r\n\n".join(map(json.dumps, lines))).encode()))
+    assert read(path) == pairs(PLAIN)
+
+
+def test_a_header_shows_its_white_space(tmp_path):
+    (tmp_path / "x.csv").write_text("text, label\na,0\n")
+    with pytest.raises(UserError, match="has no column 'label'; it has: text, ' label'"):
+        read(tmp_path / "x.csv")
+
+
+def jsonl(path: Path, **columns) -> Path:
+    rows = zip(*columns.values(), strict=True)
+    path.write_text(
+        "".join(json.dumps(dict(zip(columns, row, strict=True))) + "\n" for row in rows)
+    )
+    return path
+
+
+DATES = ["2024-01-01", "2024-01-02", "2024-01-01T00:00:00Z", "12:30:00", "1", "null"] * 10
+LABELS = [n % 2 for n in range(60)]
+
+
+def test_texts_of_json_stay_texts(tmp_path):
+    texts = [f"{date} {n}" if n > 5 else date for n, date in enumerate(DATES)]
+    path = jsonl(tmp_path / "x.jsonl", text=texts, label=LABELS, day=DATES)
+    expected = list(zip(texts, LABELS, strict=True))
+    assert read(path) == expected
+    some = [pair for pair, day in zip(expected, DATES, strict=True) if day in DATES[:1]]
+    with pytest.raises(UserError, match=rf"class 0, 1, ... are \[{len(some)}\]"):
+        read(path, "--where day=2024-01-01")
+
+
+def test_rows_of_a_day_are_found_in_json_as_in_csv(tmp_path):
+    days = [f"2024-01-0{1 + n // 30}" for n in range(60)]
+    path = jsonl(tmp_path / "x.jsonl", text=[text for text, _ in PLAIN], label=LABELS, day=days)
+    assert read(path, "--where day=2024-01-01") == pairs(PLAIN[:30])
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        LABELS,
+        list(map(float, LABELS)),
+        list(map(str, LABELS)),
+        [label if n < 30 else f"{label}.0" for n, label in enumerate(LABELS)],
+        [(int, str, float)[n % 3](label) for n, label in enumerate(LABELS)],
+    ],
+)
+def test_labels_of_json_may_be_of_several_types(tmp_path, labels):
+    other = [[0, 5, "PER"], {"a": 1, "b": None}, "text", 1.5, None, {"a": "x"}] * 10
+    path = jsonl(tmp_path / "x.jsonl", spans=other, text=[text for text, _ in PLAIN], label=labels)
+    assert read(path) == pairs(PLAIN)
+
+
+def test_labels_of_json_may_be_truth_values_and_fields_may_come_late(tmp_path):
+    lines = [{"text": text, "label": label == "1"} for text, label in PLAIN]
+    lines[30:] = [line | {"site": "a"} for line in lines[30:]]
+    path = tmp_path / "x.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    assert read(path, "--labels false true") == pairs(PLAIN)
+    assert read(path, "--labels false true --where site=a") == pairs(PLAIN[30:])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"text": "a", "text": "b", "label": 0}', r"line 61 .*two values of 'text'"),
+        ('["a", 0]', r"line 61 is no JSON object"),
+        ("[" * 100_000, r"line 61 is no JSON object"),
+        ('{"text": "a", "label": {"b": 0}}', r"'label' of .* holds a list or an object \(line 61"),
+        ('{"text": 7, "label": 0}', r"'text' of .* holds 7 \(line 61\); allowed: text"),
+        ('{"text": "\\ud800", "label": 0}', r"line 61 holds half a surrogate pair in 'text'"),
+        ('{"text": "a"}', r"holds the label None \(row 60"),
+    ],
+)
+def test_a_line_of_json_that_is_wrong_is_named(tmp_path, line, message):
+    path = jsonl(tmp_path / "x.jsonl", text=[text for text, _ in PLAIN], label=LABELS)
+    path.write_text(f"{path.read_text()}{line}\n")
+    with pytest.raises(UserError, match=message):
+        read(path)
+
+
+def test_what_is_not_asked_for_of_json_is_not_looked_at(tmp_path):
+    path = jsonl(tmp_path / "x.jsonl", text=[text for text, _ in PLAIN], label=LABELS)
+    inside = '{"text": "late", "label": 0, "meta": {"a": 1, "a": "\\ud800"}, "other": "\\ud800"}\n'
+    path.write_text(path.read_text() + inside)
+    assert read(path) == [*pairs(PLAIN), ("late", 0)]
+
+
+TEXTS = pa.array([text for text, _ in PLAIN])
+KINDS = [pa.string(), pa.large_string(), pa.string_view()]
+KINDS += [pa.dictionary(pa.int32(), kind) for kind in KINDS[:2]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_texts_of_parquet_may_be_of_every_type_of_text(tmp_path, kind):
+    def column(array: pa.Array) -> pa.Array:
+        if not pa.types.is_dictionary(kind):
+            return array.cast(kind)
+        return array.cast(kind.value_type).dictionary_encode()
+
+    labels, sites = pa.array([label for _, label in PLAIN]), pa.array(["a"] * 30 + ["b"] * 30)
+    table = pa.table({"text": column(TEXTS), "label": column(labels), "site": column(sites)})
+    pq.write_table(table, tmp_path / "x.parquet")
+    assert read(tmp_path / "x.parquet") == pairs(PLAIN)
+    assert read(tmp_path / "x.parquet", "--where site=b") == pairs(PLAIN[30:])
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pa.array(LABELS, pa.uint8()),
+        pa.array(LABELS).dictionary_encode(),
+        pa.array(LABELS).cast(pa.float32()),
+        pa.array([Decimal(label).quantize(Decimal("1.00")) for label in LABELS]),
+    ],
+)
+def test_labels_of_parquet_may_be_of_every_type_of_number(tmp_path, labels):
+    pq.write_table(pa.table({"text": TEXTS, "label": labels}), tmp_path / "x.parquet")
+    assert read(tmp_path / "x.parquet") == pairs(PLAIN)
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view()])
+def test_bytes_are_no_texts(tmp_path, kind):
+    table = pa.table({"text": TEXTS.cast(pa.binary()).cast(kind), "label": LABELS})
+    pq.write_table(table, tmp_path / "x.parquet")
+    with pytest.raises(UserError, match=r"'text' of .* holds .*binary.*; allowed: text"):
+        read(tmp_path / "x.parquet")
+
+
+def test_every_row_is_accounted_for(tmp_path):
+    rows = [*PLAIN, ("\u200b", "0"), ("both", "0"), ("both", "1"), PLAIN[0]]
+    for name in ("a", "b"):
+        with (tmp_path / f"{name}.csv").open("w", newline="") as file:
+            sites = (f"{name}{n % 2}" for n in range(len(rows)))
+            table = [(*row, site) for row, site in zip(rows, sites, strict=True)]
+            csv.writer(file).writerows([("text", "label", "site"), *table])
+    read(tmp_path / "a.csv", f"--paths {tmp_path}/a.csv {tmp_path}/b.csv --limit 50")
+    about = json.loads((tmp_path / "out" / "reviews.json").read_text())
+    assert about["rows_by_file"] == {f"{tmp_path}/{name}.csv": len(rows) for name in ("a", "b")}
+    assert (about["left_out_by_where"], about["rows"]) == (0, 2 * len(rows))
+    dropped = {"empty": 2, "conflicting_labels": 4, "duplicates": 62, "near_duplicates": 0}
+    assert about["dropped"] == dropped | {"beyond_limit": 10}
+    read(tmp_path / "a.csv", "--where site=a0")
+    about = json.loads((tmp_path / "out" / "reviews.json").read_text())
+    assert (about["left_out_by_where"], about["rows"]) == (32, 32)
+
+
+def test_a_class_that_loses_half_is_told_with_the_key(tmp_path, caplog):
+    caplog.set_level("WARNING")
+    many = np.random.default_rng(0).choice([f"word{n}" for n in range(99)], (30, 40))
+    texts = [" ".join(words) for words in many]
+    texts += [f"{text} indeed" for text in texts[1:30:2]]
+    rows = [(text, str(n % 2)) for n, text in enumerate(texts[:30])]
+    rows += [(text, "1") for text in texts[30:]]
+    path = written(tmp_path / "x.csv", rows)
+    for threshold, told in ((1, []), (0.8, ["class 1 loses 15 of its 30 reviews"])):
+        caplog.clear()
+        read(path, f"--near-duplicates {threshold}")
+        assert [message[:34] for message in caplog.messages if "loses" in message] == told
