@@ -15,8 +15,7 @@ from lib.console import UserError
 from lib.data import streaming
 from lib.data.folding import digests, fold
 from lib.data.reviews import assemble, clean, survey
-from lib.data.sampling import first_of, nested, stratified
-from lib.data.splitting import sizes_from_ratios
+from lib.data.sampling import first_of, nested, sizes_from_ratios, stratified
 from lib.manifests import sha256
 
 FRAME = pd.DataFrame(

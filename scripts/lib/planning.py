@@ -33,7 +33,7 @@ DECIDE_NOTHING = frozenset(
     {
         *("cli", "config", "configfiles", "console", "files", "flags", "forkserver", "gpus"),
         *("manifests", "planning", "schema", "timing", "version"),
-        *("data.digests", "data.hub", "data.packages"),
+        *("data.digests", "data.hub", "data.packages", "data.preview"),
         *("training.launch", "training.reporting", "training.saving", "training.tracking"),
     }
 )

@@ -20,6 +20,7 @@ sys.path.insert(0, SCRIPTS)
 from lib import baselines, catalog, configfiles, failures, forkserver, gpus, planning, schema
 from lib import config as configuration
 from lib.console import UserError
+from lib.data import preview
 from lib.data.digests import check_made
 from lib.data.encoder_files import files_of_encoder
 from lib.manifests import sha256
@@ -388,6 +389,9 @@ try:
     planning.configure_tracking(config, str(workflow.modifier.modify_path("results")))
     for key, part, description in described():
         check_made(key, part, Path(workflow.modifier.modify_path(description)))
+    _, _, description = next(described())
+    described_at = Path(workflow.modifier.modify_path(description))
+    preview.check(config["dataset"], config["split"], described_at)
 except UserError as error:
     sys.exit(f"error: {error}")
 planning.name_study(workflow.overwrite_configfiles)

@@ -26,6 +26,22 @@ def verify(actual: Mapping[str, str], expected: Mapping[str, str]) -> None:
             )
 
 
+def is_of(told: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether what is told of results was made by the settings of a dataset or a model.
+
+    Args:
+        told: the content of reviews.json or source.json.
+        settings: a part of the configuration; digests decide nothing, and a name is its path.
+    """
+    found = {**told, **told.get("settings", {})}
+    asked = {name: settings[name] for name in settings if name not in ("name", "sha256")}
+    return all(
+        name in found
+        and (found[name] == value or flags({name: found[name]}) == flags({name: value}))
+        for name, value in asked.items()
+    )
+
+
 def check_made(key: str, settings: Mapping[str, Any], made: Path) -> None:
     """Verify digests that the configuration expects of files from which results were made.
 
@@ -44,11 +60,10 @@ def check_made(key: str, settings: Mapping[str, Any], made: Path) -> None:
     told: dict[str, Any] = {}
     with suppress(OSError, ValueError):
         told = json.loads(made.read_text("utf-8")) if expected else {}
-    told |= told.get("settings", {})
-    asked = {name: settings[name] for name in settings if name not in ("name", "sha256")}
     files = [Path(path) for path in settings.get("paths", [])]
-    is_same = told and flags(asked) == flags({name: told.get(name) for name in asked})
-    if not is_same or any(path.stat().st_mtime > made.stat().st_mtime for path in files):
+    if not told or not is_of(told, settings):
+        return
+    if any(path.stat().st_mtime > made.stat().st_mtime for path in files):
         return
     try:
         verify(told["sha256"], expected or {})

@@ -125,14 +125,22 @@ def survey(
         others.append(batch.select(["id", "label", "origin"]))
     if not sum(map(len, hashes)):
         raise UserError("there are no reviews: the source, or what `where` keeps of it, is empty")
-    numbers = _class_numbers(pa.Table.from_batches(others), label_column, labels)
+    numbers = class_numbers(pa.Table.from_batches(others), label_column, labels)
     return np.concatenate(hashes), numbers.to_numpy()
 
 
-def _class_numbers(table: pa.Table, column: str, labels: Sequence[str] | None) -> pa.Array:
+def class_numbers(table: pa.Table, column: str, labels: Sequence[str] | None) -> pa.Array:
     """The class number of each row: the position of its name in `labels`, or its own number.
 
     A whole number may be written as `1.0`, as pandas does where a column had gaps.
+
+    Args:
+        table: the assembled rows.
+        column: of the source, for errors.
+        labels: names of the classes in the order of their numbers, where labels are names.
+
+    Raises:
+        UserError: a label is not a class.
     """
     names = pa.array(map(str, labels or ()), pa.string())
     raw = pc.replace_substring_regex(table["label"].combine_chunks(), *WHOLE)

@@ -7,6 +7,7 @@ import numpy as np
 from lib.console import UserError
 
 ALL = "all"  # of the training reviews
+RATIOS = (8, 1, 1)  # of the training, validation and test split
 
 
 def stratified(
@@ -43,6 +44,41 @@ def stratified(
         rows = [left[share:] for left, share in zip(rows, shares, strict=True)]
         samples.append(np.sort(np.concatenate(chosen)))
     return samples
+
+
+def divide(
+    labels: np.ndarray,
+    seed: int,
+    ratios: Sequence[float] = RATIOS,
+    sizes: Sequence[int] | None = None,
+) -> list[np.ndarray]:
+    """The rows of the training, validation and test split, stratified.
+
+    Args:
+        labels: `(n,)` class numbers.
+        seed: decides which row goes where, and nothing else does.
+        ratios: shares of the three splits.
+        sizes: numbers of rows, instead of ratios.
+
+    Raises:
+        UserError: there are too few reviews, or too few of a class.
+    """
+    setting = "split.sizes" if sizes else "split.ratios"
+    return stratified(labels, sizes or sizes_from_ratios(len(labels), ratios), seed, setting)
+
+
+def sizes_from_ratios(total: int, ratios: Sequence[float]) -> list[int]:
+    """Sizes of the training, validation and test split; the training split takes the rounding.
+
+    Raises:
+        UserError: a split would be empty.
+    """
+    valid, test = (round(total * ratio / sum(ratios)) for ratio in ratios[1:])
+    sizes = [total - valid - test, valid, test]
+    if min(sizes) < 1:
+        shares = ":".join(map(str, ratios))
+        raise UserError(f"{total} reviews are too few to split {shares}; change split.ratios")
+    return sizes
 
 
 def nested(labels: np.ndarray, seed: int) -> np.ndarray:

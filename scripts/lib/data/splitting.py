@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from lib.console import UserError, log
+from lib.console import log
 from lib.data.reviews import SCHEMA, class_counts
-from lib.data.sampling import stratified
+from lib.data.sampling import RATIOS, divide
 from lib.data.streaming import read_reviews, writing
 from lib.files import write_json
 
 SPLITS = ("train", "valid", "test")
-RATIOS = (8, 1, 1)
 
 
 def split(
@@ -38,8 +37,7 @@ def split(
     labels = np.concatenate(
         [batch["label"].to_numpy() for batch in read_reviews(reviews, ["label"])]
     )
-    setting = "split.sizes" if sizes else "split.ratios"
-    samples = stratified(labels, sizes or sizes_from_ratios(len(labels), ratios), seed, setting)
+    samples = divide(labels, seed, ratios, sizes)
     found = {}
     for name, rows in zip(SPLITS, samples, strict=True):
         found[name] = {"reviews": len(rows), "classes": class_counts(labels[rows])}
@@ -59,17 +57,3 @@ def write_splits(reviews: Path, masks: Sequence[np.ndarray], out: Path) -> None:
             for write, mask in zip(writers, masks, strict=True):
                 write(batch.filter(pa.array(mask[start:stop])).cast(schema))
             start = stop
-
-
-def sizes_from_ratios(total: int, ratios: Sequence[float]) -> list[int]:
-    """Sizes of the training, validation and test split; the training split takes the rounding.
-
-    Raises:
-        UserError: a split would be empty.
-    """
-    valid, test = (round(total * ratio / sum(ratios)) for ratio in ratios[1:])
-    sizes = [total - valid - test, valid, test]
-    if min(sizes) < 1:
-        shares = ":".join(map(str, ratios))
-        raise UserError(f"{total} reviews are too few to split {shares}; change split.ratios")
-    return sizes

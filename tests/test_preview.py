@@ -1,0 +1,101 @@
+"""What the plan tells of a dataset before any job: wrong columns, labels and sizes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from workspace import Workspace
+
+from lib.config import check_section
+from lib.console import UserError
+from lib.data import preview
+
+ROWS = pd.DataFrame(
+    {
+        "text": [f"film {number}" for number in range(40)],
+        "label": ["bad", "good"] * 20,
+        "stars": [1, 5] * 20,
+        "site": ["a"] * 30 + ["b"] * 10,
+    }
+)
+SPLIT = {"sizes": [20, 10, 10], "seed": 1}
+
+
+@pytest.fixture(params=["csv", "jsonl", "parquet"])
+def file(request, tmp_path) -> Path:
+    path = tmp_path / f"mine.{request.param}"
+    if request.param == "csv":
+        ROWS.to_csv(path, index=False)
+    elif request.param == "jsonl":
+        ROWS.to_json(path, orient="records", lines=True)
+    else:
+        ROWS.to_parquet(path)
+    return path
+
+
+def dataset(path: Path, **changes: Any) -> dict[str, Any]:
+    found = {"source": "files", "paths": [str(path)], "labels": ["bad", "good"], **changes}
+    check_section("dataset_files", found)
+    return found
+
+
+REFUSED = {
+    "text column": ({"text_column": "body"}, {}, "has no column 'body'; it has: text, label"),
+    "label column": ({"label_column": "rating"}, {}, "has no column 'rating'"),
+    "column of where": ({"where": {"shop": "a"}}, {}, "has no column 'shop'"),
+    "label": ({"labels": ["bad", "fine"]}, {}, "holds the label 'good'.*allowed: bad, fine"),
+    "names for numbers": ({"label_column": "stars"}, {}, r"holds the label '\d'"),
+    "class": ({"labels": ["bad", "good", "fine"]}, {}, r"the reviews per class .* \[20, 20, 0\]"),
+    "where": ({"where": {"site": "c"}}, {}, "there are no reviews"),
+    "size": ({}, {"sizes": [30, 10, 10]}, "40 reviews are too few.*change split.sizes"),
+    "size after where": ({"where": {"site": "a"}}, {}, "30 reviews are too few"),
+    "size after limit": ({"limit": 20}, {}, "20 reviews are too few"),
+    "limit": ({"limit": 2}, {}, "2 reviews are too few"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_jobs_would_refuse_is_refused(file, case):
+    changes, split, message = REFUSED[case]
+    with pytest.raises(UserError, match=message):
+        preview.check(dataset(file, **changes), SPLIT | split, file.with_name("none.json"))
+
+
+def test_what_jobs_would_take_is_taken(file):
+    none = file.with_name("none.json")
+    preview.check(dataset(file), SPLIT, none)
+    preview.check(dataset(file), {"ratios": [8, 1, 1], "seed": 0}, none)
+    preview.check(dataset(file, where={"site": "a"}, limit=20), {"seed": 1}, none)
+    hub = {"source": "hub", "id": "a/b", "text_column": "none"}
+    preview.check(hub, SPLIT, none)  # no network at a plan
+
+
+def test_large_files_are_left_to_the_job(file, monkeypatch):
+    monkeypatch.setattr(preview, "LARGEST", 10)
+    preview.check(dataset(file, text_column="body"), SPLIT, file.with_name("none.json"))
+
+
+def test_sizes_are_compared_with_the_reviews_that_are_there(file):
+    described = file.with_name("reviews.json")
+    settings = dataset(file)
+    described.write_text(json.dumps({"settings": settings, "classes": [12, 12]}))
+    with pytest.raises(UserError, match="24 reviews are too few for samples of"):
+        preview.check(settings, SPLIT, described)
+    preview.check(settings, {"sizes": [16, 4, 4], "seed": 1}, described)
+    preview.check(settings | {"limit": 39}, {"sizes": [16, 4, 4], "seed": 1}, described)
+    with pytest.raises(UserError, match="holds the label"):  # of other settings, the file tells
+        preview.check(settings | {"labels": ["bad", "fine"]}, SPLIT, described)
+
+
+def test_a_plan_is_refused_in_one_line(python, tmp_path):
+    workspace = Workspace(tmp_path)
+    ROWS.assign(text="a").to_csv(tmp_path / "mine.csv", index=False)
+    mine = {"name": "mine", "source": "files", "paths": ["mine.csv"], "text_column": "body"}
+    workspace.write_config("study.yaml", lambda config: config.update(dataset=mine))
+    done = workspace.snakemake(python, "-n", "--configfile=study.yaml")
+    (line,) = [line for line in done.stderr.splitlines() if "error" in line]
+    assert done.returncode == 1 and line.startswith(
+        "error: config key 'dataset': 'mine.csv' has no"
+    )
