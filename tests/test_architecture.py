@@ -16,8 +16,11 @@ STAGES = ("data", "training", "analysis", "page")
 MAY_IMPORT = {
     "shared": set(),
     "data": set(),
-    "training": {"data.tokens", "data.encoders", "data.encoder_files", "data.sampling"},
-    "analysis": {"data.tokens", "data.encoders", "data.sampling", "training.inference"},
+    "training": {
+        *("data.tokens", "data.encoding", "data.encoders", "data.encoder_files"),
+        "data.sampling",
+    },
+    "analysis": {"data.tokens", "data.encoding", "data.sampling", "training.inference"},
     "page": {
         "data.folding",
         *("analysis.representatives", "analysis.results"),
