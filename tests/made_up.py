@@ -272,7 +272,7 @@ class MadeUp:
             summary,
             f"--study made-up --tables {tables} --figures {shown} --runs {runs} {baselines} "
             f"--reviews {self.folder}/reviews.json --splits {self.folder}/splits.json "
-            f"--tokens {' '.join(map(self.counts, models))} "
+            f"--tokens {' '.join(str(self.counts(model)) for model in models)} "
             f"--out {self.folder}/summary.md",
         )
         return (self.folder / "summary.md").read_text()
