@@ -222,22 +222,19 @@ def compare_rates(
         repeats: of each.
     """
     os.environ |= {"RAYON_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "true"}
-    from lib.data import encoders, tokenization, tokens
+    from lib.data import encoding, tokenization
 
     folder = split.parent / "some"
     folder.mkdir(exist_ok=True)
     table = next(pq.ParquetFile(split).iter_batches(texts))
     pq.write_table(pa.Table.from_batches([table]), folder / "some.parquet")
     batches = [table["text"].slice(start, BATCH).to_pylist() for start in range(0, texts, BATCH)]
-    fast = encoders.load_tokenizer(encoder)
-    bare = fast.backend_tokenizer
-    bare.no_padding()
-    bare.enable_truncation(max_length)
-    schema = tokens.schema(True, fast.pad_token_id, max_length)
+    texts_to_tokens = encoding.TextEncoding(encoder, max_length)
+    bare = texts_to_tokens.backend
 
     def tokenize() -> None:
         tokenization.tokenize(
-            folder / "some.parquet", bare, schema, VOCABULARY, folder / "tokens.parquet"
+            folder / "some.parquet", texts_to_tokens, VOCABULARY, folder / "tokens.parquet"
         )
 
     def call(encode: Callable[[list[str]], object]) -> None:

@@ -16,12 +16,12 @@ def arguments() -> Parser:
     flags.add_argument("--encoder", required=True, type=Path, help="folder of the encoder")
     flags.add_argument("--max-length", type=length, default=128, help="tokens kept of each text")
     flags.add_argument("--threads", type=threads, default=os.cpu_count(), help="CPU threads")
-    flags.add_argument("--out", required=True, type=Path, help="folder of the three token files")
+    flags.add_argument("--out", required=True, type=Path, help="folder of the token files")
     return flags
 
 
 def main(options: argparse.Namespace) -> None:
-    """Write `train.parquet`, `valid.parquet` and `test.parquet` into a folder."""
+    """Write `train.parquet`, `valid.parquet`, `test.parquet` and `tokens.json` into a folder."""
     from lib.data.tokenization import pretokenize
 
     pretokenize(**vars(options))

@@ -15,6 +15,9 @@ def arguments() -> Parser:
     add_shared_flags(flags, "--runs", "--baselines")
     flags.add_argument("--reviews", required=True, type=Path, help="reviews.json of the dataset")
     flags.add_argument("--splits", required=True, type=Path, help="splits.json of the dataset")
+    flags.add_argument(
+        "--tokens", required=True, nargs="+", type=Path, help="tokens.json of each model"
+    )
     flags.add_argument("--out", required=True, type=Path, help="Markdown file to write")
     return flags
 

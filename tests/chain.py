@@ -37,7 +37,7 @@ CHAIN = {
     "--html results/figures/learning_curves.html",
     "summary": f"summary.py --study mine --tables {TABLES}/runs.parquet {TABLES}/histories.parquet "
     f"--runs {RUN} --figures results/figures/learning_curves.svg --reviews {DATASET}/reviews.json "
-    f"--splits {DATASET}/splits.json --out results/summary.md",
+    f"--splits {DATASET}/splits.json --tokens {TOKENS}/tokens.json --out results/summary.md",
     "summary_html": "summary_html.py --page results/summary.md --out results/summary.html",
     "predict": f"predict.py {RUN} --text film --device cpu",
 }

@@ -72,6 +72,7 @@ class MadeUp:
         self.runs: list[Path] = []
         self.baselines: list[Path] = []
         self.samples: list[Path] = []
+        self.told: dict[str, dict] = {}  # by tokens.json of a model, where it is something else
         words = ["good", "film", "plot", "bad", "song"]
         given = texts or [" ".join(words * (1 + i % 9)) for i in range(n)]
         self.texts = [given[i % len(given)] for i in range(n)]
@@ -185,6 +186,13 @@ class MadeUp:
         pq.write_table(pa.table(columns, schema(types=False, pad_id=0, max_length=8)), path)
         return path
 
+    def counts(self, model: str) -> Path:
+        """What `tokens.json` tells of a model."""
+        path = self.folder / f"tokens/model={model}/tokens.json"
+        told = {"unknown_share": 0.0, "truncated_share": 0.5, "warning": None}
+        path.write_text(json.dumps(told | self.told.get(model, {})))
+        return path
+
     def baseline_flags(self) -> str:
         """The baselines as commands take them."""
         return f"--baselines {' '.join(map(str, self.baselines))}" if self.baselines else ""
@@ -264,6 +272,7 @@ class MadeUp:
             summary,
             f"--study made-up --tables {tables} --figures {shown} --runs {runs} {baselines} "
             f"--reviews {self.folder}/reviews.json --splits {self.folder}/splits.json "
+            f"--tokens {' '.join(str(self.counts(model)) for model in models)} "
             f"--out {self.folder}/summary.md",
         )
         return (self.folder / "summary.md").read_text()

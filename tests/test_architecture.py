@@ -16,12 +16,12 @@ STAGES = ("data", "training", "analysis", "page")
 MAY_IMPORT = {
     "shared": set(),
     "data": set(),
-    "training": {"data.tokens", "data.encoders", "data.encoder_files", "data.sampling"},
-    "analysis": {
-        "data.tokens",
-        "data.encoders",
+    "training": {
+        *("data.tokens", "data.encoding", "data.encoders", "data.encoder_files"),
         "data.sampling",
-        "data.words",
+    },
+    "analysis": {
+        *("data.tokens", "data.encoding", "data.sampling", "data.words"),
         "training.inference",
     },
     "page": {

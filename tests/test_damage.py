@@ -172,6 +172,7 @@ READERS = {
     f"{TOKENS}/train.parquet": "train",
     f"{TOKENS}/valid.parquet": "train",
     f"{TOKENS}/test.parquet": "evaluate",
+    f"{TOKENS}/tokens.json": "summary",
     f"{RUN}/checkpoint/config.json": "evaluate",
     f"{RUN}/checkpoint/model.safetensors": "evaluate",
     f"{RUN}/checkpoint/head.json": "evaluate",

@@ -18,7 +18,7 @@ WRITES = {
     "download": (f"{DATASET}/reviews.parquet", f"{DATASET}/reviews.json"),
     "split": (f"{DATASET}/splits/train.parquet", f"{DATASET}/splits.json"),
     "encoder": (ENCODER, f"{ENCODER}/source.json"),
-    "pretokenize": (f"{TOKENS}/train.parquet", f"{TOKENS}/test.parquet"),
+    "pretokenize": (f"{TOKENS}/train.parquet", f"{TOKENS}/tokens.json"),
     "train": (f"{RUN}/checkpoint", f"{RUN}/train.json"),
     "evaluate": (f"{RUN}/predictions.parquet", f"{RUN}/test.json"),
     "collect": ("results/tables/runs.csv", "results/tables/histories.parquet"),

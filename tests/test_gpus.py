@@ -144,7 +144,7 @@ made = {
     "download": ["reviews.parquet", "reviews.json"],
     "split": ["train.parquet", "valid.parquet", "test.parquet", "../splits.json"],
     "encoder": ["config.json"],
-    "pretokenize": ["train.parquet", "valid.parquet", "test.parquet"],
+    "pretokenize": ["train.parquet", "valid.parquet", "test.parquet", "tokens.json"],
     "train": ["checkpoint/config.json", "history.csv", "train.json"],
 }
 name = Path(sys.argv[0]).stem

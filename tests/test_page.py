@@ -468,3 +468,19 @@ def test_intervals_over_few_seeds_end_at_zero_and_one(tmp_path):
     study.analyse()
     settings = next(table for table in tables(study.page()) if "Brier score" in table)
     assert settings["95% interval"].tolist() == ["0.0000 to 1.0000"]
+
+
+def test_what_a_tokenizer_does_not_know_is_told_beside_the_model(tmp_path):
+    study = MadeUp(tmp_path)
+    for model in ("a", "b"):
+        study.add(np.ones(400, bool), model, "cls", 64, "base", 1)
+    warning = "7.1% of the tokens are unknown to the tokenizer"
+    study.told["b"] = {"unknown_share": 0.071, "truncated_share": 0.25, "warning": warning}
+    study.analyse()
+    text = study.page()
+    assert text.index("# Study") < text.index(f"**b: {warning}.**") < text.index("## ")
+    assert "**a: " not in text
+    for model, cut, unknown in (("a", "50.0", "0.0"), ("b", "25.0", "7.1")):
+        (line,) = re.findall(rf"^- \*\*Model {model}:\*\* .*$", text, re.MULTILINE)
+        told = f"{cut}% of the reviews truncated, {unknown}% of the tokens unknown"
+        assert line.endswith(told)

@@ -69,6 +69,7 @@ DECIDES = {
     "data.encoder_sources": {"encoder"},
     "data.encoder_files": {"encoder", "pretokenize", "baseline", *WITH_MODEL},
     "data.encoders": {"pretokenize", "baseline", *WITH_MODEL},
+    "data.encoding": {"pretokenize", "baseline", "tsne", "attention"},
     "data.folding": {"download", "split", "encoder", "baseline", "attention", "summary", "latex"},
     "data.hub": set(),
     "data.hub_datasets": {"download"},

@@ -80,6 +80,7 @@ rule pretokenize:
         train=f"{TOKENS}/train.parquet",
         valid=f"{TOKENS}/valid.parquet",
         test=f"{TOKENS}/test.parquet",
+        counts=f"{TOKENS}/tokens.json",
     log:
         f"{LOGS}/dataset={{dataset}}/model={{model}}/pretokenize.log",
     conda:

@@ -111,6 +111,7 @@ rule summary:
         baselines=BASELINE_FILES,
         reviews=expand(rules.download.output.counts, dataset=DATASET),
         splits=expand(rules.split.output.counts, dataset=DATASET),
+        tokens=expand(rules.pretokenize.output.counts, dataset=DATASET, model=MODELS),
     output:
         "results/summary.md",
     log:
@@ -129,7 +130,7 @@ rule summary:
     shell:
         "python {params.command:q} --log {log:q} --study {params.study} --tables {input.tables:q} --figures {input.figures:q} "
         "--runs {params.runs} {params.baselines} --reviews {input.reviews:q} --splits {input.splits:q} "
-        "--out {output:q}"
+        "--tokens {input.tokens:q} --out {output:q}"
 
 
 rule summary_html:

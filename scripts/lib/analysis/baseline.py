@@ -1,6 +1,7 @@
 """A classical baseline: TF-IDF with logistic regression, tuned on validation."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from lib.baselines import run_of
 from lib.console import UserError, log, one_line, progress
-from lib.data.encoders import load_tokenizer
+from lib.data.encoding import TextEncoding
 from lib.data.sampling import first_of
 from lib.data.words import words
 from lib.files import write_json
@@ -82,12 +83,15 @@ def train_baseline(
 
 
 def seen_texts(texts: list[str], encoder: Path, max_length: int) -> list[str]:
-    """The part of each text that an encoder sees: up to the last token that truncation keeps."""
-    tokenizer = load_tokenizer(encoder)
-    tokenizer.backend_tokenizer.enable_truncation(max_length)
-    encodings = tokenizer.backend_tokenizer.encode_batch(texts)
-    ends = (max(end for _, end in encoding.offsets) for encoding in encodings)
-    return [text[:end] for text, end in zip(texts, ends, strict=True)]
+    """The part of each text that an encoder sees: all that its tokens stand for."""
+    encodings = TextEncoding(encoder, max_length)(texts, offsets=True)
+    return [text[seen(each.offsets)] for text, each in zip(texts, encodings, strict=True)]
+
+
+def seen(offsets: Sequence[tuple[int, int]]) -> slice:
+    """Where the first token that stands for a part of a text begins, and the last one ends."""
+    spans = [(start, end) for start, end in offsets if start < end] or [(0, 0)]
+    return slice(min(start for start, _ in spans), max(end for _, end in spans))
 
 
 def tune(

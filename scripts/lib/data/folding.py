@@ -9,7 +9,9 @@ import numpy as np
 import regex
 
 BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-UNSEEN = r"\s\p{Default_Ignorable_Code_Point}\p{Cc}\p{Cf}"  # characters, to stand in a class
+# Characters of which nothing is seen, to stand in a class: those of no script and no meaning, and
+# the one that stands for bytes which could not be read, as well.
+UNSEEN = r"\s\p{Default_Ignorable_Code_Point}\p{C}\uFFFD"
 SEEN = regex.compile(rf"[^{UNSEEN}]")
 
 

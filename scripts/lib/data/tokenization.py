@@ -3,100 +3,169 @@
 import os
 from array import array
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding
 
-from lib.console import UserError, log, progress
+from lib.console import UserError, announcements, log, progress
 from lib.data import encoders, tokens
+from lib.data.encoding import TextEncoding
 from lib.data.streaming import read_reviews
-from lib.files import replacing
+from lib.files import replacing, write_json
 from lib.manifests import reading
 
 BATCH = 1024  # texts encoded at a time
 AHEAD = 1  # batches encoded while one is written
+WARNED = 0.05  # share of unknown tokens above which a study says so
+REFUSED = 0.5  # and above which there is none
+CODES = {"input_ids": "i", "token_type_ids": "b"}  # of arrays, by token column
+
+
+class Counts(NamedTuple):
+    """What became of texts.
+
+    Attributes:
+        reviews: how many there are.
+        tokens: kept of them, without special ones and those that are a space alone.
+        unknown: of these, those that stand for what the tokenizer does not know.
+        truncated: reviews of which a part is cut off.
+    """
+
+    reviews: int
+    tokens: int
+    unknown: int
+    truncated: int
 
 
 def pretokenize(splits: Path, encoder: Path, max_length: int, threads: int, out: Path) -> None:
-    """Write a token file per split.
+    """Write a token file per split, and `tokens.json`, which tells what became of the texts.
 
     Args:
         splits: folder of train, valid and test.parquet.
         encoder: folder of the encoder.
         max_length: tokens kept of each text, special tokens included.
         threads: CPU threads.
-        out: folder of the three token files.
+        out: folder of the files.
 
     Raises:
-        UserError: `max_length` or the tokens are beyond what the encoder knows.
+        UserError: `max_length` or the tokens are beyond what the encoder knows, or the texts beyond
+            what its tokenizer knows.
     """
     os.environ["RAYON_NUM_THREADS"] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
-    tokenizer = encoders.load_tokenizer(encoder)
+    encoding = TextEncoding(encoder, max_length)
     config = encoders.load_config(encoder)
-    encoders.check_length(max_length, config, tokenizer, encoder)
-    types = "token_type_ids" in tokenizer.model_input_names
-    schema = tokens.schema(types, tokenizer.pad_token_id, max_length)
-    backend = tokenizer.backend_tokenizer
-    backend.no_padding()
-    backend.enable_truncation(max_length)
-    for split in ("train", "valid", "test"):
-        name = f"{split}.parquet"
-        count = tokenize(splits / name, backend, schema, config.vocab_size, out / name)
-        log.info("%s: %d texts tokenized", split, count)
+    encoders.check_length(max_length, config, encoders.load_tokenizer(encoder), encoder)
+    counts = {}
+    with ExitStack() as files:  # all of them appear, or none
+        for split in ("train", "valid", "test"):
+            name = f"{split}.parquet"
+            file = files.enter_context(replacing(out / name))
+            counts[split] = tokenize(splits / name, encoding, config.vocab_size, file)
+            log.info("%s: %s", split, counts[split]._asdict())
+        told = describe(counts)
+        if told["unknown_share"] > REFUSED:
+            raise UserError(
+                f"'{encoder}': {told['warning']}, which does not know the language of the texts; "
+                "take another encoder"
+            )
+    if told["warning"]:
+        announcements.warning("'%s': %s", encoder, told["warning"])
+    write_json(out / "tokens.json", told)
 
 
-def tokenize(
-    source: Path, tokenizer: Tokenizer, schema: pa.Schema, vocab_size: int, out: Path
-) -> int:
+def describe(counts: Mapping[str, Counts]) -> dict[str, Any]:
+    """What `tokens.json` tells: the counts of each split, and of all the shares and a warning."""
+    total = Counts(*map(sum, zip(*counts.values(), strict=True)))
+    unknown = total.unknown / max(1, total.tokens)
+    warning = f"{unknown:.1%} of the tokens are unknown to the tokenizer"
+    return {
+        **{split: found._asdict() for split, found in counts.items()},
+        "unknown_share": unknown,
+        "truncated_share": total.truncated / total.reviews,
+        "warning": warning if unknown > WARNED else None,
+    }
+
+
+def tokenize(source: Path, encoding: TextEncoding, vocab_size: int, out: Path) -> Counts:
     """Tokenize one split in batches, in bounded memory.
 
     Args:
         source: Parquet file with `id`, `text`, `label`.
-        tokenizer: truncates to the length that is kept.
-        schema: columns to write.
+        encoding: from texts to tokens.
         vocab_size: number of tokens that the encoder has states for.
         out: Parquet file to write.
 
-    Returns:
-        The number of texts.
-
     Raises:
-        UserError: the tokenizer gives tokens that the encoder does not have.
+        UserError: a text has no tokens, or one that the encoder does not have.
     """
     with reading(source):
         rows = pq.read_metadata(source).num_rows
+    schema = tokens.schema(encoding.has_types, encoding.pad_id, encoding.max_length)
     batches = read_reviews(source, ["id", "text", "label"], BATCH)
-    with replacing(out) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+    total = np.zeros(len(Counts._fields), int)
+    with pq.ParquetWriter(out, schema) as writer:
         steps, description = -(-rows // BATCH), f"tokenize {source.stem}"
-        watched = progress(encode_ahead(tokenizer, batches), steps, description, "batch")
+        watched = progress(encode_ahead(encoding, batches), steps, description, "batch")
         for batch, encodings in watched:
-            table = tabulate(batch, encodings, schema)
-            highest = pc.max(pc.list_flatten(table["input_ids"])).as_py()
-            if highest >= vocab_size:
-                raise UserError(
-                    f"the tokenizer gives token {highest}, but the encoder knows {vocab_size} "
-                    "tokens; they do not belong together"
-                )
+            table = tabulate(batch, encodings, encoding, schema)
+            total += count(table, encoding, vocab_size)
             writer.write_table(table)
-    return rows
+    return Counts(*total.tolist())
+
+
+def count(table: pa.Table, encoding: TextEncoding, vocab_size: int) -> Counts:
+    """What became of the texts of a batch.
+
+    Args:
+        table: rows of a token file.
+        encoding: from texts to tokens.
+        vocab_size: number of tokens that the encoder has states for.
+
+    Raises:
+        UserError: a text has no tokens, or one that the encoder does not have.
+    """
+    texts = table["input_ids"].combine_chunks()
+    ids, lengths = np.asarray(texts.flatten()), np.asarray(texts.value_lengths())
+    nothing = np.flatnonzero(lengths <= len(encoding.nothing))
+    if len(nothing):
+        raise UserError(
+            f"'{encoding.folder}' has no tokens for the text of review {table['id'][nothing[0]]}; "
+            "take the review out of the data, or take another encoder"
+        )
+    if ids.max() >= vocab_size:
+        raise UserError(
+            f"the tokenizer gives token {ids.max()}, but the encoder knows {vocab_size} "
+            "tokens; they do not belong together"
+        )
+
+    def occurrences(token: int | None) -> int:
+        return int((ids == token).sum()) - len(lengths) * encoding.nothing.count(token)
+
+    return Counts(
+        reviews=len(lengths),
+        tokens=len(ids) - len(lengths) * len(encoding.nothing) - occurrences(encoding.space_id),
+        unknown=occurrences(encoding.unknown_id),
+        truncated=int((np.asarray(table["n_tokens"]) > encoding.max_length).sum()),
+    )
 
 
 def encode_ahead(
-    tokenizer: Tokenizer, batches: Iterator[pa.RecordBatch]
+    encoding: TextEncoding, batches: Iterator[pa.RecordBatch]
 ) -> Iterator[tuple[pa.RecordBatch, list[Encoding]]]:
     """Batches with the encodings of their texts, the next one under way while one is used."""
     with ThreadPoolExecutor(1) as thread:
         waiting: deque[tuple[pa.RecordBatch, Future[list[Encoding]]]] = deque()
         for batch in batches:
-            texts = batch["text"].to_pylist()
-            waiting.append((batch, thread.submit(tokenizer.encode_batch_fast, texts)))
+            texts, ids = batch["text"].to_pylist(), batch["id"].to_pylist()
+            waiting.append((batch, thread.submit(encoding, texts, ids)))
             if len(waiting) > AHEAD:
                 first, encodings = waiting.popleft()
                 yield first, encodings.result()
@@ -104,16 +173,17 @@ def encode_ahead(
             yield last, encodings.result()
 
 
-def tabulate(batch: pa.RecordBatch, encodings: list[Encoding], schema: pa.Schema) -> pa.Table:
+def tabulate(
+    batch: pa.RecordBatch, encodings: list[Encoding], encoding: TextEncoding, schema: pa.Schema
+) -> pa.Table:
     """The rows of a token file."""
     columns = {
         "id": batch["id"],
         "label": batch["label"],
-        "input_ids": lists("i", [encoding.ids for encoding in encodings]),
-        "n_tokens": [length(encoding) for encoding in encodings],
+        "n_tokens": [length(each) for each in encodings],
     }
-    if "token_type_ids" in schema.names:
-        columns["token_type_ids"] = lists("b", [encoding.type_ids for encoding in encodings])
+    for name, rows in encoding.columns(encodings).items():
+        columns[name] = lists(CODES[name], rows)
     return pa.table({name: columns[name] for name in schema.names}, schema)
 
 

@@ -13,8 +13,11 @@ from lib.formats import class_names, joined, plural
 from lib.markup import escape
 from lib.page import markdown
 from lib.page.sections import Page, sections
+from lib.runs import keys_in
 from lib.schema import word
 from lib.tables import read_table
+
+TOLD = ("unknown_share", "truncated_share", "warning")  # what it needs of tokens.json
 
 
 def write_summary(
@@ -25,6 +28,7 @@ def write_summary(
     baselines: Sequence[Path],
     reviews: Path,
     splits: Path,
+    tokens: Sequence[Path],
     out: Path,
 ) -> None:
     """Write the page.
@@ -37,10 +41,12 @@ def write_summary(
         baselines: folders of the baselines.
         reviews: reviews.json of the dataset.
         splits: splits.json of the dataset.
+        tokens: tokens.json of each model, in folders that name it.
         out: Markdown file to write.
     """
     data = read_json(reviews, "source", "labels", "classes", "dropped")
     division = read_json(splits, "train", "valid", "test")
+    counts = {keys_in(path)["model"]: read_json(path, *TOLD) for path in tokens}
     trainings = [read_measured(run) for run in runs]
     classes = division["test"]["classes"]
     page = Page(
@@ -54,9 +60,12 @@ def write_summary(
     paragraphs = [
         f"# Study: {study}",
         opening(trainings, division),
+        *warnings(counts),
         *sections(page),
         "## What was run",
-        markdown.facts(data_facts(data, division) | run_facts(page.tables["runs"], trainings)),
+        markdown.facts(
+            data_facts(data, division) | run_facts(page.tables["runs"], trainings, counts)
+        ),
     ]
     write_text(out, "\n\n".join(paragraphs) + "\n")
 
@@ -83,6 +92,12 @@ def opening(trainings: Sequence[Mapping[str, Any]], splits: Mapping[str, Any]) -
     return text + "The study shows the workflow, not what pretraining buys."
 
 
+def warnings(counts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A paragraph for each model whose tokenizer does not know the texts well."""
+    told = {model: found["warning"] for model, found in counts.items() if found["warning"]}
+    return [f"**{escape(model)}: {escape(warning)}.**" for model, warning in told.items()]
+
+
 def data_facts(reviews: Mapping[str, Any], splits: Mapping[str, Any]) -> dict[str, str]:
     """Where the reviews come from and how they were divided, by the name of each fact."""
     classes = zip(class_names(reviews), reviews["classes"], strict=True)
@@ -100,7 +115,11 @@ def data_facts(reviews: Mapping[str, Any], splits: Mapping[str, Any]) -> dict[st
     }
 
 
-def run_facts(runs: pd.DataFrame, trainings: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def run_facts(
+    runs: pd.DataFrame,
+    trainings: Sequence[Mapping[str, Any]],
+    counts: Mapping[str, Mapping[str, Any]],
+) -> dict[str, str]:
     """How the runs were trained, as they tell themselves, by the name of each fact."""
     models = {run["model"]: run for run in trainings}
     variants = settings_of_variants(runs)
@@ -112,7 +131,7 @@ def run_facts(runs: pd.DataFrame, trainings: Sequence[Mapping[str, Any]]) -> dic
     }
     return {
         "Tokens per review": f"{listed_once(trainings, 'max_length')} at most",
-        **{f"Model {name}": model_facts(run) for name, run in models.items()},
+        **{f"Model {name}": model_facts(run, counts[name]) for name, run in models.items()},
         "Training": listed(shared.items()),
         **{
             f"Variant {name}": listed(settings.items() - shared.items())
@@ -126,13 +145,17 @@ def run_facts(runs: pd.DataFrame, trainings: Sequence[Mapping[str, Any]]) -> dic
     }
 
 
-def model_facts(run: Mapping[str, Any]) -> str:
-    """Where the encoder of a run comes from, and its size."""
+def model_facts(run: Mapping[str, Any], counts: Mapping[str, Any]) -> str:
+    """Where the encoder of a run comes from, its size, and what it sees of the reviews."""
     encoder = dict(run["encoder"])
     source, digests = encoder.pop("source"), encoder.pop("sha256")
     weights = {file: x for file, x in digests.items() if file.endswith(".safetensors")}
     facts = [source, listed(encoder.items()), listed(weights.items())]
-    return f"{', '.join(filter(None, facts))}; {run['parameters'] / 1e6:.1f} million parameters"
+    return (
+        f"{', '.join(filter(None, facts))}; {run['parameters'] / 1e6:.1f} million parameters; "
+        f"{counts['truncated_share']:.1%} of the reviews truncated, {counts['unknown_share']:.1%} "
+        "of the tokens unknown"
+    )
 
 
 def hardware(run: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lib.console import UserError
 from lib.data.tokens import TokenFile, read_tokens
 
 AUTO = "auto"
@@ -71,9 +72,16 @@ class Tokens:
             file: the arrays.
             device: where tokens and batches live.
             pooling: `mean` has every batch padded to `max_length`.
+
+        Raises:
+            UserError: an example has no tokens, and so no states to pool.
         """
         bounds = torch.from_numpy(file.bounds)
         lengths = bounds.diff()
+        for nothing in (lengths == 0).nonzero():
+            raise UserError(
+                f"text {file.ids[nothing]} has no tokens, and so no states to pool; leave it out"
+            )
         return cls(
             ids=file.ids,
             labels=torch.from_numpy(file.labels.astype(np.int64)).to(device),

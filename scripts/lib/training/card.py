@@ -60,6 +60,7 @@ inputs = tokenizer(
     max_length=MAX_LENGTH,
     padding=PADDING,
     padding_side="right",
+    return_attention_mask=True,
     return_tensors="pt",
 )
 taken = inspect.signature(encoder.forward).parameters
@@ -239,7 +240,7 @@ def limits(trained: Mapping[str, Any]) -> str:
             "on other texts.",
             f"- Texts of {name} that repeat another were removed before it was split; the results "
             "are those of texts that are new to the model.",
-            "- What stands after the tokens that are kept is not seen.",
+            "- What stands beyond the tokens that are kept is not seen.",
             "- Its probabilities were not calibrated.",
             "- **No licence is stated here.** Check those of the encoder and of the data before "
             "you use or publish this model.",

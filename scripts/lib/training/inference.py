@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from lib.console import UserError
-from lib.data.encoders import load_tokenizer
-from lib.data.tokens import TOKEN_COLUMNS, TokenFile
+from lib.data.encoding import TextEncoding
+from lib.data.tokens import TokenFile
 from lib.files import read_json, to_json
 from lib.training.backends import Torch
 from lib.training.batches import AUTO, Bounds, Tokens, load_tokens
@@ -59,47 +59,50 @@ class TextClassifier:
         chosen = choose(device)
         self.backend = Torch(chosen, choose_precision(precision, chosen))
         self.model = load_checkpoint(folder).to(chosen)
-        self.tokenizer = load_tokenizer(folder)
-        self.max_length = read_json(folder / HEAD_CONFIG)["max_length"]
+        self.encoding = TextEncoding(folder, read_json(folder / HEAD_CONFIG)["max_length"])
         self.names = self.model.encoder.config.id2label
 
-    def __call__(self, texts: str | Iterable[str], batch: int = BATCH) -> list[Label]:
+    def __call__(
+        self, texts: str | Iterable[str], batch: int = BATCH, first: int = 0
+    ) -> list[Label]:
         """The label of each text, in their order; of a single one as well, in a list.
 
         Args:
             texts: to label.
             batch: texts per forward pass, at most; passes are of like length.
+            first: number of the first text, for errors.
 
         Raises:
             TypeError: one of them is not text.
+            UserError: one of them has no tokens, or is no valid Unicode.
         """
         texts = [texts] if isinstance(texts, str) else list(texts)
-        for number, text in enumerate(texts):
+        for number, text in enumerate(texts, first):
             if not isinstance(text, str):
                 raise TypeError(f"text {number} is {text!r}; give texts, and none that is missing")
         if not texts:
             return []
         bounds = Bounds.of(batch, AUTO, self.backend.device)
-        found = predict(self.model, self._tokens(texts), bounds, self.backend)
+        found = predict(self.model, self._tokens(texts, first), bounds, self.backend)
         return [
             Label(self.names[number], float(probability))
             for number, probability in zip(found.prediction, found.confidence, strict=True)
         ]
 
-    def _tokens(self, texts: Sequence[str]) -> Tokens:
+    def _tokens(self, texts: Sequence[str], first: int) -> Tokens:
         """The tokens of texts, with labels that mean nothing."""
-        found = self.tokenizer(list(texts), truncation=True, max_length=self.max_length)
+        ids = np.arange(first, first + len(texts))
+        found = self.encoding(texts, ids)
         file = TokenFile(
-            ids=np.arange(len(texts)),
+            ids=ids,
             labels=np.zeros(len(texts), np.int8),
             columns={
-                name: np.fromiter(itertools.chain.from_iterable(found[name]), np.int32)
-                for name in TOKEN_COLUMNS
-                if name in found
+                name: np.fromiter(itertools.chain.from_iterable(rows), np.int32)
+                for name, rows in self.encoding.columns(found).items()
             },
-            bounds=np.cumsum([0, *map(len, found["input_ids"])]),
-            pad_id=self.tokenizer.pad_token_id,
-            max_length=self.max_length,
+            bounds=np.cumsum([0, *map(len, found)]),
+            pad_id=self.encoding.pad_id,
+            max_length=self.encoding.max_length,
         )
         return Tokens.of(file, self.backend.device, self.model.pooling)
 
@@ -124,16 +127,16 @@ def print_labels(
         settings: the section `training` of the configuration.
 
     Raises:
-        UserError: there is no checkpoint, or the device is out of memory.
+        UserError: there is no checkpoint, a text has no tokens, or the device is out of memory.
     """
     torch.set_num_threads(settings["threads"])
     inner = run / "checkpoint"
     checkpoint = inner if inner.is_dir() else run
     classify = TextClassifier(checkpoint, settings["device"], settings["precision"])
     at_a_time = AT_A_TIME * batch if text or (file and file.is_file()) else batch
-    for part in batches(read_texts(text, file), at_a_time):
+    for number, part in enumerate(batches(read_texts(text, file), at_a_time)):
         with explain_lack_of_memory("lower --batch"):
-            labels = classify(part, batch)
+            labels = classify(part, batch, number * at_a_time)
         for label in labels:
             print(to_json(label._asdict()))
         sys.stdout.flush()
@@ -208,19 +211,15 @@ def attention(checkpoint: Path, text: str) -> Attention:
         UserError: the text has no tokens.
     """
     classifier = load_checkpoint(checkpoint)
-    inputs = load_tokenizer(checkpoint)(
-        text,
-        truncation=True,
-        max_length=read_json(checkpoint / HEAD_CONFIG)["max_length"],
-        return_offsets_mapping=True,
-        return_special_tokens_mask=True,
-        return_tensors="pt",
-    )
-    offsets = inputs.pop("offset_mapping")[0]
-    real = inputs.pop("special_tokens_mask")[0] == 0
+    encoding = TextEncoding(checkpoint, read_json(checkpoint / HEAD_CONFIG)["max_length"])
+    (found,) = encoding([text], offsets=True)
+    inputs = {name: torch.tensor(rows) for name, rows in encoding.columns([found]).items()}
+    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+    real = torch.tensor(found.special_tokens_mask) == 0
     if not real.any():
         raise UserError("the review has no tokens; set analysis.review to another id")
     weights = classifier.attend(inputs)[0].mean(dim=0)[real][:, real]
     weights = weights / weights.sum(dim=1, keepdim=True)
-    tokens = [text[start:end].strip() or "␣" for start, end in offsets[real].tolist()]
+    spans = (span for span, kept in zip(found.offsets, real, strict=True) if kept)
+    tokens = [text[start:end].strip() or "␣" for start, end in spans]
     return Attention(tokens, weights.numpy())

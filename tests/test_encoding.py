@@ -1,0 +1,294 @@
+"""One way from texts to tokens, whatever a tokenizer's files ask for, and who goes it."""
+
+import json
+import random
+import re
+from contextlib import chdir
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import call
+from kinds import KINDS, change, configured, make
+from refusals import is_one_line, refusal, tree
+from transformers import AutoTokenizer
+
+import evaluate
+import pretokenize
+import train
+from lib.analysis.baseline import seen_texts
+from lib.console import UserError
+from lib.data.encoding import TextEncoding
+from lib.files import write_parquet
+from lib.training.inference import TextClassifier, attention
+
+LENGTH = 12
+HOSTILE = [
+    *("", " ", "\t\r\n", "\x00", "a\x00b", "\u200b", "\ufeff", "▁", "▁ ▁a", "é", "e\u0301", "映画"),
+    *("[SEP] a [PAD][MASK] [CLS] [UNK]", "<s> a </s><pad> <unk>", "👩\u200d👧 fine", "नमस्ते दुनिया"),
+    *("good film " * 40, "x" * 5000, "GOOD Film, isn't it?", "a" * 99 + " b" * 99),
+]
+random.seed(1)
+HOSTILE += ["".join(chr(random.randrange(1, 0xD800)) for _ in range(30)) for _ in range(20)]
+
+
+@pytest.fixture(scope="module")
+def folders(encoders, tmp_path_factory) -> dict[str, Path]:
+    """An encoder of each kind."""
+    return {kind: make(kind, encoders, tmp_path_factory.mktemp("kind") / "e") for kind in KINDS}
+
+
+@pytest.fixture(scope="module")
+def tokenized(folders, splits, tmp_path_factory) -> dict[str, Path]:
+    """The token files of each kind."""
+    found = {}
+    for kind, folder in folders.items():
+        found[kind] = tmp_path_factory.mktemp("tokens")
+        call(
+            pretokenize,
+            f"--splits {splits} --encoder {folder} --max-length {LENGTH} --threads 1 "
+            f"--out {found[kind]}",
+        )
+    return found
+
+
+@pytest.fixture(scope="module")
+def runs(folders, tokenized, tmp_path_factory) -> dict[str, Path]:
+    """A finished run of each kind."""
+    found = {}
+    for kind, folder in folders.items():
+        found[kind] = run = tmp_path_factory.mktemp("run")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("WANDB_MODE", "disabled")
+            call(
+                train,
+                f"--tokens {tokenized[kind]} --encoder {folder} --run {run} --dataset d "
+                f"--model m --pooling {'mean' if kind == 'typed' else 'masked-mean'} --batch 20 "
+                "--seed 1 --epochs 1 --device cpu --learning-rate 1e-2",
+            )
+        call(evaluate, f"--tokens {tokenized[kind]}/test.parquet --run {run} --device cpu")
+    return found
+
+
+@pytest.mark.parametrize("offsets", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_tokens_are_those_of_transformers(folders, kind, offsets):
+    encoding = TextEncoding(folders[kind], LENGTH)
+    tokenizer = AutoTokenizer.from_pretrained(folders[kind])
+    expected = tokenizer(
+        HOSTILE,
+        truncation=True,
+        max_length=LENGTH,
+        return_offsets_mapping=True,
+        return_special_tokens_mask=True,
+    )
+    found = encoding(HOSTILE, offsets=offsets)
+    columns = encoding.columns(found)
+    assert columns.items() <= dict(expected).items()
+    assert ("token_type_ids" in columns) == ("token_type_ids" in expected)
+    assert [each.special_tokens_mask for each in found] == expected["special_tokens_mask"]
+    if offsets:
+        assert [each.offsets for each in found] == expected["offset_mapping"]
+    assert encoding.nothing == tokenizer("")["input_ids"]
+
+
+def test_the_kinds_differ(folders):
+    """Of which all that follows would be idle otherwise."""
+    text = "[SEP] " + "one good film and another one " * 9
+    tokens = {kind: TextEncoding(folder, LENGTH)([text])[0] for kind, folder in folders.items()}
+    ids = {kind: each.ids for kind, each in tokens.items()}
+    assert ids["left"] == ids["stored"] != ids["right"] == ids["typed"] != ids["spelled out"]
+    assert ids["left bytes"] != ids["padding left"] == ids["no mask"]
+    assert ids["padding left"][1:-1] == ids["bytes without special tokens"][: LENGTH - 2]
+    assert tokens["typed"].type_ids != tokens["right"].type_ids
+    assert "▁" in TextEncoding(folders["unigram"], LENGTH).backend.get_vocab()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_token_files_hold_them_and_what_became_of_the_texts(folders, splits, tokenized, kind):
+    tokenizer = AutoTokenizer.from_pretrained(folders[kind])
+    told = json.loads((tokenized[kind] / "tokens.json").read_text())
+    shares = {"unknown": 0, "tokens": 0, "truncated": 0, "reviews": 0}
+    for split in ("train", "valid", "test"):
+        texts = pq.read_table(splits / f"{split}.parquet")["text"].to_pylist()
+        table = pq.read_table(tokenized[kind] / f"{split}.parquet")
+        found = tokenizer(texts, truncation=True, max_length=LENGTH)
+        lengths = [len(ids) for ids in tokenizer(texts)["input_ids"]]
+        assert table["input_ids"].to_pylist() == found["input_ids"]
+        assert table["n_tokens"].to_pylist() == lengths
+        names = [
+            tokenizer.convert_ids_to_tokens(each.ids[i])
+            for each in found.encodings
+            for i in range(len(each))
+            if not each.special_tokens_mask[i]
+        ]
+        expected = {
+            "reviews": len(texts),
+            "tokens": sum(name != "▁" for name in names),
+            "unknown": 0 if "bytes" in kind else names.count(tokenizer.unk_token),
+            "truncated": sum(length > LENGTH for length in lengths),
+        }
+        assert told[split] == expected
+        shares = {key: count + expected[key] for key, count in shares.items()}
+    assert told["unknown_share"] == shares["unknown"] / shares["tokens"]
+    assert told["truncated_share"] == shares["truncated"] / shares["reviews"] > 0.5
+    assert (told["warning"] is None) == (told["unknown_share"] <= 0.05)
+
+
+@pytest.fixture(scope="module")
+def tested(runs, splits) -> dict[str, pd.DataFrame]:
+    """The predictions of each run, with the texts."""
+    texts = pd.read_parquet(splits / "test.parquet").set_index("id")["text"]
+    tables = {}
+    for kind, run in runs.items():
+        table = pd.read_parquet(run / "predictions.parquet", partitioning=None)
+        tables[kind] = table.assign(text=table["id"].map(texts))
+    return tables
+
+
+@pytest.mark.parametrize("batch", [1, 32])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_classifier_labels_as_the_test_does(runs, tested, kind, batch):
+    classify = TextClassifier(runs[kind] / "checkpoint", "cpu")
+    found = pd.DataFrame(classify(tested[kind]["text"].tolist(), batch))
+    assert found["label"].astype(int).tolist() == tested[kind]["prediction"].tolist()
+    confidence = tested[kind]["confidence"].tolist()
+    assert found["confidence"].tolist() == pytest.approx(confidence, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_snippet_of_the_card_does_as_well(runs, tested, kind):
+    card = (runs[kind] / "checkpoint" / "README.md").read_text()
+    (code,) = re.findall(r"^```python\n(.+?)^```$", card, re.MULTILINE | re.DOTALL)
+    names = {"given": tested[kind]["text"].tolist()}
+    try:
+        with chdir(runs[kind] / "checkpoint"):
+            exec(re.sub(r"^texts = .*$", "texts = given", code, flags=re.MULTILINE), names)
+    finally:
+        torch.set_grad_enabled(True)
+    confidence, labels = names["probabilities"].max(dim=1)
+    assert labels.tolist() == tested[kind]["prediction"].tolist()
+    assert confidence.tolist() == pytest.approx(tested[kind]["confidence"].tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_baseline_sees_what_the_encoder_sees(folders, splits, kind):
+    texts = pq.read_table(splits / "test.parquet")["text"].to_pylist()
+    tokenizer = AutoTokenizer.from_pretrained(folders[kind])
+    found = tokenizer(texts, truncation=True, max_length=LENGTH, return_offsets_mapping=True)
+    seen = seen_texts(texts, folders[kind], LENGTH)
+    for text, spans, part in zip(texts, found["offset_mapping"], seen, strict=True):
+        real = [span for span in spans if span != (0, 0)]
+        assert part == text[real[0][0] : real[-1][1]]
+    cut = [part for part, text in zip(seen, texts, strict=True) if len(part) < len(text.strip())]
+    assert len(cut) > 20
+    left = tokenizer.truncation_side == "left"
+    ends = [text.rstrip().endswith(part.rstrip()) for text, part in zip(texts, seen, strict=True)]
+    assert all(ends) if left else sum(ends) < len(ends)
+
+
+def test_a_baseline_sees_nothing_of_a_text_without_tokens(folders):
+    for kind in ("right", "left", "bytes without special tokens"):
+        assert seen_texts(["", "a"], folders[kind], LENGTH) == ["", "a"]
+
+
+def test_attention_is_that_of_the_end_where_the_end_is_kept(runs):
+    text = "a bad film, a bad plot and a bad song, but a good one " * 3 + "at the very end"
+    tokens = attention(runs["left"] / "checkpoint", text).tokens
+    assert len(tokens) == LENGTH - 2
+    assert text.replace(" ", "").endswith("".join(tokens))
+
+
+def without_unknown(folder: Path) -> None:
+    """Take the unknown token out of a WordPiece vocabulary."""
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["model"]["unk_token"] = "[NOTHING]"
+    change(folder, "tokenizer.json", model=tokenizer["model"])
+    configured(tokenizer_class="PreTrainedTokenizerFast")(folder)
+
+
+def with_dropout(folder: Path) -> None:
+    """Let a BPE drop merges at random."""
+    model = json.loads((folder / "tokenizer.json").read_text())["model"]
+    change(folder, "tokenizer.json", model=model | {"dropout": 0.1})
+
+
+@pytest.fixture
+def reviews(tmp_path):
+    """Writes splits of some texts, all alike, and returns their folder."""
+
+    def write(texts: list[str]) -> Path:
+        for split in ("train", "valid", "test"):
+            columns = {"id": range(7, 7 + len(texts)), "text": texts, "label": [0] * len(texts)}
+            write_parquet(tmp_path / "splits" / f"{split}.parquet", pa.table(columns))
+        return tmp_path / "splits"
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "texts", "length", "message"),
+    [
+        ("bytes without special tokens", (), ["a", ""], 12, "no tokens for the text of review 8;"),
+        ("right", (), ["a", "b", "\u200b"], 12, "no tokens for the text of review 9; take the "),
+        ("right", (without_unknown,), ["a", "映"], 12, r"text 8 can't become tokens of .*Missing"),
+        ("padding left", (with_dropout,), ["a"], 12, "draws tokens at random, by 'dropout'; set"),
+        (
+            *("right", (), ["映画 映画", "a"], 12),
+            r"e': 80\.0% of the tokens are unknown to the tokenizer, .*; take another encoder",
+        ),
+    ],
+)
+def test_what_can_not_be_trained_on_is_one_line_and_no_file(
+    folders, tmp_path, reviews, capfd, kind, changes, texts, length, message
+):
+    folder = make(kind, {KINDS[kind][0]: folders[kind]}, tmp_path / "e")
+    for each in changes:
+        each(folder)
+    flags = f"--splits {reviews(texts)} --encoder {folder} --max-length {length}"
+    before = tree(tmp_path)
+    line = refusal(f"pretokenize.py {flags} --out {tmp_path}/tokens", capfd)
+    assert is_one_line(line) and re.search(message, line), line
+    assert tree(tmp_path).keys() - before.keys() <= {tmp_path / "tokens"}
+
+
+def test_a_length_without_room_for_text_is_refused(folders):
+    with pytest.raises(UserError, match=r"max_length is 2, but .* adds 2 special tokens to each"):
+        TextEncoding(folders["right"], 2)
+    assert len(TextEncoding(folders["right"], 3)(["good film"])[0]) == 3
+    assert len(TextEncoding(folders["bytes without special tokens"], 1)(["good"])[0]) == 1
+
+
+def test_some_unknown_tokens_are_a_warning(folders, tmp_path, reviews, caplog):
+    texts = ["a b c d e f g"] * 2 + ["a b 映 c"] * 2
+    flags = f"--splits {reviews(texts)} --encoder {folders['right']} --max-length 12"
+    call(pretokenize, f"{flags} --out {tmp_path}/tokens")
+    told = json.loads((tmp_path / "tokens" / "tokens.json").read_text())
+    assert told["train"] == {"reviews": 4, "tokens": 22, "unknown": 2, "truncated": 0}
+    assert told["warning"] == "9.1% of the tokens are unknown to the tokenizer"
+    (record,) = (record for record in caplog.records if record.levelname == "WARNING")
+    assert record.message == f"'{folders['right']}': {told['warning']}"
+
+
+def test_a_space_alone_hides_no_unknown_language(folders, tmp_path, reviews):
+    flags = f"--splits {reviews(['映 画 映 画'])} --encoder {folders['unigram']} --max-length 12"
+    with pytest.raises(UserError, match=r"100\.0% of the tokens are unknown"):
+        call(pretokenize, f"{flags} --out {tmp_path}/tokens")
+
+
+def test_a_text_that_has_no_tokens_is_told_by_its_number(runs, capfd, tmp_path):
+    run = runs["bytes without special tokens"]
+    (tmp_path / "texts").write_text("\n".join(["a film"] * 70 + ["", "a film"]))
+    line = refusal(f"predict.py {run} --file {tmp_path}/texts --batch 2 --device cpu", capfd)
+    assert is_one_line(line) and "error: text 70 has no tokens, and so no states to" in line
+    assert len(TextClassifier(runs["right"] / "checkpoint", "cpu")(["", "a film"])) == 2
+
+
+@pytest.mark.parametrize("kind", ["right", "left bytes"])
+def test_a_text_that_is_no_valid_unicode_is_told_by_its_number(runs, kind):
+    classify = TextClassifier(runs[kind] / "checkpoint", "cpu")
+    with pytest.raises(UserError, match=r"text 1 can't become tokens .*surrogates not allowed"):
+        classify(["a film", "a \ud800 film"])
