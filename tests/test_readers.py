@@ -111,6 +111,9 @@ def test_reviews_of_several_lines_with_commas_hold_no_rows(tmp_path):
     rows += [(f"film {n}\nacting, fine\nplot, bad", "1") for n in range(60)]
     assert read(written(tmp_path / "x.csv", rows)) == pairs(rows)
     assert read(written(tmp_path / "y.tsv", rows, delimiter="\t")) == pairs(rows)
+    lines = [f'{label},"film {n}\nbad, really"' for n, (_, label) in enumerate(PLAIN)]
+    (tmp_path / "z.csv").write_text("\n".join(["label,text", *lines]))  # each line of two values
+    assert len(read(tmp_path / "z.csv")) == len(PLAIN)
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.tsv"])
