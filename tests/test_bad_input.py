@@ -184,6 +184,18 @@ KEYS = {
         "dataset.near_duplicates", 0, "is 0; allowed: at least 0"
     ),
     "a similarity in percent": key("dataset.near_duplicates", 80, "is 80; allowed: at most 1"),
+    "a quote of two characters": key(
+        "dataset.quote", "''", "'dataset.quote' is .*; allowed: one character .*or `none`"
+    ),
+    "a quote that divides values": key(
+        "dataset.quote", ",", "'dataset.quote' is ','; allowed: one"
+    ),
+    "an escape that is a letter": key(
+        "dataset.escape", "n", "'dataset.escape' is 'n'; allowed: one"
+    ),
+    "no quote as null": key(
+        "dataset.quote", None, "'dataset.quote' is None; allowed: a value of t"
+    ),
     "files that are not there": key(
         "dataset",
         {"name": "mine", "source": "files", "paths": ["nowhere.csv"]},

@@ -14,6 +14,7 @@ import pytest
 
 import download
 from lib.console import UserError
+from lib.data import delimited
 
 PLAIN = [(f"a {('good', 'bad')[n % 2]} film, number {n}", str(n % 2)) for n in range(60)]
 HARD = [  # texts with everything that has to be quoted
@@ -110,6 +111,9 @@ def test_reviews_of_several_lines_with_commas_hold_no_rows(tmp_path):
     rows += [(f"film {n}\nacting, fine\nplot, bad", "1") for n in range(60)]
     assert read(written(tmp_path / "x.csv", rows)) == pairs(rows)
     assert read(written(tmp_path / "y.tsv", rows, delimiter="\t")) == pairs(rows)
+    lines = [f'{label},"film {n}\nbad, really"' for n, (_, label) in enumerate(PLAIN)]
+    (tmp_path / "z.csv").write_text("\n".join(["label,text", *lines]))  # each line of two values
+    assert len(read(tmp_path / "z.csv")) == len(PLAIN)
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.tsv"])
@@ -139,7 +143,7 @@ def test_delimiters_that_are_escaped_without_quotes(tmp_path):
     ("line", "message"),
     [
         ('"never closed,1\n', "line 62 has a quote that nothing closes"),
-        ('"closed" too early,1\n', "begins in line 62 holds more: ',' expected after"),
+        ('"closed" too early,1\n', "in line 62 has a value that goes on after"),
         ("one,two,three\n", "line 62 has 3 values and the header 2; mend that line"),
         ("   \n", "line 62 has 1 values"),
     ],
@@ -148,6 +152,20 @@ def test_a_line_that_does_not_fit_is_named(tmp_path, line, message):
     path = written(tmp_path / "x.csv", [("plain", label) for _, label in PLAIN])
     path.write_text(path.read_text() + line)
     with pytest.raises(UserError, match=message):
+        read(path)
+
+
+def test_a_quote_within_a_value_is_a_part_of_it(tmp_path):
+    rows = [*PLAIN, ('a 5" screen', "0"), ("""it's "fine\"""", "1")]
+    path = unquoted(tmp_path / "x.tsv", rows)
+    path.write_text(path.read_text() + '"a tab:\t",1\n'.replace(",", "\t"))
+    assert read(path) == [*pairs(rows), ("a tab:\t", 1)]
+
+
+def test_a_value_that_is_too_long_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(delimited, "LONGEST", 100)
+    path = written(tmp_path / "x.csv", [*PLAIN, ("x" * 101, "1")])
+    with pytest.raises(UserError, match="in line 62 has a value of more than"):
         read(path)
 
 

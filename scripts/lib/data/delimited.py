@@ -15,6 +15,11 @@ from lib.data.streaming import CONVERT, LONGEST, Batches, batched, open_text, re
 NONE = "none"  # as a key of the configuration says that there is no such character
 MARK, BACKSLASH = '"', "\\"
 DELIMITERS = ",;\t|"
+TROUBLES = {  # as Python words them, and in the words of an error
+    "unexpected end of data": "has a quote that nothing closes",
+    "expected after": "has a value that goes on after its closing quote",
+    "field larger than": f"has a value of more than {LONGEST} characters",
+}
 ADVICE = f"say with `quote` and `escape` how its values are quoted, `quote: {NONE}` if not at all"
 
 
@@ -166,11 +171,9 @@ def rows(path: Path, form: Form) -> Iterator[Row]:
                 number += len(taken)
                 taken.clear()
         except csv.Error as error:
-            unclosed = "end of data" in str(error)
+            what = next((TROUBLES[each] for each in TROUBLES if each in str(error)), str(error))
             raise UserError(
-                f"'{path}' can't be read: the row that begins in line {number} "
-                f"{'has a quote that nothing closes' if unclosed else f'holds more: {error}'}; "
-                f"{ADVICE}"
+                f"'{path}' can't be read: the row that begins in line {number} {what}; {ADVICE}"
             ) from error
 
 
