@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shutil
 from contextlib import chdir
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import call
-from kinds import KINDS, change, configured, make
+from kinds import KINDS, change, make
 from refusals import is_one_line, refusal, tree
-from transformers import AutoTokenizer
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import AutoTokenizer, LayoutLMv3Tokenizer
 
 import evaluate
 import pretokenize
@@ -202,18 +204,10 @@ def test_attention_is_that_of_the_end_where_the_end_is_kept(runs):
     assert text.replace(" ", "").endswith("".join(tokens))
 
 
-def without_unknown(folder: Path) -> None:
-    """Take the unknown token out of a WordPiece vocabulary."""
-    tokenizer = json.loads((folder / "tokenizer.json").read_text())
-    tokenizer["model"]["unk_token"] = "[NOTHING]"
-    change(folder, "tokenizer.json", model=tokenizer["model"])
-    configured(tokenizer_class="PreTrainedTokenizerFast")(folder)
-
-
-def with_dropout(folder: Path) -> None:
-    """Let a BPE drop merges at random."""
+def change_model(folder: Path, **entries: object) -> None:
+    """Change entries of `model` in tokenizer.json."""
     model = json.loads((folder / "tokenizer.json").read_text())["model"]
-    change(folder, "tokenizer.json", model=model | {"dropout": 0.1})
+    change(folder, "tokenizer.json", model=model | entries)
 
 
 @pytest.fixture
@@ -229,30 +223,36 @@ def reviews(tmp_path):
     return write
 
 
-@pytest.mark.parametrize(
-    ("kind", "changes", "texts", "length", "message"),
-    [
-        ("bytes without special tokens", (), ["a", ""], 12, "no tokens for the text of review 8;"),
-        ("right", (), ["a", "b", "\u200b"], 12, "no tokens for the text of review 9; take the "),
-        ("right", (without_unknown,), ["a", "映"], 12, r"text 8 can't become tokens of .*Missing"),
-        ("padding left", (with_dropout,), ["a"], 12, "draws tokens at random, by 'dropout'; set"),
-        (
-            *("right", (), ["映画 映画", "a"], 12),
-            r"e': 80\.0% of the tokens are unknown to the tokenizer, .*; take another encoder",
-        ),
-    ],
-)
+REFUSED = {
+    "an empty text, and no special tokens": (
+        *("bytes without special tokens", {}, ["a", ""]),
+        "no tokens for the text of review 8; take the review out",
+    ),
+    "special tokens alone": ("right", {}, ["a", "b", "\u200b"], "no tokens .* of review 9; "),
+    "no unknown token": (
+        *("right", {"unk_token": "[NOTHING]"}, ["a", "映"]),
+        "text 8 can't become tokens of .*: WordPiece error: Missing .*; leave it out, or take",
+    ),
+    "random tokens": ("left bytes", {"dropout": 0.1}, ["a"], "at random, by 'dropout'; set it"),
+    "another language": (
+        *("right", {}, ["映画 映画", "a"]),
+        r"e': 80\.0% of the tokens are unknown to the tokenizer, .*; take another encoder",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
 def test_what_can_not_be_trained_on_is_one_line_and_no_file(
-    folders, tmp_path, reviews, capfd, kind, changes, texts, length, message
+    encoders, tmp_path, reviews, capfd, case
 ):
-    folder = make(kind, {KINDS[kind][0]: folders[kind]}, tmp_path / "e")
-    for each in changes:
-        each(folder)
-    flags = f"--splits {reviews(texts)} --encoder {folder} --max-length {length}"
+    kind, model, texts, message = REFUSED[case]
+    folder = make(kind, encoders, tmp_path / "e")
+    change_model(folder, **model)
+    flags = f"--splits {reviews(texts)} --encoder {folder} --max-length 12"
     before = tree(tmp_path)
     line = refusal(f"pretokenize.py {flags} --out {tmp_path}/tokens", capfd)
     assert is_one_line(line) and re.search(message, line), line
-    assert tree(tmp_path).keys() - before.keys() <= {tmp_path / "tokens"}
+    assert tree(tmp_path) == before
 
 
 def test_a_length_without_room_for_text_is_refused(folders):
@@ -260,6 +260,15 @@ def test_a_length_without_room_for_text_is_refused(folders):
         TextEncoding(folders["right"], 2)
     assert len(TextEncoding(folders["right"], 3)(["good film"])[0]) == 3
     assert len(TextEncoding(folders["bytes without special tokens"], 1)(["good"])[0]) == 1
+
+
+def test_a_tokenizer_that_takes_more_than_texts_is_refused(encoders, tmp_path):
+    shutil.copy(encoders["bert"] / "config.json", tmp_path)
+    names = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *ByteLevel.alphabet()]
+    vocabulary = {name: number for number, name in enumerate(names)}
+    LayoutLMv3Tokenizer(vocab=vocabulary, merges=[]).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"tokenizer\.json .*can't be used: "):
+        TextEncoding(tmp_path, 12)
 
 
 def test_some_unknown_tokens_are_a_warning(folders, tmp_path, reviews, caplog):
@@ -271,6 +280,15 @@ def test_some_unknown_tokens_are_a_warning(folders, tmp_path, reviews, caplog):
     assert told["warning"] == "9.1% of the tokens are unknown to the tokenizer"
     (record,) = (record for record in caplog.records if record.levelname == "WARNING")
     assert record.message == f"'{folders['right']}': {told['warning']}"
+
+
+def test_a_special_token_that_every_text_has_is_not_unknown(encoders, tmp_path, reviews):
+    folder = make("right", encoders, tmp_path / "e")
+    change_model(folder, unk_token="[SEP]")
+    flags = f"--splits {reviews(['a', 'b 映'])} --encoder {folder} --max-length 12"
+    call(pretokenize, f"{flags} --out {tmp_path}/tokens")
+    told = json.loads((tmp_path / "tokens" / "tokens.json").read_text())
+    assert told["test"] == {"reviews": 2, "tokens": 3, "unknown": 1, "truncated": 0}
 
 
 def test_a_space_alone_hides_no_unknown_language(folders, tmp_path, reviews):

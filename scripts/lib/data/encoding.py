@@ -29,8 +29,8 @@ class TextEncoding:
         max_length: tokens kept of each text, special tokens included.
 
     Raises:
-        UserError: there is no usable tokenizer, its tokens are random, or nothing is left of a text
-            beside the special tokens.
+        UserError: there is no tokenizer of texts alone, its tokens are random, or `max_length` has
+            no room for more than special tokens.
     """
 
     def __init__(self, folder: Path, max_length: int) -> None:
