@@ -178,6 +178,15 @@ def encoder_flags(wildcards, input):
     return f"{source} {planning.flags(settings)}"
 
 
+def trial_flags(wildcards, output):
+    """How an encoder is tried, which decides no result.
+
+    As it names `output`, Snakemake does not record it, and another pooling runs nothing again.
+    """
+    asked = {run.pooling: None for run in RUNS if run.model == wildcards.model}
+    return planning.flags({"max_length": config["max_length"], "poolings": list(asked)})
+
+
 def by_variant(function):
     """What a function says of a variant: its value where all variants agree, which plans faster."""
     values = set(map(function, config["variants"]))

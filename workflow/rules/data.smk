@@ -61,10 +61,11 @@ rule encoder:
         command=command("encoder"),
         code=code("encoder"),
         source=encoder_flags,
+        tried=trial_flags,
     message:
         "bring the encoder {wildcards.model}; log: {log}"
     shell:
-        "python {params.command:q} --log {log:q} {params.source} --out {output:q}"
+        "python {params.command:q} --log {log:q} {params.source} {params.tried} --out {output:q}"
 
 
 rule pretokenize:

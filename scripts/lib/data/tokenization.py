@@ -34,13 +34,12 @@ def pretokenize(splits: Path, encoder: Path, max_length: int, threads: int, out:
         out: folder of the three token files.
 
     Raises:
-        UserError: `max_length` or the tokens are beyond what the encoder knows.
+        UserError: the tokens are beyond what the encoder knows.
     """
     os.environ["RAYON_NUM_THREADS"] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
     tokenizer = encoders.load_tokenizer(encoder)
     config = encoders.load_config(encoder)
-    encoders.check_length(max_length, config, tokenizer, encoder)
     types = "token_type_ids" in tokenizer.model_input_names
     schema = tokens.schema(types, tokenizer.pad_token_id, max_length)
     backend = tokenizer.backend_tokenizer
