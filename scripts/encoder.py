@@ -1,11 +1,15 @@
-"""Bring an encoder into one folder: from the hub, a package, a local folder, or from scratch."""
+"""Bring an encoder into one folder: from the hub, a package, a local folder, or from scratch.
+
+It is tried once, and refused if it can't be used.
+"""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
-from lib.cli import Parser, run
+from lib.cli import Parser, length, run
 from lib.flags import add_flags, pop_settings
-from lib.schema import sources
+from lib.schema import poolings, sources
 
 
 def arguments() -> Parser:
@@ -15,6 +19,12 @@ def arguments() -> Parser:
     for name, what in sources("model").items():
         source = subcommands.add_parser(name, help=what)
         add_flags(source, f"model_{name}")
+        source.add_argument(
+            "--max-length", type=length, default=16, help="tokens of the longest input to try"
+        )
+        source.add_argument(
+            "--poolings", nargs="*", default=[], choices=poolings(), help="asked of the encoder"
+        )
         source.add_argument("--out", required=True, type=Path, help="folder to write to")
     subcommands.choices["scratch"].add_argument(
         "--reviews", required=True, type=Path, help="train.parquet, for the tokenizer to learn from"
@@ -25,9 +35,11 @@ def arguments() -> Parser:
 def main(options: argparse.Namespace) -> None:
     """Write the folder, whole or not at all."""
     from lib.data.encoder_sources import bring
+    from lib.training.probe import probe
 
     settings = pop_settings(options, f"model_{options.source}")
-    bring(**vars(options), **settings)
+    asked = {key: vars(options).pop(key) for key in ("max_length", "poolings")}
+    bring(**vars(options), check=partial(probe, **asked), **settings)
 
 
 if __name__ == "__main__":

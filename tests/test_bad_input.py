@@ -831,18 +831,20 @@ ENCODERS = {
     ),
     "more tokens than positions": encoder(
         settings(),
-        "max_length is 65, .* positions for 64 tokens; lower",
-        PRETOKENIZE + " --max-le 65",
+        "max_length is 65, .* encoder 'own' takes 64 tokens at most; lower",
+        COPY + " --max-length 65",
     ),
     "a causal encoder by its first token": encoder(
         causal, "pooling 'cls' takes the state of the first token, .* gpt2 has seen no other; take"
     ),
     "a decoder by its first token": encoder(settings(is_decoder=True), "in bert has seen no other"),
-    "an encoder with a decoder": encoder(two_halves, "can't be used: .*", OTHER_POOLING),
-    "a plan with a causal encoder": encoder(
+    "an encoder with a decoder": encoder(
+        two_halves, "'own': t5 has a decoder beside its encoder; take an encoder", OTHER_POOLING
+    ),
+    "a causal encoder to copy": encoder(
         causal,
-        r"'grid\[0\].pooling' holds 'cls', but model 'own' is causal, .*; allowed: ",
-        PLANNED,
+        "'own' is causal, .*, so pooling 'cls' does not fit it; take mean or masked-mean or max,",
+        COPY + " --poolings max cls",
     ),
     "a plan with a decoder": encoder(
         settings(is_decoder=True), "holds 'cls', but model 'own' is causal", PLANNED
@@ -850,11 +852,19 @@ ENCODERS = {
     "a plan with a config that is a list": encoder(
         write("config.json", "[1]"), "'models.own.path' is .*, where config.json can't be", PLANNED
     ),
-    "a plan with text for a number": encoder(
-        settings(max_position_embeddings="many"), "holds 'many' as max_position_embeddings", PLANNED
+    "text for a number to copy": encoder(
+        settings(max_position_embeddings="many"), "'own': config.json can't be used: .*'many'", COPY
     ),
-    "a plan with too long inputs": encoder(
-        settings(max_position_embeddings=32), "'max_length' is 64; allowed: at most 32", PLANNED
+    "fewer positions than weights": encoder(
+        settings(max_position_embeddings=32), r"is of shape \(64, 32\), but .* \(32, 32\)", COPY
+    ),
+    "no architecture": encoder(
+        settings(model_type=None),
+        "config.json can't be used: it names no model_type, such as",
+        COPY,
+    ),
+    "a plan with no architecture": encoder(
+        settings(model_type=None), "'models.own.path': .* names no model_type; allowed", PLANNED
     ),
 }
 

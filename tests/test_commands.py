@@ -96,7 +96,7 @@ def test_a_folder_is_copied_without_pickles_and_code(folder, tmp_path):
     call(encoder, f"folder --path {folder} --out {tmp_path}/out")
     names = {path.name for path in (tmp_path / "out").iterdir()}
     kept = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
-    assert names == kept | {"source.json"}
+    assert names == kept | {"source.json", "probe.json"}
     source = json.loads((tmp_path / "out/source.json").read_text())
     assert source == {
         "source": "folder",

@@ -15,7 +15,6 @@ import encoder
 from lib.baselines import run_of
 from lib.cli import Parser, add_shared_flags
 from lib.config import check, has_pooler, runs, training
-from lib.console import UserError
 from lib.data.encoder_sources import SOURCES as ENCODER_SOURCES
 from lib.data.sources import SOURCES
 from lib.flags import add_flags, pop_settings
@@ -190,28 +189,6 @@ def test_a_folder_has_the_pooler_that_its_weights_tell_of(tmp_path, names, has):
 def test_damaged_weights_are_left_to_the_rule_that_reads_them(tmp_path):
     (tmp_path / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
     assert has_pooler({"source": "folder", "path": str(tmp_path)})
-
-
-@pytest.mark.parametrize(
-    ("encoder", "refused"),
-    [
-        ({"source": "hub", "id": "answerdotai/ModernBERT-base", "revision": "x"}, True),
-        ({"source": "hub", "id": "google-bert/bert-base-uncased", "revision": "x"}, False),
-        ({"source": "hub", "id": "FacebookAI/roberta-base", "revision": "x"}, False),
-        ({"source": "hub", "id": "microsoft/deberta-v3-base", "revision": "x"}, True),
-        ({"source": "package", "package": "my-minilm-l6", "version": "1", "folder": "a"}, False),
-        ({"source": "package", "package": "my_DistilBERT", "version": "1", "folder": "a"}, True),
-    ],
-)
-def test_poolers_of_encoders_not_yet_downloaded_are_known_by_name(encoder, refused):
-    config = deepcopy(BASE)
-    config["models"]["hub"] = encoder
-    config["grid"].append({"model": ["hub"], "pooling": ["pooler"], "batch": [8], "seed": [1]})
-    if refused:
-        with pytest.raises(UserError, match="model 'hub' has no pooler"):
-            check(config)
-    else:
-        check(config)
 
 
 def test_a_command_names_all_runs_of_a_large_grid_in_their_order():

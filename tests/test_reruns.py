@@ -101,6 +101,7 @@ DECIDES = {
     "training.loop": {"train", "estimate"},
     "training.model": WITH_MODEL,
     "training.prediction": WITH_MODEL,
+    "training.probe": set(),
     "training.progress": {"train", "estimate"},
     "training.reporting": set(),
     "training.saving": set(),

@@ -17,7 +17,7 @@ import pretokenize
 import train
 from lib.console import UserError
 from lib.data.encoders import load_tokenizer
-from lib.training.model import load_encoder
+from lib.training.model import ATTENTION, load_encoder
 
 # Flags that are quoted words already, and names that hold nothing to quote.
 WORDS = {
@@ -30,7 +30,7 @@ WORDS = {
         "params.margin",
         "params.review",
     ),
-    *("params.study", "params.max_length", "params.threads", "threads"),
+    *("params.study", "params.tried", "params.max_length", "params.threads", "threads"),
     *(f"wildcards.{key}" for key in ("dataset", "model", "pooling", "batch", "variant", "seed")),
     "wildcards.figure",
     "resources.save_minutes",
@@ -110,7 +110,6 @@ def test_an_encoder_that_offers_code_and_pickles_trains_without_either(
     ("entries", "message"),
     [
         ({"model_type": "mine"}, "config.json can't be used: code of its own .* is never run"),
-        ({"attn_implementation": "mine/kernel"}, "names the attention 'mine/kernel' of the hub"),
         (
             {"quantization_config": {"quant_method": "gptq", "bits": 4}},
             "model.safetensors can't be used",
@@ -125,9 +124,16 @@ def test_an_encoder_that_needs_code_or_pickles_is_refused(offering, tmp_path, en
     assert "\n" not in str(refused.value) and not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+def test_attention_of_the_hub_is_neither_fetched_nor_used(offering, tmp_path, key):
+    change(offering / "config.json", **{key: "mine/kernel"})
+    assert load_encoder(offering, "cls").config._attn_implementation == ATTENTION
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_tokenizer_that_needs_code_is_refused(offering, tmp_path):
     change(offering / "tokenizer_config.json", tokenizer_class="Mine")
-    change(offering / "config.json", model_type="mine")
+    change(offering / "config.json", model_type="vit")  # which has no tokenizer of its own
     with pytest.raises(UserError, match=r"tokenizer_config\.json can't be used: code of its own"):
         load_tokenizer(offering)
     assert not (tmp_path / "ran").exists()

@@ -7,22 +7,15 @@ import itertools
 import json
 import math
 import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lib.console import UserError
 from lib.runs import Run
-from lib.schema import did_you_mean, poolings, schema, section, shown, typed, validate
+from lib.schema import did_you_mean, poolings, schema, section, typed, validate
 
 ROOT = Path(__file__).parents[2]
-
-# Words in the names of hub repositories and packages that tell of an encoder without a pooler.
-WITHOUT_POOLER = ("modernbert", "ettin", "distilbert", "electra", "deberta", "xlnet", "convbert")
-
-# Families in which a token sees those before it alone; others are noticed as a training begins.
-CAUSAL = ("gpt2", "gpt_neo", "gpt_neox", "gptj", "opt", "bloom")
 
 
 def check(config: dict[str, Any]) -> None:
@@ -71,26 +64,58 @@ def training(config: Mapping[str, Any], variant: str) -> dict[str, Any]:
     return config["training"] | config["variants"][variant]
 
 
-def lack_of(model: Mapping[str, Any], pooling: str) -> str:
-    """Why an encoder can't offer a pooling, as far as can be told without a network; or empty."""
+def lack_of(study: Mapping[str, Any], name: str, pooling: str) -> str:
+    """Why a model of a study does not offer a pooling, as far as is known; or empty."""
+    model = study["models"][name]
     if pooling == "pooler" and not has_pooler(model):
         return "has no pooler"
-    if pooling == "cls" and model["source"] == "folder":
-        config = _read_object(Path(model["path"]) / "config.json")
-        if config.get("is_decoder") is True or config.get("model_type") in CAUSAL:
-            return "is causal, and its first token sees no other"
-    return ""
+    if pooling == "cls" and _folder_config(model).get("is_decoder") is True:
+        return "is causal, and its first token sees no other"
+    return _facts_of(study, name).get("lacks", {}).get(pooling, "")
+
+
+def _facts_of(study: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What was found as a model was tried; nothing where that is to come, or was another model."""
+    model, dataset = study["models"][name], study["dataset"]["name"]
+    folder = Path(f"results/encoders/dataset={dataset}/model={name}")
+    if not is_of(_read_object(folder / "source.json"), model):
+        return {}
+    if model["source"] == "folder":
+        tried = (folder / "probe.json").stat().st_mtime if (folder / "probe.json").is_file() else 0
+        if any(path.stat().st_mtime > tried for path in Path(model["path"]).iterdir()):
+            return {}
+    return _read_object(folder / "probe.json")
+
+
+def is_of(told: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether results were made by the settings of a dataset or a model.
+
+    Args:
+        told: what reviews.json or source.json tells of the results.
+        settings: a part of the configuration; digests decide nothing, and a name is in the path.
+    """
+    found = {**told, **told.get("settings", {})}
+    asked = settings.keys() - {"name", "sha256"}
+    return all(key in found and _words(found[key]) == _words(settings[key]) for key in asked)
+
+
+def _words(value: Any) -> Any:
+    """A value with its numbers as texts, since flags and YAML tell them in several forms."""
+    if isinstance(value, Mapping):
+        return {key: _words(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_words(item) for item in value]
+    is_whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if is_whole else value)
 
 
 def has_pooler(model: Mapping[str, Any]) -> bool:
-    """Whether an encoder can offer the pooling `pooler`, as far as can be told without a network.
+    """Whether an encoder can offer the pooling `pooler`, as far as can be told before it is tried.
 
-    A folder is known by the weights that it holds, an encoder of the hub or of a package by the
-    words of its name alone until it has been downloaded.
+    A folder is known by the weights that it holds.
     """
     if model["source"] in ("hub", "package"):
-        name = (model.get("id") or model["package"]).rpartition("/")[2].lower()
-        return set(re.split(r"[-_.]", name)).isdisjoint(WITHOUT_POOLER)
+        return True
     if model["source"] == "folder":
         names = set().union(*map(_names_of_weights, Path(model["path"]).glob("*.safetensors")))
         poolers = [name.partition("pooler.")[0] for name in names if "pooler." in name]
@@ -211,12 +236,11 @@ def _check_columns(dataset: Mapping[str, Any], where: str) -> None:
 def _check_models(config: dict[str, Any]) -> None:
     for name, model in config["models"].items():
         where = f"config key 'models.{name}"
+        if model["source"] == "folder":
+            _check_folder(model, where)
+        positions = _facts_of(config, name).get("positions")
         if model["source"] == "scratch":
             positions = model["max_position_embeddings"]
-        elif model["source"] == "folder":
-            positions = _folder_config(model, where).get("max_position_embeddings")
-        else:
-            positions = None
         if positions is not None and config["max_length"] > positions:
             raise UserError(
                 f"config key 'max_length' is {config['max_length']}; allowed: at most {positions}, "
@@ -224,7 +248,8 @@ def _check_models(config: dict[str, Any]) -> None:
             )
 
 
-def _folder_config(model: dict[str, Any], where: str) -> dict[str, Any]:
+def _check_folder(model: dict[str, Any], where: str) -> None:
+    """Find the folder of an encoder, and look at the config in it."""
     given = model["path"]
     model["path"] = locate(given)
     path = Path(model["path"]) / "config.json"
@@ -232,15 +257,18 @@ def _folder_config(model: dict[str, Any], where: str) -> dict[str, Any]:
     if not config:
         raise UserError(
             f"{where}.path' is '{given}', where config.json can't be read; allowed: a folder "
-            "written by save_pretrained"
+            "written by save_pretrained, adapters merged"
         )
-    for key, kind in (("model_type", str), ("max_position_embeddings", int)):
-        if type(config.get(key, kind())) is not kind:
-            raise UserError(
-                f"{where}.path': '{path}' holds {shown(config[key])} as {key}; allowed: a value "
-                f"of type {kind.__name__}, as save_pretrained writes it"
-            )
-    return config
+    if not isinstance(config.get("model_type"), str):
+        raise UserError(
+            f"{where}.path': '{path}' names no model_type; allowed: the name of an architecture, "
+            "such as bert, as save_pretrained writes it"
+        )
+
+
+def _folder_config(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of an encoder in a folder; empty of others."""
+    return _read_object(Path(model["path"]) / "config.json") if model["source"] == "folder" else {}
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -273,10 +301,11 @@ def _check_grid(config: dict[str, Any]) -> None:
                         f"allowed: {', '.join(config[known])}{did_you_mean(name, config[known])}"
                     )
         for name, pooling in itertools.product(block["model"], block["pooling"]):
-            if lack := lack_of(config["models"][name], pooling):
+            if lack := lack_of(config, name, pooling):
+                offered = (each for each in poolings() if not lack_of(config, name, each))
                 raise UserError(
                     f"{where}.pooling' holds '{pooling}', but model '{name}' {lack}; "
-                    f"allowed: {', '.join(each for each in poolings() if each != pooling)}"
+                    f"allowed: {', '.join(offered)}"
                 )
 
 

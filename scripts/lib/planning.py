@@ -34,7 +34,8 @@ DECIDE_NOTHING = frozenset(
         *("cli", "config", "configfiles", "console", "files", "flags", "forkserver", "gpus"),
         *("manifests", "planning", "schema", "timing", "version"),
         *("data.digests", "data.hub", "data.packages", "data.preview"),
-        *("training.launch", "training.reporting", "training.saving", "training.tracking"),
+        *("training.launch", "training.probe", "training.reporting"),
+        *("training.saving", "training.tracking"),
     }
 )
 
@@ -159,8 +160,7 @@ def check_target(target: str, study: Mapping[str, Any]) -> None:
                 f"'{target}': {key} is '{number}'; allowed: a whole number from {least} to {most}, "
                 "without zeros before it"
             )
-    model = study["models"].get(keys.get("model"))
-    if model and (lack := config.lack_of(model, keys.get("pooling", ""))):
+    if "model" in keys and (lack := config.lack_of(study, keys["model"], keys.get("pooling", ""))):
         raise UserError(f"'{target}': model '{keys['model']}' {lack}; take another pooling")
 
 

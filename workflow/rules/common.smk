@@ -228,6 +228,13 @@ def encoder_digests(wildcards):
     return digests(config["models"][wildcards.model])
 
 
+def encoder_trial(wildcards):
+    """How an encoder is tried, which decides no result: another pooling runs nothing again."""
+    asked = {run.pooling: None for run in RUNS if run.model == wildcards.model}
+    trial = {"max_length": config["max_length"], "poolings": list(asked)}
+    return Unrecorded(planning.flags(trial))
+
+
 def by_variant(function):
     """What a function says of a variant: its value where all variants agree, which plans faster."""
     values = set(map(function, config["variants"]))

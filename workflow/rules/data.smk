@@ -65,11 +65,12 @@ rule encoder:
         source=encoder_source,
         digests=encoder_digests,
         learned=review_file,
+        trial=encoder_trial,
     message:
         "bring the encoder {wildcards.model}; log: {log}"
     shell:
         "python {params.command:q} --log {log:q} {params.source} {params.digests} {params.learned} "
-        "--out {output:q}"
+        "{params.trial} --out {output:q}"
 
 
 rule pretokenize:

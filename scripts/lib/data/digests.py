@@ -6,8 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lib.config import is_of
 from lib.console import UserError
-from lib.planning import flags
 
 
 def verify(actual: Mapping[str, str], expected: Mapping[str, str]) -> None:
@@ -24,22 +24,6 @@ def verify(actual: Mapping[str, str], expected: Mapping[str, str]) -> None:
                 f"'{name}' has SHA-256 {actual[name]}, not {digest}; "
                 "it is damaged or another version"
             )
-
-
-def is_of(told: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
-    """Whether what is told of results was made by the settings of a dataset or a model.
-
-    Args:
-        told: the content of reviews.json or source.json.
-        settings: a part of the configuration; digests decide nothing, and a name is its path.
-    """
-    found = {**told, **told.get("settings", {})}
-    asked = {name: settings[name] for name in settings if name not in ("name", "sha256")}
-    return all(
-        name in found
-        and (found[name] == value or flags({name: found[name]}) == flags({name: value}))
-        for name, value in asked.items()
-    )
 
 
 def check_made(key: str, settings: Mapping[str, Any], made: Path) -> None:

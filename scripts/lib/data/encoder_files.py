@@ -1,5 +1,6 @@
 """The files of an encoder: which there are, their digests, and where they come from."""
 
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -7,28 +8,28 @@ from lib.console import UserError
 from lib.files import read_json
 from lib.manifests import advice, sha256, verify
 
-# What an encoder needs besides its weights; nothing that holds code is ever copied or loaded.
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-)
+# Formats in which tokenizers keep vocabularies and settings, `tokenizer.json` above all. None holds
+# code, and nothing that does is ever copied or loaded.
+TOKENIZER_FILES = ("tokenizer.json", "*.json", "*.txt", "*.model", "*.tiktoken")
 WEIGHT_INDEX = "model.safetensors.index.json"
 WEIGHT_FILES = ("model.safetensors", "model-*.safetensors", WEIGHT_INDEX)
 CONFIG_FILE = "config.json"
 ENCODER_FILES = (CONFIG_FILE, *TOKENIZER_FILES, *WEIGHT_FILES)
 SOURCE = "source.json"
+PROBE = "probe.json"
+ADAPTER = "adapter_config.json"
+# What fits the patterns of a tokenizer's files, and is none of them.
+OTHERS = (CONFIG_FILE, "*.index.json", SOURCE, PROBE)
 
 
 def files_of_encoder(folder: Path) -> list[Path]:
     """The files that make an encoder: its weights, config and tokenizer."""
     return [folder / name for name in names_in(folder, *ENCODER_FILES)]
+
+
+def tokenizer_files(folder: Path) -> list[Path]:
+    """The files that its tokenizer may be made of."""
+    return [folder / name for name in names_in(folder, *TOKENIZER_FILES)]
 
 
 def encoder_digests(folder: Path) -> dict[str, str]:
@@ -37,16 +38,37 @@ def encoder_digests(folder: Path) -> dict[str, str]:
 
 
 def names_in(folder: Path, *patterns: str) -> list[str]:
-    """The names of the files of a folder that fit one of some patterns."""
-    return sorted({path.name for pattern in patterns for path in folder.glob(pattern)})
+    """The names of the files of a folder that fit one of an encoder's patterns."""
+    names = {path.name for pattern in patterns for path in folder.glob(pattern)}
+    others = {name for name in names if any(fnmatch(name, each) for each in OTHERS)}
+    return sorted(names - others.difference(patterns))
+
+
+def refuse_adapter(folder: Path, name: str) -> None:
+    """Refuse a folder with an adapter, whose weights transformers would leave out.
+
+    Args:
+        folder: of the encoder.
+        name: the encoder in words.
+
+    Raises:
+        UserError: there is one.
+    """
+    if (folder / ADAPTER).is_file():
+        raise UserError(
+            f"{name} holds an adapter ({ADAPTER}), which has to be part of the weights; merge it "
+            "with merge_and_unload() of peft, and give the folder that save_pretrained then writes"
+        )
 
 
 def check_complete(folder: Path) -> None:
-    """Refuse an encoder without a file that its `source.json` names, such as its weights.
+    """Refuse an encoder without a file that its `source.json` names, or with one too many.
 
     Raises:
-        UserError: a file is missing, or `source.json` is damaged.
+        UserError: a file is missing, such as the weights; `source.json` is damaged; or there is an
+            adapter.
     """
+    refuse_adapter(folder, f"'{folder}'")
     verify(folder, SOURCE)
     for name in describe_encoder(folder)["sha256"] if (folder / SOURCE).is_file() else ():
         if not (folder / name).is_file():
@@ -62,3 +84,9 @@ def describe_encoder(folder: Path) -> dict[str, Any]:
     if (folder / SOURCE).is_file():
         return read_json(folder / SOURCE, "source", "sha256")
     return {"source": "folder", "path": str(folder), "sha256": encoder_digests(folder)}
+
+
+def facts_of(folder: Path) -> dict[str, Any]:
+    """What was found as an encoder was tried; nothing of a folder in which it was not."""
+    verify(folder, PROBE)
+    return read_json(folder / PROBE, "lacks", "positions") if (folder / PROBE).is_file() else {}

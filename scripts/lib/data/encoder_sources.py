@@ -13,28 +13,34 @@ from lib.data.digests import verify
 from lib.data.encoder_files import (
     ENCODER_FILES,
     SOURCE,
-    TOKENIZER_FILES,
     WEIGHT_INDEX,
     encoder_digests,
     files_of_encoder,
+    refuse_adapter,
+    tokenizer_files,
 )
 from lib.data.reviews import texts
 from lib.data.streaming import read_reviews
 from lib.files import read_json, replacing, to_json
 
+NOT_FETCHED = ("*/*", "*.bin.index.json")  # of the hub: what is in folders, or is of pickles
 
-def bring(source: str, out: Path, **settings: Any) -> None:
+
+def bring(source: str, out: Path, check: Callable[[Path, str], None], **settings: Any) -> None:
     """Write the folder of an encoder, whole or not at all, and where it comes from.
 
     Args:
         source: a name from the table of sources.
         out: the folder.
+        check: refuses an encoder, by its folder and its name, that can't be used.
         settings: what the source asks for besides.
     """
     with replacing(out) as folder:
         origin = SOURCES[source](folder, **settings)
         description = {"source": source, **origin, "sha256": encoder_digests(folder)}
         (folder / SOURCE).write_text(to_json(description, indent=2) + "\n", "utf-8")
+        named = (origin[key] for key in ("id", "path", "package") if key in origin)
+        check(folder, next(named, str(out)))
     log.info("encoder written to %s", out)
 
 
@@ -42,7 +48,7 @@ def from_hub(
     folder: Path, id: str, revision: str, sha256: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """Copy the files that an encoder needs from a hub repository at one revision."""
-    snapshot, digests = hub.snapshot("model", id, revision, ENCODER_FILES)
+    snapshot, digests = hub.snapshot("model", id, revision, ENCODER_FILES, NOT_FETCHED)
     verify(digests, sha256 or {})
     copy_encoder(snapshot, folder, f"model '{id}' at {revision}")
     return {"id": id, "revision": snapshot.name}  # the commit, by which the cache names it
@@ -110,8 +116,10 @@ def copy_encoder(source: Path, folder: Path, name: str) -> None:
         name: the source in words, for errors.
 
     Raises:
-        UserError: one of the three is missing, or a file of weights is damaged.
+        UserError: one of the three is missing, a file of weights is damaged, or there is an
+            adapter.
     """
+    refuse_adapter(source, name)
     files = [path for path in files_of_encoder(source) if path.is_file()]
     names = {path.name for path in files}
     if "config.json" not in names:
@@ -121,7 +129,7 @@ def copy_encoder(source: Path, folder: Path, name: str) -> None:
             f"{name} has no weights in safetensors; choose a revision that has them, or write "
             "them with model.save_pretrained(folder)"
         )
-    if names.isdisjoint(TOKENIZER_FILES):
+    if not tokenizer_files(source):
         raise UserError(f"{name} has no tokenizer; add it with tokenizer.save_pretrained(folder)")
     for path in files:
         if path.suffix == ".safetensors":

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
 
@@ -11,8 +10,22 @@ from lib.console import UserError, one_line
 from lib.data.encoder_files import CONFIG_FILE, TOKENIZER_FILES, names_in
 from lib.manifests import advice, verify
 
-# Families that number positions from the padding token's number on, as RoBERTa does.
-OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet", "data2vec-text", "longformer")
+# What a config may say of how a model is run, which is decided here, beside what the model is.
+# Left in a config.json, some of it can't be saved again, and some names code of the hub.
+HOW_IT_IS_RUN = {
+    "attn_implementation": None,
+    "_attn_implementation": None,
+    "experts_implementation": None,
+    "output_attentions": False,
+    "output_hidden_states": False,
+    "return_dict": True,
+    "torchscript": False,
+    "use_cache": False,
+    "dtype": None,
+    "torch_dtype": None,
+    "chunk_size_feed_forward": 0,
+    "gradient_checkpointing": False,
+}
 
 
 @contextmanager
@@ -44,19 +57,21 @@ def using(folder: Path, *patterns: str) -> Iterator[None]:
 
 
 def load_config(folder: Path) -> PreTrainedConfig:
-    """The encoder's config.
+    """The encoder's config, without what it says of how the encoder is run.
 
     Raises:
-        UserError: it can't be read, or names an architecture that transformers does not have, or
-            attention from the hub.
+        UserError: it can't be read, or names no architecture, one that transformers does not have,
+            or one with a decoder.
     """
     with using(folder, CONFIG_FILE):
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    attention = config._attn_implementation or ""
-    if "/" in attention:  # which transformers would fetch and run
+        settings, _ = PreTrainedConfig.get_config_dict(folder)
+        if not settings.get("model_type"):
+            raise ValueError("it names no model_type, such as bert")
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **HOW_IT_IS_RUN)
+    if config.is_encoder_decoder:
         raise UserError(
-            f"'{folder}': config.json names the attention '{attention}' of the hub, which is code "
-            "that is never run; remove it from config.json"
+            f"'{folder}': {config.model_type} has a decoder beside its encoder; take an encoder "
+            "alone, such as BERT"
         )
     return config
 
@@ -65,10 +80,12 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """The encoder's fast tokenizer.
 
     Raises:
-        UserError: there is none, or it has no padding token.
+        UserError: there is none, or it has no padding token, or the config can't be used.
     """
     with using(folder, *TOKENIZER_FILES):
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, config=load_config(folder), trust_remote_code=False
+        )
         tokenizer.model_max_length = int(tokenizer.model_max_length)
     if not tokenizer.is_fast:
         raise UserError(f"'{folder}': {type(tokenizer).__name__} is slow; add a tokenizer.json")
@@ -78,20 +95,3 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
             "again with save_pretrained"
         )
     return tokenizer
-
-
-def check_length(max_length: int, config: PreTrainedConfig, tokenizer: Any, folder: Path) -> None:
-    """Refuse inputs that are longer than the encoder has positions for.
-
-    Raises:
-        UserError: `max_length`, in tokens, is over what config or tokenizer allow.
-    """
-    positions = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
-    if config.model_type in OFFSET_POSITIONS:
-        positions -= config.pad_token_id + 1
-    longest = min(positions, tokenizer.model_max_length)
-    if max_length > longest:
-        raise UserError(
-            f"max_length is {max_length}, but the encoder '{folder}' has positions for {longest} "
-            "tokens; lower max_length in the config"
-        )

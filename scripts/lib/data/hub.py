@@ -42,7 +42,11 @@ HubError = (OSError, ValueError, RuntimeError, httpx2.HTTPError)
 
 
 def snapshot(
-    kind: str, repository: str, revision: str, patterns: Sequence[str]
+    kind: str,
+    repository: str,
+    revision: str,
+    patterns: Sequence[str],
+    without: Sequence[str] = (),
 ) -> tuple[Path, dict[str, str]]:
     """Download files of a repository and check them against the digests that the hub lists.
 
@@ -51,6 +55,7 @@ def snapshot(
         repository: as in `google-bert/bert-base-uncased`.
         revision: a commit, or a tag or branch.
         patterns: of the files that are wanted, as in `fnmatch`.
+        without: patterns of those among them that are not.
 
     Returns:
         The folder in the hub's cache that holds the files, and perhaps others; and the SHA-256 of
@@ -62,16 +67,13 @@ def snapshot(
     if not sys.stderr.isatty():
         disable_progress_bars()
     log.info("hub: %s %s at %s", kind, repository, revision)
+    chosen = {"allow_patterns": list(patterns), "ignore_patterns": list(without)}
     try:
-        folder = Path(
-            snapshot_download(
-                repository, repo_type=kind, revision=revision, allow_patterns=list(patterns)
-            )
-        )
+        folder = Path(snapshot_download(repository, repo_type=kind, revision=revision, **chosen))
     except HubError as error:
         raise UserError(f"{kind} '{repository}': {explain(error, revision)}") from error
     files = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    wanted = filter_repo_objects(files, allow_patterns=list(patterns))
+    wanted = filter_repo_objects(files, **chosen)
     return folder, {file: _digest(f"{kind} '{repository}'", folder, file) for file in wanted}
 
 

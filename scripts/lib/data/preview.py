@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lib.config import is_of
 from lib.console import UserError
-from lib.data.digests import is_of
 
 if TYPE_CHECKING:
     import numpy as np

@@ -62,7 +62,6 @@ def pretokenize(splits: Path, encoder: Path, max_length: int, threads: int, out:
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
     encoding = TextEncoding(encoder, max_length)
     config = encoders.load_config(encoder)
-    encoders.check_length(max_length, config, encoders.load_tokenizer(encoder), encoder)
     counts = {}
     with ExitStack() as files:  # all of them appear, or none
         for split in ("train", "valid", "test"):

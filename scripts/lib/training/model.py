@@ -3,13 +3,14 @@
 import inspect
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
 import torch
 import transformers
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import (
@@ -22,13 +23,14 @@ from transformers import (
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from lib.console import UserError
+from lib.console import UserError, log
 from lib.data.encoder_files import (
     CONFIG_FILE,
-    TOKENIZER_FILES,
     WEIGHT_FILES,
     check_complete,
+    facts_of,
     names_in,
+    tokenizer_files,
 )
 from lib.data.encoders import load_config, using
 from lib.files import read_json
@@ -113,13 +115,12 @@ class Classifier(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(encoder.config.hidden_size, classes)
         self.takes_types = "token_type_ids" in inspect.signature(encoder.forward).parameters
-        has_pooler = not isinstance(getattr(encoder, "pooler", None), NoneType | nn.Identity)
-        if pooling == POOLER and not has_pooler:
+        if pooling == POOLER and not has_pooler(encoder):
             raise UserError(
                 f"pooling 'pooler' needs a pooler, which {encoder.config.model_type} has not; "
                 f"allowed: {', '.join(POOLINGS)}"
             )
-        if pooling != POOLER and has_pooler:
+        if pooling != POOLER and has_pooler(encoder):
             encoder.pooler = nn.Identity()  # its weights would never see a gradient
         names = labels or list(map(str, range(classes)))
         encoder.config.id2label = dict(enumerate(names))
@@ -132,7 +133,7 @@ class Classifier(nn.Module):
             inputs: `input_ids` and `attention_mask` (boolean), each `(n, length)`, and
                 `token_type_ids` where the tokenizer makes them.
         """
-        outputs = self._encode(inputs)
+        outputs = self.encode(inputs)
         if self.pooling == POOLER:
             return outputs.pooler_output
         return POOLINGS[self.pooling](outputs.last_hidden_state, inputs["attention_mask"])
@@ -147,7 +148,7 @@ class Classifier(nn.Module):
             UserError: the encoder does not tell of any attention.
         """
         self.encoder.set_attn_implementation("eager")
-        weights = getattr(self._encode(inputs, output_attentions=True), "attentions", None)
+        weights = getattr(self.encode(inputs, output_attentions=True), "attentions", None)
         if not weights or weights[-1] is None:
             raise UserError(
                 f"{self.encoder.config.model_type} shows no attention; set analysis.attention "
@@ -155,8 +156,8 @@ class Classifier(nn.Module):
             )
         return weights[-1]
 
-    def _encode(self, inputs: Mapping[str, Tensor], **options: Any) -> Any:
-        """The outputs of the encoder, fed what it takes."""
+    def encode(self, inputs: Mapping[str, Tensor], **options: Any) -> Any:
+        """The outputs of the encoder, fed what it takes. Inputs are as for `represent`."""
         used = {key: x for key, x in inputs.items() if key != "token_type_ids" or self.takes_types}
         mask = inputs["attention_mask"].long()
         return self.encoder(**used | {"attention_mask": mask}, **options)
@@ -173,26 +174,39 @@ def load_encoder(folder: Path, pooling: str) -> PreTrainedModel:
         UserError: config or weights can't be used, or do not give what the pooling needs.
     """
     check_complete(folder)
-    encoder = _read_encoder(folder, pooling)
+    encoder = _read_encoder(folder)
+    if encoder.main_input_name != "input_ids":
+        raise UserError(
+            f"'{folder}': {encoder.config.model_type} takes {encoder.main_input_name}, and no "
+            "tokens of texts; take an encoder of texts"
+        )
     for name, weight in encoder.named_parameters():
         if not weight.isfinite().all():
             raise UserError(
                 f"'{folder}': the weight {name} holds numbers that are not finite; {advice(folder)}"
             )
-    with using(folder, CONFIG_FILE):
-        looks_ahead = _looks_ahead(encoder)
-    if pooling == "cls" and not looks_ahead:
-        raise UserError(
-            "pooling 'cls' takes the state of the first token, which in "
-            f"{encoder.config.model_type} has seen no other; take mean, masked-mean or max"
-        )
+    if lack := facts_of(folder).get("lacks", {}).get(pooling):
+        raise UserError(f"pooling '{pooling}' does not fit '{folder}', which {lack}; take another")
+    if pooling != "mean":  # whose passes are all of one length, which may be the only one to work
+        with using(folder, CONFIG_FILE):
+            ahead = looks_ahead(encoder)
+        if pooling == "cls" and not ahead:
+            raise UserError(
+                "pooling 'cls' takes the state of the first token, which in "
+                f"{encoder.config.model_type} has seen no other; take mean, masked-mean or max"
+            )
     return encoder
 
 
-def _read_encoder(folder: Path, pooling: str) -> PreTrainedModel:
+def has_pooler(encoder: PreTrainedModel) -> bool:
+    """Whether an encoder has a pooler with weights of its own."""
+    return not isinstance(getattr(encoder, "pooler", None), NoneType | nn.Identity)
+
+
+def _read_encoder(folder: Path) -> PreTrainedModel:
     config = load_config(folder)
     if any(folder.glob("*.safetensors")):
-        encoder = _load_weights(folder, config, pooling)
+        encoder = _load_weights(folder, config)
     else:
         verify(folder, *WEIGHT_FILES)
         with using(folder, CONFIG_FILE):
@@ -202,7 +216,7 @@ def _read_encoder(folder: Path, pooling: str) -> PreTrainedModel:
     return encoder
 
 
-def _load_weights(folder: Path, config: PreTrainedConfig, pooling: str) -> PreTrainedModel:
+def _load_weights(folder: Path, config: PreTrainedConfig) -> PreTrainedModel:
     with using(folder, *WEIGHT_FILES):
         encoder, info = AutoModel.from_pretrained(
             folder,
@@ -218,18 +232,52 @@ def _load_weights(folder: Path, config: PreTrainedConfig, pooling: str) -> PreTr
             f"'{folder}': the weight {name} is of shape {tuple(found)}, but config.json asks for "
             f"{tuple(wanted)}; they do not belong together, {advice(folder)}"
         )
-    unused = () if pooling == POOLER else ("pooler.",)
-    missing = sorted(key for key in info["missing_keys"] if not key.startswith(unused))
+    missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise UserError(
             f"'{folder}': {' or '.join(names_in(folder, *WEIGHT_FILES))} lacks {len(missing)} "
             f"weights of the encoder, such as {missing[0]}; {advice(folder)}"
         )
+    if missing != sorted(info["missing_keys"]):
+        log.info("there are no weights of a pooler")
+        encoder.pooler = nn.Identity()  # rather than one of random weights
+    _refuse_unused(folder, encoder, info["unexpected_keys"])
     return encoder
 
 
+def _refuse_unused(folder: Path, encoder: PreTrainedModel, unused: Collection[str]) -> None:
+    """Refuse weights that the encoder has no place for, but those of a head or a pooler.
+
+    Where names begin with that of the base model, as in `bert.encoder`, all others are of a head,
+    unless they name the base model or a part of it further on.
+
+    Raises:
+        UserError: the config, or the code of transformers, is not that of the weights.
+    """
+    base = encoder.base_model_prefix
+    parts = {name for name, _ in encoder.named_children()}
+    files = [safe_open(path, "pt") for path in folder.glob("model*.safetensors")]
+    prefixed = any(name.startswith(f"{base}.") for file in files for name in file.keys())  # noqa: SIM118
+
+    def is_of_head(name: str) -> bool:
+        first, *others = name.split(".")
+        return prefixed and first not in {base, *parts} and base not in others
+
+    heads = sorted(filter(is_of_head, unused))
+    own = sorted(set(unused).difference(heads))
+    lost = [name for name in own if not name.removeprefix(f"{base}.").startswith("pooler.")]
+    if lost:
+        raise UserError(
+            f"'{folder}': {encoder.config.model_type} of transformers has no place for "
+            f"{len(lost)} of the weights, such as {lost[0]}; give the config.json that belongs to "
+            "them, merge adapters with merge_and_unload() of peft, or take another encoder"
+        )
+    if heads:
+        log.info("%d weights of a head are left out, such as %s", len(heads), heads[0])
+
+
 @torch.no_grad()
-def _looks_ahead(encoder: PreTrainedModel) -> bool:
+def looks_ahead(encoder: PreTrainedModel) -> bool:
     """Whether the state of the first token depends on the last one, as in no causal encoder."""
     encoder.eval()
     positions = getattr(encoder.config, "max_position_embeddings", None) or 16
@@ -251,9 +299,8 @@ def save_checkpoint(model: Classifier, tokenizer: Path, folder: Path, max_length
         max_length: tokens kept of each text in training.
     """
     model.encoder.save_pretrained(folder)
-    for name in TOKENIZER_FILES:
-        if (tokenizer / name).is_file():
-            shutil.copyfile(tokenizer / name, folder / name)
+    for path in tokenizer_files(tokenizer):
+        shutil.copyfile(path, folder / path.name)
     save_file(
         {name: tensor.contiguous() for name, tensor in model.head.state_dict().items()},
         folder / HEAD_WEIGHTS,
@@ -277,7 +324,7 @@ def load_checkpoint(folder: Path) -> Classifier:
     """
     verify(folder, HEAD_CONFIG)
     head = read_json(folder / HEAD_CONFIG, "pooling", "classes", "dropout", "max_length")
-    encoder = _read_encoder(folder, head["pooling"])
+    encoder = _read_encoder(folder)
     labels = list(encoder.config.id2label.values())
     with using(folder, HEAD_CONFIG, HEAD_WEIGHTS):
         model = Classifier(encoder, head["pooling"], head["classes"], head["dropout"], labels)

@@ -1,0 +1,489 @@
+"""Encoders tried before anything is trained: what each is refused for, and what is found of it."""
+
+import json
+import os
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import sentencepiece
+import torch
+import yaml
+from conftest import ROOT, call
+from families import FAMILIES, REFUSED, build, save, train_tokenizers
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AddedToken,
+    AlbertForPreTraining,
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
+    BertForPreTraining,
+    BertModel,
+    CLIPConfig,
+    CLIPModel,
+    DebertaV2ForMaskedLM,
+    DebertaV2ForSequenceClassification,
+    DistilBertForSequenceClassification,
+    ElectraForPreTraining,
+    ModernBertForMaskedLM,
+    MPNetForMaskedLM,
+    RobertaForMaskedLM,
+    T5EncoderModel,
+    ViTConfig,
+    ViTModel,
+    XLNetLMHeadModel,
+)
+
+import encoder
+import pretokenize
+import train
+from lib.config import check, lack_of
+from lib.console import UserError
+from lib.data.encoders import load_config, load_tokenizer
+from lib.training.model import Classifier, load_checkpoint, load_encoder, save_checkpoint
+
+BASE = yaml.safe_load((ROOT / "tests" / "config.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def tokenizers(sample):
+    return train_tokenizers([text[:300] for text in sample["text"].to_pylist()])
+
+
+@pytest.fixture
+def made(tokenizers, tmp_path):
+    """What writes a tiny encoder of a family into the folder `own`, and returns that."""
+
+    def make(family: str, head=None, **settings) -> Path:
+        kind, own = FAMILIES.get(family) or REFUSED[family][:2]
+        model = build(family, tokenizers[kind], own | settings)
+        return save(head(model.config) if head else model, tokenizers[kind], tmp_path / "own")
+
+    return make
+
+
+def bring(folder: Path, flags: str = "--poolings masked-mean") -> dict:
+    """Bring an encoder, and return what was found of it."""
+    out = folder.with_name("out")
+    call(encoder, f"folder --path {folder} {flags} --out {out}")
+    return json.loads((out / "probe.json").read_text())
+
+
+def refusal(folder: Path, flags: str = "--poolings masked-mean") -> str:
+    """Why an encoder is refused, of which nothing is left behind."""
+    with pytest.raises(UserError) as refused:
+        bring(folder, flags)
+    assert not [path for path in folder.parent.iterdir() if "out" in path.name]
+    said = str(refused.value)
+    assert "\n" not in said and str(folder) in said and ".tmp" not in said
+    return said
+
+
+def change(path: Path, **entries: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+
+def reweigh(folder: Path, change) -> None:
+    path = folder / "model.safetensors"
+    save_file(change(load_file(path)), path, {"format": "pt"})
+
+
+LEFTOVERS = {
+    "output_attentions": True,
+    "output_hidden_states": True,
+    "return_dict": False,
+    "torchscript": True,
+    "use_cache": True,
+    "attn_implementation": "flash_attention_2",
+    "_attn_implementation": "someone/kernel",
+    "dtype": "float16",
+    "torch_dtype": "bfloat16",
+    "chunk_size_feed_forward": 2,
+    "gradient_checkpointing": True,
+}
+
+
+@pytest.mark.parametrize("key", [*LEFTOVERS, "all"])
+def test_how_a_model_is_run_is_not_read_from_its_config(made, key):
+    folder = made("bert")
+    expected = load_encoder(folder, "cls").state_dict()
+    change(folder / "config.json", **(LEFTOVERS if key == "all" else {key: LEFTOVERS[key]}))
+    bring(folder, "--poolings cls pooler mean")
+    model = Classifier(load_encoder(folder, "pooler"), "pooler", 2, 0.0).eval()
+    assert all(torch.equal(expected[name], x) for name, x in model.encoder.state_dict().items())
+    save_checkpoint(model, folder, folder.with_name("checkpoint"), 16)
+    ids = torch.tensor([[5, 6, 7]])
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids, dtype=torch.bool)}
+    plain = AutoModel.from_pretrained(folder.with_name("checkpoint")).eval()
+    states = plain(input_ids=ids).last_hidden_state
+    torch.testing.assert_close(states, model.encode(inputs).last_hidden_state)
+    assert torch.equal(model(inputs), load_checkpoint(folder.with_name("checkpoint"))(inputs))
+
+
+HEADS = {
+    "bert": BertForMaskedLM,
+    "distilbert": DistilBertForSequenceClassification,
+    "roberta": RobertaForMaskedLM,
+    "modernbert": ModernBertForMaskedLM,
+    "electra": ElectraForPreTraining,
+    "albert": AlbertForPreTraining,
+    "xlnet": XLNetLMHeadModel,
+    "deberta-v2": DebertaV2ForMaskedLM,
+    "mpnet": MPNetForMaskedLM,
+}
+
+
+@pytest.mark.parametrize("family", HEADS)
+def test_the_head_of_another_task_is_left_out_and_told_of(made, caplog, family):
+    caplog.set_level("INFO")
+    folder = made(family, HEADS[family])
+    facts = bring(folder)
+    assert "weights of a head are left out, such as" in caplog.text
+    without = family not in ("albert",)  # whose model for pretraining has a pooler
+    assert ("pooler" in facts["lacks"]) is without
+    if without:
+        folder.with_name("out").rename(folder.with_name("before"))
+        with pytest.raises(UserError, match="has no pooler, so pooling 'pooler' does not fit it"):
+            bring(folder, "--poolings cls pooler")
+
+
+def test_a_pooler_of_a_head_is_none_of_the_encoder(made):
+    assert "pooler" in bring(made("deberta-v2", DebertaV2ForSequenceClassification))["lacks"]
+
+
+def test_a_pooler_beside_an_encoder_without_one_is_left_out(made):
+    folder = made("distilbert")
+    reweigh(folder, lambda found: found | {"pooler.dense.weight": torch.zeros(32, 32)})
+    assert "pooler" in bring(folder)["lacks"]
+
+
+def rename_as_once(found: dict) -> dict:
+    found = {name.replace("LayerNorm.weight", "LayerNorm.gamma"): x for name, x in found.items()}
+    found = {name.replace("LayerNorm.bias", "LayerNorm.beta"): x for name, x in found.items()}
+    return found | {"bert.embeddings.position_ids": torch.arange(80)[None]}
+
+
+def test_old_names_and_buffers_of_weights_are_known(made):
+    folder = made("bert", BertForPreTraining)
+    expected = load_encoder(folder, "pooler").state_dict()
+    reweigh(folder, rename_as_once)
+    assert bring(folder, "--poolings pooler")["lacks"] == {}
+    loaded = load_encoder(folder.with_name("out"), "pooler").state_dict()
+    assert all(torch.equal(expected[name], tensor) for name, tensor in loaded.items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_read_as_single(made, dtype):
+    folder = made("bert")
+    reweigh(folder, lambda found: {name: tensor.to(dtype) for name, tensor in found.items()})
+    bring(folder)
+    parameters = load_encoder(folder.with_name("out"), "cls").parameters()
+    assert {parameter.dtype for parameter in parameters} == {torch.float32}
+
+
+LAYER = "encoder.layer.{}.attention.self."
+UNUSED = {
+    "relative positions": LAYER.format(0) + "distance_embedding.weight",
+    "LoRA": LAYER.format(1) + "query.lora_A.default.weight",
+    "a layer beyond the config": "encoder.layer.2.output.dense.bias",
+    "code of its own": "encoder.layer.0.gate.weight",
+    "another name": "extra.weight",
+}
+
+
+@pytest.mark.parametrize("prefix", ["", "bert.", "base_model.model.bert."])
+@pytest.mark.parametrize("what", UNUSED)
+def test_weights_that_nothing_uses_are_refused(made, what, prefix):
+    if prefix and what == "another name":
+        pytest.skip("beside a base model with its prefix, it is of a head")
+    name = prefix + UNUSED[what]
+    folder = made("bert", BertForPreTraining if prefix else None)
+    reweigh(folder, lambda found: found | {name: torch.zeros(3)})
+    assert f"bert of transformers has no place for 1 of the weights, such as {name};" in refusal(
+        folder
+    )
+    with pytest.raises(UserError, match="merge adapters with merge_and_unload"):
+        load_encoder(folder, "cls")  # as a training of this folder begins
+
+
+def test_a_part_beside_the_prefix_is_no_head(made):
+    folder = made("bert", BertForPreTraining)
+    name = "encoder.layer.7.output.dense.bias"
+    reweigh(folder, lambda found: found | {name: torch.zeros(32)})
+    assert f"such as {name}" in refusal(folder)
+
+
+def test_weights_that_are_missing_are_refused(made):
+    folder = made("bert")
+    change(folder / "config.json", num_hidden_layers=3)
+    assert "model.safetensors lacks 16 weights of the encoder, such as encoder.l" in refusal(folder)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_an_adapter_is_refused_with_how_to_merge_it(made, alone):
+    folder = made("bert")
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    if alone:
+        (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
+        (folder / "config.json").unlink()
+    assert "holds an adapter (adapter_config.json)" in refusal(folder)
+    if not alone:
+        with pytest.raises(UserError, match="merge it with merge_and_unload"):
+            load_encoder(folder, "cls")
+
+
+@pytest.mark.parametrize(
+    ("family", "missing"),
+    [
+        ("bert", "tokenizer.json or vocab.txt"),
+        ("electra", "tokenizer.json or vocab.txt"),
+        ("distilbert", "tokenizer.json or vocab.txt"),
+        ("mpnet", "tokenizer.json or vocab.txt"),
+        ("albert", "spiece.model or tokenizer.json"),
+        ("xlm-roberta", "sentencepiece.bpe.model or tokenizer.json"),
+        ("roberta", "merges.txt or tokenizer.json or vocab.json"),
+        ("deberta", "merges.txt or tokenizer.json or vocab.json"),
+        ("deberta-v2", "spm.model or tokenizer.json"),
+        ("xlnet", "spiece.model or tokenizer.json"),
+    ],
+)
+def test_a_vocabulary_that_is_missing_is_named(made, family, missing):
+    folder = made(family)
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").write_text("{}")
+    said = refusal(folder)
+    assert f"the tokenizer has no vocabulary, as there is no {missing};" in said
+
+
+def test_a_vocabulary_far_smaller_than_the_models_is_refused(made, caplog):
+    caplog.set_level("INFO")
+    folder = made("bert")
+    bring(folder)
+    assert "model has rows for" not in caplog.text
+    for rows in (1000, 6000):
+        model = BertModel(BertConfig.from_pretrained(folder, vocab_size=rows))
+        model.save_pretrained(folder)
+        if rows == 1000:
+            bring(folder)
+            assert "of the 1000 tokens that the model has rows for" in caplog.text
+    with pytest.raises(UserError, match=r"knows \d+ tokens, but the model 6000; they do not"):
+        bring(folder)
+
+
+def test_a_token_without_a_row_is_refused(made, tokenizers):
+    folder = made("bert")
+    tokenizer = load_tokenizer(folder)
+    tokenizer.add_tokens([AddedToken("@user")])
+    tokenizer.save_pretrained(folder)
+    rows = len(tokenizers["wordpiece"])
+    assert f"gives '@user' as token {rows}, but the model has rows for {rows} tokens" in refusal(
+        folder
+    )
+    model = AutoModel.from_pretrained(folder)
+    model.resize_token_embeddings(len(tokenizer))
+    model.save_pretrained(folder)
+    bring(folder)
+
+
+def test_a_sentencepiece_file_alone_is_a_tokenizer(made, sample, splits, monkeypatch):
+    folder = made("deberta-v2")
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(text[:200] for text in sample["text"].to_pylist()),
+        model_prefix=str(folder / "spm"),
+        vocab_size=400,
+        minloglevel=2,
+        pad_id=0,
+        bos_id=1,
+        eos_id=2,
+        unk_id=3,
+        pad_piece="[PAD]",
+        bos_piece="[CLS]",
+        eos_piece="[SEP]",
+        unk_piece="[UNK]",
+        user_defined_symbols="[MASK]",
+    )
+    (folder / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    bring(folder)
+    out, run = folder.with_name("out"), folder.with_name("run")
+    assert (out / "spm.model").is_file() and not (out / "spm.vocab").exists()
+    tokenizer = load_tokenizer(out)
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spm.model"))
+    ids = tokenizer("a great film of the year", add_special_tokens=False)["input_ids"]
+    assert ids == pieces.encode("a great film of the year") and tokenizer.unk_token_id not in ids
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    call(pretokenize, f"--splits {splits} --encoder {out} --max-length 16 --out {out}-tokens")
+    call(
+        train,
+        f"--tokens {out}-tokens --encoder {out} --run {run} --dataset d --model m "
+        "--pooling masked-mean --batch 32 --seed 1 --epochs 1 --device cpu",
+    )
+    again = AutoTokenizer.from_pretrained(run / "checkpoint")
+    assert again("a great film")["input_ids"] == tokenizer("a great film")["input_ids"]
+
+
+@pytest.mark.parametrize(
+    ("family", "longest"),
+    [
+        ("bert", 80),
+        ("roberta", 79),  # 80 rows, of which that of the padding token, 0, is none of a position
+        ("xlm-roberta-xl", 79),
+        ("luke", 79),
+        ("roberta-prelayernorm", 79),
+        ("mpnet", 78),
+        ("distilbert", 80),
+        ("gpt2", 80),
+        ("xlnet", None),
+        ("modernbert", None),
+    ],
+)
+def test_the_longest_input_is_that_which_passes(made, family, longest):
+    more = {"max_position_embeddings": 80} if family == "distilbert" else {}
+    folder = made(family, **more)
+    assert bring(folder, f"--max-length {longest or 200}")["positions"] == longest
+    if longest:
+        folder.with_name("out").rename(folder.with_name("before"))
+        with pytest.raises(UserError, match=f"takes {longest} tokens at most; lower max_length"):
+            bring(folder, f"--max-length {longest + 1}")
+
+
+def test_a_tokenizer_may_be_too_modest(made, caplog):
+    folder = made("bert")
+    change(folder / "tokenizer_config.json", model_max_length=20)
+    bring(folder, "--max-length 40")
+    assert "the tokenizer says that the model takes 20 tokens" in caplog.text
+
+
+@pytest.mark.parametrize("family", ["fnet", "convbert", "funnel"])
+def test_padding_that_changes_states_leaves_mean_alone(made, family):
+    folder = made(family)
+    for pooling in ("cls", "masked-mean", "max"):
+        said = refusal(folder, f"--max-length 40 --poolings mean {pooling}")
+        assert f"so pooling '{pooling}' does not fit it; take mean, or another encoder" in said
+    assert set(bring(folder, "--max-length 40 --poolings mean")["lacks"]) == {
+        *("cls", "masked-mean", "max", "pooler")
+    }
+    with pytest.raises(UserError, match=r"pooling 'max' does not fit '.*out', which lets the"):
+        load_encoder(folder.with_name("out"), "max")
+    assert load_encoder(folder.with_name("out"), "mean")
+
+
+def test_an_encoder_of_one_length_takes_that_alone(made):
+    folder = made("nystromformer", num_landmarks=8, segment_means_seq_len=16)
+    assert "fails on texts of 8 tokens" in refusal(folder, "--max-length 16 --poolings cls")
+    assert bring(folder, "--max-length 16 --poolings mean")["positions"] is None
+    folder.with_name("out").rename(folder.with_name("before"))
+    with pytest.raises(UserError, match=r"'.*own' can't be used: .*; take another encoder"):
+        bring(folder, "--max-length 20 --poolings mean")
+
+
+@pytest.mark.parametrize("family", ["gpt2", "qwen3", "bloom"])
+def test_a_causal_encoder_offers_no_cls(made, family):
+    assert "is causal, and its first token sees no other, so pooling 'cls' does not" in refusal(
+        made(family), "--poolings max cls"
+    )
+
+
+def test_half_of_a_model_is_no_encoder(made):
+    assert "t5 has a decoder beside its encoder" in refusal(made("t5"))
+    assert "such as decoder.block.0" in refusal(made("t5", T5EncoderModel))
+
+
+def test_an_encoder_of_pictures_is_refused(made):
+    folder = made("bert")
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vit = ViTModel(ViTConfig(**sizes, intermediate_size=48, image_size=32, patch_size=16))
+    clip = CLIPModel(
+        CLIPConfig(
+            text_config={**sizes, "vocab_size": 600, "intermediate_size": 48},
+            vision_config={**sizes, "intermediate_size": 48, "image_size": 32, "patch_size": 16},
+        )
+    )
+    for model, why in ((vit, "takes pixel_values, and no tok"), (clip, "has no table of tokens")):
+        (folder / "model.safetensors").unlink()
+        model.save_pretrained(folder)
+        assert why in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{}", "config.json can't be used: it names no model_type, such as bert; mend it there"),
+        ('{"hidden_size": 32', "config.json can't be used: "),
+        ('{"model_type": "none"}', "config.json can't be used: .*none"),
+    ],
+)
+def test_a_config_of_no_architecture_is_named(made, tmp_path, content, message):
+    folder = made("bert")
+    folder = folder.rename(tmp_path / "bert-own")  # a path by which transformers guesses
+    (folder / "config.json").write_text(content)
+    with pytest.raises(UserError, match=message):
+        bring(folder)
+    with pytest.raises(UserError, match="can't be used"):
+        load_config(folder)
+
+
+def test_a_tokenizer_without_padding_is_refused(made):
+    folder = made("gpt2")
+    change(folder / "tokenizer_config.json", pad_token=None)
+    assert "the tokenizer has no padding token; set tokenizer.pad_token" in refusal(folder)
+
+
+def test_a_slow_tokenizer_is_refused(made):
+    folder = made("bert")
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "CanineTokenizer"}')
+    assert "CanineTokenizer is slow; add a tokenizer.json" in refusal(folder)
+
+
+def study(folder: Path, **changes: object) -> dict:
+    """A study of one model, the configuration as it is checked."""
+    config = deepcopy(BASE) | {"models": {"own": {"source": "folder", "path": str(folder)}}}
+    config["grid"] = [{"model": ["own"], "pooling": ["max"], "batch": [8], "seed": [1]}]
+    config |= changes
+    check(config)
+    return config
+
+
+@pytest.fixture
+def tried(made, tmp_path, monkeypatch) -> Path:
+    """A causal encoder that was brought for a study of the working directory."""
+    monkeypatch.chdir(tmp_path)
+    folder = made("gpt2")
+    dataset = BASE["dataset"]["name"]
+    out = f"results/encoders/dataset={dataset}/model=own"
+    call(encoder, f"folder --path {folder} --poolings max --out {out}")
+    return folder
+
+
+def test_a_plan_knows_what_was_found_before(tried):
+    assert lack_of(study(tried), "own", "cls").startswith("is causal")
+    grid = [{"model": ["own"], "pooling": ["cls"], "batch": [8], "seed": [1]}]
+    with pytest.raises(UserError, match=r"'own' is causal.*; allowed: mean, masked-mean, max$"):
+        study(tried, grid=grid)
+    assert study(tried, max_length=80)
+    with pytest.raises(UserError, match="'max_length' is 81; allowed: at most 80, the positions"):
+        study(tried, max_length=81)
+
+
+def test_a_plan_does_not_take_one_encoder_for_another(tried, made, tokenizers):
+    later = (tried / "model.safetensors").stat().st_mtime + 100
+    os.utime(tried / "model.safetensors", (later, later))
+    assert lack_of(study(tried, max_length=200), "own", "cls") == ""
+    other = save(build("bert", tokenizers["wordpiece"], {}), tokenizers["wordpiece"], Path("other"))
+    assert lack_of(study(other, max_length=200), "own", "cls") == ""
+
+
+def test_random_weights_are_tried_as_well(splits, tmp_path):
+    line = f"scratch --architecture modernbert --reviews {splits}/train.parquet --hidden-size 32"
+    line += f" --num-hidden-layers 1 --intermediate-size 48 --out {tmp_path}/new --poolings "
+    with pytest.raises(UserError, match="new' has no pooler, so pooling 'pooler' does not fit it"):
+        call(encoder, line + "pooler")
+    call(encoder, line + "cls max")
+    names = {path.name for path in (tmp_path / "new").iterdir()}
+    assert names == {
+        *("config.json", "tokenizer.json", "tokenizer_config.json", "source.json", "probe.json")
+    }
