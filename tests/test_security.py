@@ -21,16 +21,10 @@ from lib.training.model import ATTENTION, load_encoder
 
 # Flags that are quoted words already, and names that hold nothing to quote.
 WORDS = {
-    *("params.source", "params.how", "params.text", "params.runs", "params.baselines"),
-    *(
-        "params.labels",
-        "params.training",
-        "params.test",
-        "params.tuned",
-        "params.margin",
-        "params.review",
-    ),
-    *("params.study", "params.tried", "params.max_length", "params.threads", "threads"),
+    *("params.source", "params.digests", "params.learned", "params.trial", "params.length"),
+    *("params.labels", "params.training", "params.test", "params.places", "params.study"),
+    *("params.how", "params.encoder", "params.text", "params.runs", "params.baselines"),
+    *("params.tuned", "params.margin", "threads"),
     *(f"wildcards.{key}" for key in ("dataset", "model", "pooling", "batch", "variant", "seed")),
     "wildcards.figure",
     "resources.save_minutes",
