@@ -4,7 +4,6 @@ It is tried once, and refused if it can't be used.
 """
 
 import argparse
-from functools import partial
 from pathlib import Path
 
 from lib.cli import Parser, length, run
@@ -35,11 +34,16 @@ def arguments() -> Parser:
 def main(options: argparse.Namespace) -> None:
     """Write the folder, whole or not at all."""
     from lib.data.encoder_sources import bring
-    from lib.training.probe import probe
 
     settings = pop_settings(options, f"model_{options.source}")
     asked = {key: vars(options).pop(key) for key in ("max_length", "poolings")}
-    bring(**vars(options), check=partial(probe, **asked), **settings)
+
+    def check(folder: Path, name: str) -> None:
+        from lib.training.probe import probe  # torch, which a failed download does without
+
+        probe(folder, name, **asked)
+
+    bring(**vars(options), check=check, **settings)
 
 
 if __name__ == "__main__":

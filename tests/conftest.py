@@ -82,6 +82,27 @@ def pad_with_mask(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
+def tokenizers(sample):
+    """A tokenizer of each kind, trained on the beginnings of reviews."""
+    from families import train_tokenizers
+
+    return train_tokenizers([text[:300] for text in sample["text"].to_pylist()])
+
+
+@pytest.fixture
+def made(tokenizers, tmp_path):
+    """What writes a tiny encoder of a family into the folder `own`, and returns that."""
+    from families import FAMILIES, REFUSED, build, save
+
+    def make(family: str, head=None, **settings) -> Path:
+        kind, own = FAMILIES.get(family) or REFUSED[family][:2]
+        model = build(family, tokenizers[kind], own | settings)
+        return save(head(model.config) if head else model, tokenizers[kind], tmp_path / "own")
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def tokens(splits, encoders, tmp_path_factory) -> dict[str, Path]:
     """Folders of the tokenized splits of each encoder, at 48 tokens."""
     import pretokenize

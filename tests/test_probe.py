@@ -1,6 +1,5 @@
 """Encoders tried before anything is trained: what each is refused for, and what is found of it."""
 
-import json
 import os
 from copy import deepcopy
 from pathlib import Path
@@ -10,30 +9,18 @@ import sentencepiece
 import torch
 import yaml
 from conftest import ROOT, call
-from families import FAMILIES, REFUSED, build, save, train_tokenizers
-from safetensors.torch import load_file, save_file
+from families import bring, build, change, refusal, save
 from transformers import (
     AddedToken,
-    AlbertForPreTraining,
     AutoModel,
     AutoTokenizer,
     BertConfig,
-    BertForMaskedLM,
-    BertForPreTraining,
     BertModel,
     CLIPConfig,
     CLIPModel,
-    DebertaV2ForMaskedLM,
-    DebertaV2ForSequenceClassification,
-    DistilBertForSequenceClassification,
-    ElectraForPreTraining,
-    ModernBertForMaskedLM,
-    MPNetForMaskedLM,
-    RobertaForMaskedLM,
     T5EncoderModel,
     ViTConfig,
     ViTModel,
-    XLNetLMHeadModel,
 )
 
 import encoder
@@ -45,49 +32,6 @@ from lib.data.encoders import load_config, load_tokenizer
 from lib.training.model import Classifier, load_checkpoint, load_encoder, save_checkpoint
 
 BASE = yaml.safe_load((ROOT / "tests" / "config.yaml").read_text())
-
-
-@pytest.fixture(scope="module")
-def tokenizers(sample):
-    return train_tokenizers([text[:300] for text in sample["text"].to_pylist()])
-
-
-@pytest.fixture
-def made(tokenizers, tmp_path):
-    """What writes a tiny encoder of a family into the folder `own`, and returns that."""
-
-    def make(family: str, head=None, **settings) -> Path:
-        kind, own = FAMILIES.get(family) or REFUSED[family][:2]
-        model = build(family, tokenizers[kind], own | settings)
-        return save(head(model.config) if head else model, tokenizers[kind], tmp_path / "own")
-
-    return make
-
-
-def bring(folder: Path, flags: str = "--poolings masked-mean") -> dict:
-    """Bring an encoder, and return what was found of it."""
-    out = folder.with_name("out")
-    call(encoder, f"folder --path {folder} {flags} --out {out}")
-    return json.loads((out / "probe.json").read_text())
-
-
-def refusal(folder: Path, flags: str = "--poolings masked-mean") -> str:
-    """Why an encoder is refused, of which nothing is left behind."""
-    with pytest.raises(UserError) as refused:
-        bring(folder, flags)
-    assert not [path for path in folder.parent.iterdir() if "out" in path.name]
-    said = str(refused.value)
-    assert "\n" not in said and str(folder) in said and ".tmp" not in said
-    return said
-
-
-def change(path: Path, **entries: object) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
-
-
-def reweigh(folder: Path, change) -> None:
-    path = folder / "model.safetensors"
-    save_file(change(load_file(path)), path, {"format": "pt"})
 
 
 LEFTOVERS = {
@@ -120,118 +64,6 @@ def test_how_a_model_is_run_is_not_read_from_its_config(made, key):
     states = plain(input_ids=ids).last_hidden_state
     torch.testing.assert_close(states, model.encode(inputs).last_hidden_state)
     assert torch.equal(model(inputs), load_checkpoint(folder.with_name("checkpoint"))(inputs))
-
-
-HEADS = {
-    "bert": BertForMaskedLM,
-    "distilbert": DistilBertForSequenceClassification,
-    "roberta": RobertaForMaskedLM,
-    "modernbert": ModernBertForMaskedLM,
-    "electra": ElectraForPreTraining,
-    "albert": AlbertForPreTraining,
-    "xlnet": XLNetLMHeadModel,
-    "deberta-v2": DebertaV2ForMaskedLM,
-    "mpnet": MPNetForMaskedLM,
-}
-
-
-@pytest.mark.parametrize("family", HEADS)
-def test_the_head_of_another_task_is_left_out_and_told_of(made, caplog, family):
-    caplog.set_level("INFO")
-    folder = made(family, HEADS[family])
-    facts = bring(folder)
-    assert "weights of a head are left out, such as" in caplog.text
-    without = family not in ("albert",)  # whose model for pretraining has a pooler
-    assert ("pooler" in facts["lacks"]) is without
-    if without:
-        folder.with_name("out").rename(folder.with_name("before"))
-        with pytest.raises(UserError, match="has no pooler, so pooling 'pooler' does not fit it"):
-            bring(folder, "--poolings cls pooler")
-
-
-def test_a_pooler_of_a_head_is_none_of_the_encoder(made):
-    assert "pooler" in bring(made("deberta-v2", DebertaV2ForSequenceClassification))["lacks"]
-
-
-def test_a_pooler_beside_an_encoder_without_one_is_left_out(made):
-    folder = made("distilbert")
-    reweigh(folder, lambda found: found | {"pooler.dense.weight": torch.zeros(32, 32)})
-    assert "pooler" in bring(folder)["lacks"]
-
-
-def rename_as_once(found: dict) -> dict:
-    found = {name.replace("LayerNorm.weight", "LayerNorm.gamma"): x for name, x in found.items()}
-    found = {name.replace("LayerNorm.bias", "LayerNorm.beta"): x for name, x in found.items()}
-    return found | {"bert.embeddings.position_ids": torch.arange(80)[None]}
-
-
-def test_old_names_and_buffers_of_weights_are_known(made):
-    folder = made("bert", BertForPreTraining)
-    expected = load_encoder(folder, "pooler").state_dict()
-    reweigh(folder, rename_as_once)
-    assert bring(folder, "--poolings pooler")["lacks"] == {}
-    loaded = load_encoder(folder.with_name("out"), "pooler").state_dict()
-    assert all(torch.equal(expected[name], tensor) for name, tensor in loaded.items())
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_read_as_single(made, dtype):
-    folder = made("bert")
-    reweigh(folder, lambda found: {name: tensor.to(dtype) for name, tensor in found.items()})
-    bring(folder)
-    parameters = load_encoder(folder.with_name("out"), "cls").parameters()
-    assert {parameter.dtype for parameter in parameters} == {torch.float32}
-
-
-LAYER = "encoder.layer.{}.attention.self."
-UNUSED = {
-    "relative positions": LAYER.format(0) + "distance_embedding.weight",
-    "LoRA": LAYER.format(1) + "query.lora_A.default.weight",
-    "a layer beyond the config": "encoder.layer.2.output.dense.bias",
-    "code of its own": "encoder.layer.0.gate.weight",
-    "another name": "extra.weight",
-}
-
-
-@pytest.mark.parametrize("prefix", ["", "bert.", "base_model.model.bert."])
-@pytest.mark.parametrize("what", UNUSED)
-def test_weights_that_nothing_uses_are_refused(made, what, prefix):
-    if prefix and what == "another name":
-        pytest.skip("beside a base model with its prefix, it is of a head")
-    name = prefix + UNUSED[what]
-    folder = made("bert", BertForPreTraining if prefix else None)
-    reweigh(folder, lambda found: found | {name: torch.zeros(3)})
-    assert f"bert of transformers has no place for 1 of the weights, such as {name};" in refusal(
-        folder
-    )
-    with pytest.raises(UserError, match="merge adapters with merge_and_unload"):
-        load_encoder(folder, "cls")  # as a training of this folder begins
-
-
-def test_a_part_beside_the_prefix_is_no_head(made):
-    folder = made("bert", BertForPreTraining)
-    name = "encoder.layer.7.output.dense.bias"
-    reweigh(folder, lambda found: found | {name: torch.zeros(32)})
-    assert f"such as {name}" in refusal(folder)
-
-
-def test_weights_that_are_missing_are_refused(made):
-    folder = made("bert")
-    change(folder / "config.json", num_hidden_layers=3)
-    assert "model.safetensors lacks 16 weights of the encoder, such as encoder.l" in refusal(folder)
-
-
-@pytest.mark.parametrize("alone", [False, True])
-def test_an_adapter_is_refused_with_how_to_merge_it(made, alone):
-    folder = made("bert")
-    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
-    if alone:
-        (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
-        (folder / "config.json").unlink()
-    assert "holds an adapter (adapter_config.json)" in refusal(folder)
-    if not alone:
-        with pytest.raises(UserError, match="merge it with merge_and_unload"):
-            load_encoder(folder, "cls")
 
 
 @pytest.mark.parametrize(
@@ -437,6 +269,19 @@ def test_a_slow_tokenizer_is_refused(made):
     (folder / "tokenizer.json").unlink()
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "CanineTokenizer"}')
     assert "CanineTokenizer is slow; add a tokenizer.json" in refusal(folder)
+
+
+def test_a_training_on_longer_tokens_is_refused_as_it_begins(made, splits, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    bring(made("bert"))
+    out = tmp_path / "out"
+    call(pretokenize, f"--splits {splits} --encoder {out} --max-length 81 --out {tmp_path}/tokens")
+    with pytest.raises(UserError, match=r"max_length is 81, but .* takes 80 tokens at most"):
+        call(
+            train,
+            f"--tokens {tmp_path}/tokens --encoder {out} --run {tmp_path}/run --dataset d "
+            "--model m --pooling max --batch 32 --seed 1 --epochs 1 --device cpu",
+        )
 
 
 def study(folder: Path, **changes: object) -> dict:

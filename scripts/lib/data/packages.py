@@ -24,6 +24,7 @@ DAMAGE = (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, zlib.error, lz
 FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
 ENCRYPTED = 1  # bit among the flags of a file in a zip archive
 SHOWN = 10  # versions in an error
+PLAIN = re.compile(r"\w[\w.+-]*")  # a name that leads nowhere else, on any system
 
 
 def name_of(package: str, version: str) -> str:
@@ -119,7 +120,8 @@ def unpack(wheel: Path, name: str, folder: str, patterns: Sequence[str], out: Pa
                 )
             for path, member in members.items():
                 parent, _, file = path.rpartition("/")
-                if parent == folder and any(fnmatchcase(file, each) for each in patterns):
+                wanted = any(fnmatchcase(file, each) for each in patterns)
+                if parent == folder and wanted and PLAIN.fullmatch(file):
                     _extract(archive, member, out / file)
     except DAMAGE as error:
         raise UserError(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from lib.console import UserError, log, silence
-from lib.data.encoder_files import describe_encoder
+from lib.data.encoder_files import describe_encoder, facts_of
 from lib.data.sampling import first_of
 from lib.files import replacing, write_json
 from lib.manifests import sha256
@@ -121,13 +121,19 @@ def build_model(job: Job, data: Tokens) -> Classifier:
     """The classifier before training, on the device of the tokens.
 
     Raises:
-        UserError: the names of classes do not fit the labels.
+        UserError: the names of classes do not fit the labels, or the tokens the encoder.
     """
     device = data.labels.device
     classes = int(data.labels.max()) + 1
     if len(job.labels) not in (0, classes):
         raise UserError(f"--labels names {len(job.labels)} classes, but there are {classes}")
     pooling, dropout = job.keys["pooling"], job.settings["dropout"]
+    longest = facts_of(job.encoder).get("positions") or data.max_length
+    if data.max_length > longest:
+        raise UserError(
+            f"max_length is {data.max_length}, but the encoder '{job.encoder}' takes {longest} "
+            "tokens at most; lower max_length in the config"
+        )
     encoder = load_encoder(job.encoder, pooling)
     model = Classifier(encoder, pooling, classes, dropout, job.labels).to(device)
     if should_compile(job.settings["compile"], device):

@@ -54,7 +54,7 @@ def probe(folder: Path, name: str, max_length: int, poolings: Sequence[str]) -> 
     Raises:
         UserError: it can't be used; the message names what is wrong with it.
     """
-    with _named(folder, name), explain_lack_of_memory("lower max_length"):
+    with _trying(folder, name), explain_lack_of_memory("lower max_length"):
         encoder = load_encoder(folder, MEAN)
         tokenizer = load_tokenizer(folder)
         _check_vocabulary(folder, tokenizer, encoder)
@@ -74,13 +74,20 @@ def probe(folder: Path, name: str, max_length: int, poolings: Sequence[str]) -> 
 
 
 @contextmanager
-def _named(folder: Path, name: str) -> Iterator[None]:
-    """Let errors speak of where an encoder comes from instead of a folder that will be gone."""
+def _trying(folder: Path, name: str) -> Iterator[None]:
+    """Use one thread, as a job that claims one core, and let errors name where an encoder is from.
+
+    Its folder is a temporary one, which is gone when they are read.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
         yield
     except UserError as error:
         said = str(error).replace(advice(folder), "mend it there, or take another encoder")
         raise UserError(said.replace(f"'{folder}", f"'{name}")) from error
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _check_vocabulary(
@@ -154,11 +161,12 @@ class Trial:
         with using(folder, CONFIG_FILE):
             self.model = Classifier(encoder, pooling, 2, 0.0).eval()
         ordinary = _ordinary(tokenizer)
-        self.words = tokenizer.decode(ordinary[:: len(ordinary) // WORDS + 1])
+        self.words = tokenizer.decode(ordinary[:: len(ordinary) // WORDS + 1]) + " "
+        self.count = max(1, len(tokenizer(self.words, add_special_tokens=False)["input_ids"]) - 1)
 
-    def batch(self, *lengths: int) -> dict[str, Tensor]:
-        """The inputs of a batch of texts that have so many tokens."""
-        text = " ".join([self.words] * max(lengths))
+    def batch(self, *lengths: int, width: int = 0) -> dict[str, Tensor]:
+        """The inputs of a batch of texts that have so many tokens, padded to a width at least."""
+        text = self.words * (max(lengths) // self.count + 1)
         texts = [self.tokenizer(text, truncation=True, max_length=length) for length in lengths]
         columns = {
             name: np.concatenate([text[name] for text in texts])
@@ -167,25 +175,22 @@ class Trial:
         }
         bounds = np.cumsum([0, *(len(text["input_ids"]) for text in texts)])
         ids, pad_id = np.arange(len(texts)), self.tokenizer.pad_token_id
-        file = TokenFile(ids, ids, columns, bounds, pad_id, max(lengths))
-        tokens = Tokens.of(file, torch.device("cpu"), POOLER)
+        file = TokenFile(ids, ids, columns, bounds, pad_id, max(width, *lengths))
+        tokens = Tokens.of(file, torch.device("cpu"), MEAN)
         return tokens.batch(torch.arange(len(tokens)))
 
     @torch.inference_mode()
-    def states(self, *lengths: int) -> Tensor:
-        """The states of the first of some texts, in a batch with the others."""
-        states = self.model.encode(self.batch(*lengths)).last_hidden_state
+    def states(self, *lengths: int, width: int = 0) -> Tensor:
+        """The states of the first text of such a batch."""
+        states = self.model.encode(self.batch(*lengths, width=width)).last_hidden_state
         return states[0, : lengths[0]]
 
-    def _fails(self, *lengths: int) -> str:
-        """Why the encoder fails on a batch of such texts; empty if it does not."""
+    def _fails(self, length: int) -> str:
+        """Why the encoder fails on a text of so many tokens; empty if it does not."""
         try:
-            with torch.inference_mode():
-                self.model(self.batch(*lengths))
+            self.states(length)
         except Exception as error:  # which may be any, as in `using`
-            if is_out_of_memory(error):
-                raise
-            return one_line(error) or type(error).__name__
+            return _reason(error)
         return ""
 
     def check_length(self, max_length: int) -> None:
@@ -212,16 +217,17 @@ class Trial:
 
     def effect_of_padding(self, max_length: int) -> str:
         """Why texts of unequal length can't share a pass; empty if they can."""
-        short = max(SHORTEST, min(SHORT, max_length // 2))
-        if why := self._fails(short):
-            return f"fails on texts of {short} tokens ({why})"
-        alone = self.states(short)
-        for beside in (short + 1, short + 5, max_length):
-            if short < beside <= max_length:
-                if why := self._fails(short, beside):
-                    return f"fails on texts of unequal length ({why})"
-                if _differ(alone, self.states(short, beside)):
-                    return "lets the padding beside a text change its states"
+        short = _short(max_length)
+        try:
+            alone = self.states(short)
+            beside = [
+                self.states(short, short + more) for more in (1, 5) if short + more <= max_length
+            ]
+            padded = self.states(short, width=max_length)
+        except Exception as error:  # which may be any, as in `using`
+            return f"fails on texts of {short} tokens ({_reason(error)})"
+        if any(_differ(alone, states) for states in (*beside, padded)):
+            return "lets the padding beside a text change its states"
         return ""
 
     def check_checkpoint(self, max_length: int) -> None:
@@ -230,12 +236,14 @@ class Trial:
         Raises:
             UserError: it is, or can't be saved or loaded.
         """
-        with TemporaryDirectory(dir=self.folder) as place:
+        short = _short(max_length)
+        batch = self.batch(max_length if self._fails(short) else short)
+        with TemporaryDirectory(dir=self.folder) as place, torch.inference_mode():
             checkpoint = Path(place) / "checkpoint"
             with using(self.folder, CONFIG_FILE):
+                before = self.model(batch)
                 save_checkpoint(self.model, self.folder, checkpoint, max_length)
-            before, self.model = self.states(max_length), load_checkpoint(checkpoint)
-            if _differ(before, self.states(max_length)):
+            if _differ(before, load_checkpoint(checkpoint)(batch)):
                 raise UserError(
                     f"'{self.folder}': once {self.encoder.config.model_type} is saved and loaded "
                     "again, it gives other states; take another encoder"
@@ -246,20 +254,36 @@ class Trial:
 
         They are the tables that are looked up one row further for each token more.
         """
-        shorter = max_length - 1
-        if self._fails(shorter):
+        short = _short(max_length)
+        if self._fails(short) or self._fails(short - 1):
             return None
         with Lookups() as less:
-            self.states(shorter)
+            self.states(short - 1)
         with Lookups() as more:
-            self.states(max_length)
+            self.states(short)
         tokens = self.encoder.get_input_embeddings().weight.data_ptr()
         left = [
             rows - 1 - highest
             for (table, rows), highest in more.highest.items()
             if highest - less.highest.get((table, rows), highest) == 1 and table != tokens
         ]
-        return max_length + min(left) if left else None
+        return short + min(left) if left else None
+
+
+def _short(max_length: int) -> int:
+    """Tokens of a text that leaves room for padding."""
+    return max(SHORTEST, min(SHORT, max_length // 2))
+
+
+def _reason(error: Exception) -> str:
+    """Why a pass has failed.
+
+    Raises:
+        RuntimeError: for lack of memory, which says nothing of the encoder.
+    """
+    if is_out_of_memory(error):
+        raise error
+    return one_line(error) or type(error).__name__
 
 
 class Lookups(TorchDispatchMode):
