@@ -1,6 +1,7 @@
 """What the plan tells of a dataset before any job: wrong columns, labels and sizes."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,21 @@ def test_what_jobs_would_take_is_taken(file):
     preview.check(dataset(file, where={"site": "a"}, limit=20), {"seed": 1}, none)
     hub = {"source": "hub", "id": "a/b", "text_column": "none"}
     preview.check(hub, SPLIT, none)  # no network at a plan
+
+
+def test_what_cleaning_leaves_is_not_told_before(file):
+    """Of repeats of one text, which cleaning drops, a division has most, and no class too few."""
+    rows = pd.DataFrame({"text": ["film"] * 5000 + [*"ab"] * 60, "label": [0] * 5000 + [0, 1] * 60})
+    path = file.with_name("repeats.csv")
+    rows.to_csv(path, index=False)
+    settings = dataset(path)
+    del settings["labels"]
+    preview.check(settings, {"sizes": [60, 20, 20], "seed": 1}, file.with_name("none.json"))
+
+
+def test_libraries_that_jobs_alone_have_are_left_to_them(file, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    preview.check(dataset(file, text_column="body"), SPLIT, file.with_name("none.json"))
 
 
 def test_large_files_are_left_to_the_job(file, monkeypatch):

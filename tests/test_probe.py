@@ -1,5 +1,6 @@
 """Encoders tried before anything is trained: what each is refused for, and what is found of it."""
 
+import json
 import os
 from copy import deepcopy
 from pathlib import Path
@@ -93,15 +94,25 @@ def test_a_vocabulary_far_smaller_than_the_models_is_refused(made, caplog):
     caplog.set_level("INFO")
     folder = made("bert")
     bring(folder)
-    assert "model has rows for" not in caplog.text
+    assert "been cut" not in caplog.text
     for rows in (1000, 6000):
         model = BertModel(BertConfig.from_pretrained(folder, vocab_size=rows))
         model.save_pretrained(folder)
         if rows == 1000:
             bring(folder)
-            assert "of the 1000 tokens that the model has rows for" in caplog.text
+            assert "but the model 1000; has its vocabulary been cut?" in caplog.text
     with pytest.raises(UserError, match=r"knows \d+ tokens, but the model 6000; they do not"):
         bring(folder)
+
+
+def test_a_vocabulary_without_merges_is_refused(made):
+    folder = made("roberta")
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["model"]["merges"] = []
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    assert "a vocabulary without the merges that lead to its tokens; add merges.txt" in refusal(
+        folder
+    )
 
 
 def test_a_token_without_a_row_is_refused(made, tokenizers):
@@ -217,6 +228,15 @@ def test_a_causal_encoder_offers_no_cls(made, family):
     assert "is causal, and its first token sees no other, so pooling 'cls' does not" in refusal(
         made(family), "--poolings max cls"
     )
+
+
+def test_an_encoder_in_which_two_tokens_are_alike_is_not_causal(made):
+    folder = made("bert")
+    model = BertModel.from_pretrained(folder)
+    with torch.no_grad():
+        model.embeddings.word_embeddings.weight[1] = model.embeddings.word_embeddings.weight[0]
+    model.save_pretrained(folder)
+    bring(folder, "--poolings cls")
 
 
 def test_half_of_a_model_is_no_encoder(made):

@@ -96,6 +96,34 @@ def test_a_value_of_a_csv_that_holds_whole_rows_is_refused(tmp_path, first):
     assert read(path, "--quote none") == pairs(rows)
 
 
+def test_a_class_that_lies_in_one_value_alone_is_found(tmp_path):
+    rows = [(f"film {n}", str(n // 30)) for n in range(90)]
+    rows[59] = ('"Good grief, what a film', "1")
+    rows[89] = ('it says "yes"', "2")
+    path = tmp_path / "x.tsv"
+    path.write_text("label\ttext\n" + "".join(f"{label}\t{text}\n" for text, label in rows))
+    assert read(path) == pairs(rows)
+
+
+def test_a_line_of_another_length_among_swallowed_rows_hides_nothing(tmp_path):
+    rows = [[f"film {n}", str(n % 2)] for n in range(60)]
+    rows[10][0], rows[30][0] = '"a film', 'the end"'
+    rows[20][0] = "one, two, three"
+    with pytest.raises(UserError, match=r"begins in line 12 holds whole rows"):
+        read(unquoted(tmp_path / "x.csv", rows, ","))
+
+
+def test_a_list_in_a_review_is_read_where_the_quote_is_named(tmp_path):
+    rows = [*PLAIN, ("Acting,1\nPlot,0\nOverall great", "1"), ("plot,1\nmusic", "0")]
+    path = written(tmp_path / "x.csv", rows)
+    with pytest.raises(UserError, match="holds whole rows"):
+        read(path)
+    assert read(path, "--quote '\"'") == pairs(rows)
+    swallowed = unquoted(tmp_path / "y.tsv", [('"' + PLAIN[0][0], "0"), *PLAIN, ('end"', "1")])
+    with pytest.raises(UserError, match=r"line 2 .*holds whole rows"):
+        read(swallowed, "--quote '\"'")
+
+
 @pytest.mark.parametrize("delimiter", [",", "\t"])
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -260,8 +288,9 @@ def test_a_line_of_json_that_is_wrong_is_named(tmp_path, line, message):
 def test_what_is_not_asked_for_of_json_is_not_looked_at(tmp_path):
     path = jsonl(tmp_path / "x.jsonl", text=[text for text, _ in PLAIN], label=LABELS)
     inside = '{"text": "late", "label": 0, "meta": {"a": 1, "a": "\\ud800"}, "other": "\\ud800"}\n'
-    path.write_text(path.read_text() + inside)
-    assert read(path) == [*pairs(PLAIN), ("late", 0)]
+    twice = f'{{"text": "later", "label": 1, "other": 1, "other": {"9" * 5000}}}\n'
+    path.write_text(path.read_text() + inside + twice)
+    assert read(path) == [*pairs(PLAIN), ("late", 0), ("later", 1)]
 
 
 TEXTS = pa.array([text for text, _ in PLAIN])

@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,11 @@ TROUBLES = {  # as Python words them, and in the words of an error
     "field larger than": f"has a value of more than {LONGEST} characters",
 }
 ADVICE = f"say with `quote` and `escape` how its values are quoted, `quote: {NONE}` if not at all"
+
+
+# Lines of a value from which on it may hold whole rows: where the quote is guessed, and where the
+# configuration gives it and a text may well be a list; and the share of them that look like rows.
+GUESSED, GIVEN, LIKELY = 2, 10, 0.8
 
 
 class Form(NamedTuple):
@@ -75,9 +81,10 @@ def open_delimited(
         UserError: it makes sense in none of the forms; the message tells the first one's trouble.
     """
     problems = []
+    least = GIVEN if quote is not None else GUESSED
     for form in _forms(delimiter, quote, escape):
         try:
-            check(path, columns, form)
+            check(path, columns, form, least)
         except UserError as error:
             problems.append(error)
         else:
@@ -97,8 +104,14 @@ def _forms(delimiter: str, quote: str | None, escape: str | None) -> list[Form]:
     return [Form(delimiter, MARK, ""), Form(delimiter, MARK, BACKSLASH), *unquoted]
 
 
-def check(path: Path, columns: Sequence[str], form: Form) -> None:
+def check(path: Path, columns: Sequence[str], form: Form, least: int = GUESSED) -> None:
     """Check that a file makes sense in a form.
+
+    Args:
+        path: of the file.
+        columns: to read, as of `open_delimited`.
+        form: to be checked.
+        least: lines of a value that are looked at as rows.
 
     Raises:
         UserError: it is empty, lacks a column, has rows of several lengths or quotes that do not
@@ -112,7 +125,7 @@ def check(path: Path, columns: Sequence[str], form: Form) -> None:
         raise UserError(f"'{path}' can't be read: it holds null bytes, as UTF-16 does; {CONVERT}")
     require_columns(columns, names, f"'{path}'", _hint(names, form))
     label = names.index(columns[1])
-    labels: set[str] = set()
+    labels: Counter[str] = Counter()
     doubtful = []
     for number, lines, values in found:
         if len(values) != len(names):
@@ -120,11 +133,12 @@ def check(path: Path, columns: Sequence[str], form: Form) -> None:
                 f"'{path}' can't be read: line {number} has {len(values)} values and the header "
                 f"{len(names)}; mend that line, or {ADVICE}"
             )
-        labels.add(values[label])
-        if len(lines) > 1 and (parts := _as_rows(lines, form, len(names))):
+        labels[values[label]] += 1
+        if len(lines) >= least and (parts := _as_rows(lines, form, len(names))):
             doubtful.append((number, [part[label] for part in parts]))
     for number, inside in doubtful:
-        others = sum(each in labels for each in inside) - 1  # one is the label of the row itself
+        known = labels + Counter(inside)
+        others = sum(known[each] > 1 for each in inside) - 1  # one is the label of the row itself
         if 2 * others >= len(inside) - 1:
             raise UserError(
                 f"'{path}' can't be read: a value that a quote begins in line {number} holds whole "
@@ -141,9 +155,10 @@ def _hint(names: Sequence[str], form: Form) -> str:
 
 
 def _as_rows(lines: Iterable[str], form: Form, count: int) -> list[list[str]]:
-    """What the lines of a row would be, were each a row of its own; nothing if they could not."""
+    """What the lines of a row would be, were each a row of its own; nothing if most could not."""
     parts = [line.rstrip("\r\n").split(form.delimiter) for line in lines if not line.isspace()]
-    return parts if all(len(part) == count for part in parts) else []
+    fitting = [part for part in parts if len(part) == count]
+    return fitting if len(fitting) > max(1, LIKELY * len(parts)) else []
 
 
 def rows(path: Path, form: Form) -> Iterator[Row]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
 
@@ -10,6 +11,7 @@ from lib.console import UserError, one_line
 from lib.data.encoder_files import CONFIG_FILE, TOKENIZER_FILES, names_in
 from lib.manifests import advice, verify
 
+SHOWN = 300  # characters of a library's reason
 # What a config may say of how a model is run, which is decided here, beside what the model is.
 # Left in a config.json, some of it can't be saved again, and some names code of the hub.
 HOW_IT_IS_RUN = {
@@ -51,8 +53,11 @@ def using(folder: Path, *patterns: str) -> Iterator[None]:
         why = one_line(error)
         if "trust_remote_code" in why:
             why = "code of its own is asked for, which is never run"
+        if "backend tokenizer" in why:
+            why = "its vocabulary is missing: no tokenizer.json, nor another file that holds it"
         raise UserError(
-            f"'{folder}': {' or '.join(found)} can't be used: {why}; {advice(folder)}"
+            f"'{folder}': {' or '.join(found)} can't be used: {shorten(why, SHOWN)}; "
+            f"{advice(folder)}"
         ) from error
 
 

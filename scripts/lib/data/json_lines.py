@@ -4,32 +4,35 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from lib.console import UserError, one_line
-from lib.data.streaming import ROWS, Batches, batched, open_text, require_columns
+from lib.data.streaming import Batches, batched, open_text, require_columns
 from lib.schema import shown, word
 
 TYPES = {"text": str | None, "numbers or text": str | int | float | None}  # bool is an int
+LONG = 4000  # digits
 HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair, which is no character
 
 
 def open_json_lines(path: Path, columns: Sequence[str]) -> Batches:
-    """Open a file to read fields of it; those that it has are those of its first lines.
+    """Open a file to read fields of it, each of which stands in some line.
 
     Args:
         path: of the file.
         columns: to read: that of the texts, others.
 
     Raises:
-        UserError: a field is in none of them, or one of these lines can't be read.
+        UserError: a field is in none of them, or a line before all are found can't be read.
     """
-    first = islice(_objects(path), ROWS)
-    names = dict.fromkeys(name for _, fields in first for name in fields)
+    names: dict[str, None] = {}
+    for _, fields in _objects(path, columns):
+        names |= dict.fromkeys(fields)
+        if names.keys() >= set(columns):
+            break
     require_columns(columns, list(names), f"'{path}'")
     return partial(_read, path, columns)
 
@@ -54,7 +57,7 @@ def _read(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
 
     found = (
         [cell(number, name, fields.get(name)) for name in columns]
-        for number, fields in _objects(path)
+        for number, fields in _objects(path, columns)
     )
     return batched(found, columns)
 
@@ -64,17 +67,17 @@ def _written(value: Any) -> str:
     return "a list or an object" if isinstance(value, list | tuple) else shown(value)
 
 
-def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _objects(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """The number of each line that is not empty, and its object; objects inside are pairs.
 
     Raises:
-        UserError: a line is no object, or names a field twice.
+        UserError: a line is no object, or names one of the columns twice.
     """
     with open_text(path) as file:
         for number, line in enumerate(file, 1):
             if not line.isspace():
                 try:
-                    yield number, _object(line)
+                    yield number, _object(line, columns)
                 except (ValueError, RecursionError) as error:
                     raise UserError(
                         f"'{path}' can't be read: line {number} is no JSON object "
@@ -82,12 +85,18 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     ) from error
 
 
-def _object(line: str) -> dict[str, Any]:
-    pairs = json.loads(line, object_pairs_hook=tuple)
+def _object(line: str, columns: Sequence[str]) -> dict[str, Any]:
+    pairs = json.loads(line, object_pairs_hook=tuple, parse_int=_whole)
     if not isinstance(pairs, tuple):
         raise ValueError("each has a line of its own")
     fields = dict(pairs)
     if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"two values of '{next(name for name in names if names.count(name) > 1)}'")
+        for twice in (column for column in columns if names.count(column) > 1):
+            raise ValueError(f"two values of '{twice}'")
     return fields
+
+
+def _whole(digits: str) -> int | float:
+    """A whole number, which Python does not read where it has thousands of digits."""
+    return int(digits) if len(digits) < LONG else float(digits)

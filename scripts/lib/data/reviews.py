@@ -4,6 +4,7 @@ What decides which rows stay is a few bytes of each; the texts are read anew whe
 and Python sees a few thousand at a time.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -68,7 +69,8 @@ def assemble(
         for part in batches():
             keep = np.ones(part.num_rows, dtype=bool)
             for column, value in (where or {}).items():
-                same = pc.equal(_cells(part, column, origin), value)
+                cells = pc.replace_substring_regex(_cells(part, column, origin), *WHOLE)
+                same = pc.equal(cells, re.sub(*WHOLE, str(value)))
                 keep &= pc.fill_null(same, False).to_numpy(zero_copy_only=False)
             columns = {
                 "id": pa.array(np.arange(offset, offset + part.num_rows)),

@@ -42,6 +42,7 @@ transformers.logging.disable_progress_bar()
 HEAD_WEIGHTS = "head.safetensors"
 HEAD_CONFIG = "head.json"
 ATTENTION = "sdpa_with_mask"
+OTHER_TOKENS = (1, 2, 3)
 
 
 def mask_without_looking(*arguments: Any, **options: Any) -> Tensor:
@@ -284,9 +285,11 @@ def looks_ahead(encoder: PreTrainedModel) -> bool:
     ids = torch.zeros(1, max(2, min(8, positions // 2)), dtype=torch.long)
     inputs = {"attention_mask": torch.ones_like(ids)}
     before = encoder(input_ids=ids, **inputs).last_hidden_state[0, 0]
-    ids[0, -1] = 1
-    after = encoder(input_ids=ids, **inputs).last_hidden_state[0, 0]
-    return not torch.equal(before, after)
+    for token in OTHER_TOKENS:  # of which one may have the vector of token 0
+        ids[0, -1] = token
+        if not torch.equal(before, encoder(input_ids=ids, **inputs).last_hidden_state[0, 0]):
+            return True
+    return False
 
 
 def save_checkpoint(model: Classifier, tokenizer: Path, folder: Path, max_length: int) -> None:

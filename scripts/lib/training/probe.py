@@ -1,5 +1,6 @@
 """An encoder tried once, in the form in which it will be used, before anything is trained."""
 
+import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from lib.console import UserError, log, one_line
+from lib.console import UserError, announcements, log, one_line
 from lib.data.encoder_files import CONFIG_FILE, PROBE
 from lib.data.encoders import load_tokenizer, using
 from lib.data.tokens import TOKEN_COLUMNS, TokenFile
@@ -40,6 +41,7 @@ SHORT = 16  # tokens, at most, of the text that is padded
 SHORTEST = 3  # tokens of an input, as in the schema
 WORDS = 64  # tokens of the vocabulary that the text is made of
 FEW, MOST = 0.1, 0.9  # of the tokens that the model has rows for
+CHARACTERS = 512  # tokens of a vocabulary of single characters or bytes, at most
 
 
 def probe(folder: Path, name: str, max_length: int, poolings: Sequence[str]) -> None:
@@ -113,8 +115,17 @@ def _check_vocabulary(
             f"'{folder}': the tokenizer knows {known} tokens, but the model {rows}; they do not "
             "belong together, so give the tokenizer that the model was trained with"
         )
+    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    if model["type"] == "BPE" and not model["merges"] and known > CHARACTERS:
+        raise UserError(
+            f"'{folder}': the tokenizer has a vocabulary without the merges that lead to its "
+            "tokens; add merges.txt, or write it with tokenizer.save_pretrained(folder)"
+        )
     if known < MOST * rows:
-        log.info("the tokenizer knows %d of the %d tokens that the model has rows for", known, rows)
+        announcements.warning(
+            "'%s': the tokenizer knows %d tokens, but the model %d; has its vocabulary been cut?",
+            *(folder.name, known, rows),
+        )
     token, highest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
     if highest >= rows:
         raise UserError(
@@ -242,6 +253,12 @@ class Trial:
             checkpoint = Path(place) / "checkpoint"
             with using(self.folder, CONFIG_FILE):
                 before = self.model(batch)
+                if _differ(before, self.model(batch)):
+                    raise UserError(
+                        f"'{self.folder}': {self.encoder.config.model_type} gives other states in "
+                        "each pass, by chance; set in config.json what makes it exact, such as "
+                        "attention_type original_full of big_bird, or take another encoder"
+                    )
                 save_checkpoint(self.model, self.folder, checkpoint, max_length)
             if _differ(before, load_checkpoint(checkpoint)(batch)):
                 raise UserError(
