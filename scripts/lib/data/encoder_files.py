@@ -1,5 +1,6 @@
 """The files of an encoder: which there are, their digests, and where they come from."""
 
+import re
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ ENCODER_FILES = (CONFIG_FILE, *TOKENIZER_FILES, *WEIGHT_FILES)
 SOURCE = "source.json"
 PROBE = "probe.json"
 ADAPTER = "adapter_config.json"
+PLAIN = re.compile(r"\w[\w.+-]*")  # a name that leads nowhere else, and means nothing to rules
 # What fits the patterns of a tokenizer's files, and is none of them.
 OTHERS = (CONFIG_FILE, "*.index.json", SOURCE, PROBE)
 
@@ -39,7 +41,8 @@ def encoder_digests(folder: Path) -> dict[str, str]:
 
 def names_in(folder: Path, *patterns: str) -> list[str]:
     """The names of the files of a folder that fit one of an encoder's patterns."""
-    names = {path.name for pattern in patterns for path in folder.glob(pattern)}
+    found = {path.name for pattern in patterns for path in folder.glob(pattern)}
+    names = set(filter(PLAIN.fullmatch, found))
     others = {name for name in names if any(fnmatch(name, each) for each in OTHERS)}
     return sorted(names - others.difference(patterns))
 

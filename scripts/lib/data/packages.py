@@ -18,13 +18,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from lib.console import UserError, log, one_line, without_password
+from lib.data.encoder_files import PLAIN
 
 # What zipfile raises of a wheel that is damaged or of an unknown compression.
 DAMAGE = (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, zlib.error, lzma.LZMAError)
 FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
 ENCRYPTED = 1  # bit among the flags of a file in a zip archive
 SHOWN = 10  # versions in an error
-PLAIN = re.compile(r"\w[\w.+-]*")  # a name that leads nowhere else, on any system
 
 
 def name_of(package: str, version: str) -> str:
