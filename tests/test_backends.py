@@ -196,6 +196,7 @@ def test_other_launchers_are_no_concern(encoders, tokens, tmp_path, monkeypatch)
     assert json.loads((tmp_path / "run" / "train.json").read_text())["processes"] == 1
 
 
+@pytest.mark.slow
 def test_variables_of_accelerate_change_no_loss(python, encoders, tokens, tmp_path):
     """In processes of their own, since Accelerate reads them once and keeps what it read."""
     variables = {
