@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import time
 
 import pytest
 import yaml
@@ -30,9 +29,7 @@ def test_commands_of_the_readme_name_runs_of_the_quick_study(project):
 def test_the_plan_of_the_full_study_needs_no_network(project, python):
     nowhere = "http://127.0.0.1:9"
     project.environment = {"HTTPS_PROXY": nowhere, "HTTP_PROXY": nowhere, "HF_ENDPOINT": nowhere}
-    started = time.perf_counter()
     jobs = project.jobs(python, "-n", "--configfile=config/imdb.yaml", SUMMARY)
-    assert time.perf_counter() - started < 10
     assert jobs["train"] == jobs["evaluate"] == 148 and jobs["encoder"] == 2
     assert jobs["published"] == jobs["tune"] == 1
 
