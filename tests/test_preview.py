@@ -88,6 +88,12 @@ def test_libraries_that_jobs_alone_have_are_left_to_them(file, monkeypatch):
     preview.check(dataset(file, text_column="body"), SPLIT, file.with_name("none.json"))
 
 
+def test_a_package_that_jobs_alone_may_have_is_left_to_them(file):
+    package = {"source": "package", "package": "none", "version": "1", "file": "none.csv"}
+    check_section("dataset_package", package)
+    preview.check(package, SPLIT, file.with_name("none.json"))
+
+
 def test_large_files_are_left_to_the_job(file, monkeypatch):
     monkeypatch.setattr(preview, "LARGEST", 10)
     preview.check(dataset(file, text_column="body"), SPLIT, file.with_name("none.json"))

@@ -77,7 +77,10 @@ def check_files(dataset: Mapping[str, Any], sizes: Sequence[int]) -> None:
     where, names, limit = (dataset.get(key) for key in ("where", "labels", "limit"))
     columns = list(dict.fromkeys([text, label, *(where or ())]))
     locate, keys = sources.AT_HAND[dataset["source"]]
-    paths = locate(**{key: dataset[key] for key in keys})
+    try:
+        paths = locate(**{key: dataset[key] for key in keys})
+    except UserError:  # jobs may have an environment of their own, with the package
+        return
     if sum(path.stat().st_size for path in paths.values()) > LARGEST:
         return
     form = {key: dataset[key] for key in ("quote", "escape") if key in dataset}
