@@ -147,8 +147,7 @@ def run_folders(wildcards):
 
     The words stay few in large studies, whose folders one by one are too long for a command.
     """
-    root = workflow.modifier.modify_path("results/runs")
-    return shlex.join(f"{root}/{folders_of(DATASET, block)}" for block in config["grid"])
+    return shlex.join(f"{RUNS_ROOT}/{folders_of(DATASET, block)}" for block in config["grid"])
 
 
 def baseline_folders(wildcards, input):
@@ -407,6 +406,7 @@ STUDY = config["study"]
 DATASET = config["dataset"]["name"]
 ANALYSIS = config["analysis"]
 RUNS = configuration.runs(config)
+RUNS_ROOT = str(workflow.modifier.modify_path("results/runs"))  # not known once rules are used
 N_RUNS = len(RUNS)
 MODELS = list(dict.fromkeys(run.model for run in RUNS))
 RUN_FOLDERS = [RUN.format(**run._asdict()) for run in RUNS]
