@@ -1,11 +1,13 @@
 """How often a page claims what is not so: whole studies made up without true differences.
 
 For the grids of the shipped studies, reviews that are hard for all, and accuracies that deviate
-from seed to seed, in each setting for itself, as much in all settings or by a factor of 1.65 more
-or less, the project's own functions judge studies in which all settings are equally good. Printed
-are the share of pages with any false verdict and with an interval that misses the truth; and, from
+from seed to seed, the project's own functions judge studies in which all settings are equally good.
+Deviations belong to each setting alone; or to half to all settings, or to all of a model, that have
+the seed; they are larger in some settings than in others; or a tenth of all runs is 10 points
+lower; or learning rates, all equally good, are chosen by validation. Printed are the share of pages
+with any false verdict and with an interval that misses the truth; what choosing gives; and, from
 half as many studies in which one model is 2 points better than the others, the share that finds
-this.
+this. A second table sets the multi-bootstrap beside the test of a page, for two settings alone.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import gc
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from statistics import NormalDist
@@ -21,9 +24,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import yaml
+from threadpoolctl import threadpool_limits
 
 from lib import config
-from lib.analysis.contrasts import BACKEND, ENCODER, Contrast, Tuning, plan
+from lib.analysis.contrasts import BACKEND, BASELINE, ENCODER, Contrast, Tuning, distinct, plan
 from lib.analysis.results import SETTING, key_columns
 from lib.analysis.tuning import as_settings, tuning_of, with_settings
 from lib.analysis.verdicts import Answers, Known, decide, known_of
@@ -31,18 +35,34 @@ from lib.analysis.wording import ALIKE, SHOWN
 from lib.baselines import FULL_TEXT, SEEN_TEXT, baseline_name
 from lib.console import progress
 from lib.runs import Condition, Run
+from lib.training.loop import Recipe
 
 CONFIGS = Path(__file__).parents[1] / "config"
-STUDIES = {
-    "config.yaml": (0.75, 2500),
-    "minilm.yaml": (0.7, 2000),
-    "imdb.yaml": (0.9, 5000),
-}  # accuracy, test reviews
-POINTS = (0.0, 0.5, 1.0, 2.0)
-UNEQUAL = 1.65
+POINTS = (0.5, 1.0, 2.0)
 ADVANTAGE = 0.02
+UNEQUAL = 1.65
+FAILING, LOSS = 0.1, 0.1  # share of runs, and how much lower they are
 # shares of the variance of an answer: the review, the review for a setting, chance
 SHARES = (0.6, 0.1, 0.3)
+ALONE, TOGETHER, BY_MODEL = "nothing", "half, all settings", "half, those of a model"
+BOOTSTRAPS = 1000
+REVIEWS = 2500  # of the two settings of the multi-bootstrap
+
+
+class Size(NamedTuple):
+    """What a made-up study has besides its grid: accuracy, and reviews of each split."""
+
+    accuracy: float
+    train: int
+    valid: int
+    test: int
+
+
+STUDIES = {
+    "config.yaml": Size(0.75, 4800, 500, 2500),
+    "minilm.yaml": Size(0.7, 1000, 500, 2000),
+    "imdb.yaml": Size(0.9, 40000, 5000, 5000),
+}
 
 
 class Study(NamedTuple):
@@ -52,8 +72,8 @@ class Study(NamedTuple):
         name: file of its configuration.
         contrasts: of its page.
         known: conditions that do not repeat a training.
-        tuned: settings whose learning rate is tuned; that of each which comes first is chosen, as
-            good as any where validation and test are of different reviews.
+        same: of each condition the one whose training it is or repeats.
+        tuned: settings whose learning rate is tuned.
         seeds: of each condition.
         baselines: names of the baselines.
         models: names of the encoders.
@@ -63,6 +83,7 @@ class Study(NamedTuple):
     name: str
     contrasts: list[Contrast]
     known: Known
+    same: Mapping[Condition, Condition]
     tuned: Tuning
     seeds: Mapping[Condition, set[int | None]]
     baselines: list[str]
@@ -70,12 +91,58 @@ class Study(NamedTuple):
     margin: float
 
 
+@dataclass(frozen=True)
+class Scenario:
+    """How accuracies deviate from seed to seed.
+
+    Attributes:
+        points: standard deviation of the accuracy of a run, in points.
+        shared: what has half of the deviation in common.
+        unequal: whether settings deviate by 1.65 times more or less.
+        failing: whether a tenth of all runs is 10 points lower.
+        chosen: whether the rates of tuned settings are chosen by validation; else the first is.
+    """
+
+    points: float = 0.0
+    shared: str = ALONE
+    unequal: bool = False
+    failing: bool = False
+    chosen: bool = False
+
+    @property
+    def seed(self) -> list[int]:
+        """Of the chance of its studies."""
+        place = (ALONE, TOGETHER, BY_MODEL).index(self.shared)
+        return [int(10 * self.points), place, self.unequal, self.failing, self.chosen]
+
+    def describe(self) -> dict[str, str]:
+        """Columns of the table."""
+        kinds = {
+            f"÷ or × {UNEQUAL}": self.unequal,
+            "a tenth of runs 10 points lower": self.failing,
+            "rates chosen by validation": self.chosen,
+        }
+        return {
+            "deviation between seeds": f"{self.points:g}",
+            "what seeds share": self.shared,
+            "besides": ", ".join(kind for kind, holds in kinds.items() if holds),
+        }
+
+
+SCENARIOS = (
+    Scenario(),
+    *(Scenario(points, shared) for shared, points in product((ALONE, TOGETHER, BY_MODEL), POINTS)),
+    *(Scenario(points, unequal=True) for points in POINTS),
+    *(Scenario(points, failing=True) for points in (0.5, 2.0)),
+    *(Scenario(points, chosen=True) for points in POINTS),
+)
+
+
 class Row(NamedTuple):
     """What one line of the table is about."""
 
     study: Study
-    points: float
-    unequal: bool
+    scenario: Scenario
     studies: int
 
 
@@ -91,11 +158,24 @@ def read_study(name: str) -> Study:
     grid = [*runs, *as_settings(dict.fromkeys(runs), tuned), *(Run("", name) for name in baselines)]
     contrasts = [each for each in plan(grid, variants, grid, tuned) if each.question != BACKEND]
     seeds: dict[Condition, set[int | None]] = {}
+    updates = {}
     for run in runs:
         seeds.setdefault(run.condition, set()).add(run.seed)
+        updates[run.condition] = updates_of(run, settings, STUDIES[name].train)
     margin = settings["analysis"]["margin"] / 100
-    known = known_of(seeds, variants)
-    return Study(name, contrasts, known, tuned, seeds, baselines, models, margin)
+    known = known_of(seeds, variants, updates)
+    same = {
+        condition: next(k for k in known if len(distinct([k, condition], variants, updates)) == 1)
+        for condition in seeds
+    }
+    return Study(name, contrasts, known, same, tuned, seeds, baselines, models, margin)
+
+
+def updates_of(run: Run, study: dict[str, Any], reviews: int) -> int:
+    """How many updates a run has where so many reviews are to be learned from."""
+    settings = config.training(study, run.variant)
+    examples = reviews if settings["examples"] == "all" else settings["examples"]
+    return Recipe(run.batch or 1, 0, settings).updates(examples)
 
 
 def table_of(runs: Sequence[Run], study: dict[str, Any]) -> pd.DataFrame:
@@ -107,36 +187,87 @@ def table_of(runs: Sequence[Run], study: dict[str, Any]) -> pd.DataFrame:
     return with_settings(table, study["analysis"]["tuned"])
 
 
+def accuracies(
+    row: Row, better: str, rng: np.random.Generator
+) -> dict[tuple[Condition, int | None], float]:
+    """The accuracy of each run on endlessly many reviews.
+
+    Args:
+        row: the design, and how seeds deviate.
+        better: a model that is 2 points better than the others, if it is one.
+        rng: where chance comes from.
+    """
+    scenario = row.scenario
+    common = np.sqrt(0.5) if scenario.shared != ALONE else 0.0
+    shared: dict[tuple[str, int | None], float] = {}
+    found = {}
+    for condition in row.study.known:
+        mean = STUDIES[row.study.name].accuracy + ADVANTAGE * (condition.model == better)
+        factor = UNEQUAL ** rng.choice([-1, 1]) if scenario.unequal else 1
+        for seed in row.study.seeds[condition]:
+            group = condition.model if scenario.shared == BY_MODEL else ""
+            if (group, seed) not in shared:
+                shared[group, seed] = rng.standard_normal()
+            own = np.sqrt(1 - common**2) * rng.standard_normal()
+            deviation = factor * (common * shared[group, seed] + own)
+            lost = LOSS * (scenario.failing and rng.random() < FAILING)
+            shifted = mean + scenario.points / 100 * deviation - lost
+            found[condition, seed] = float(np.clip(shifted, 0.5, 0.999))
+    return found
+
+
+def chosen_rates(
+    row: Row,
+    accuracy: Mapping[tuple[Condition, int | None], float],
+    rng: np.random.Generator,
+) -> Mapping[Condition, Condition]:
+    """The condition whose rate is chosen, by tuned setting."""
+    study, n = row.study, STUDIES[row.study.name].valid
+    if not row.scenario.chosen:
+        return study.tuned.chosen
+    right = {
+        condition: np.mean(
+            [rng.binomial(n, accuracy[condition, s]) for s in study.seeds[condition]]
+        )
+        for condition in study.known
+    }
+    return {
+        setting: max(
+            (each for each, tuned in study.tuned.settings.items() if tuned == setting),
+            key=lambda each: right[study.same[each]],
+        )
+        for setting in study.tuned.budgets
+    }
+
+
 def make_up(row: Row, better: str, rng: np.random.Generator) -> Answers:
     """The answers of all runs and baselines of a study that nobody trained.
 
     Args:
-        row: the design, and how much seeds deviate.
+        row: the design, and how seeds deviate.
         better: a model that is 2 points better than the others, if it is one.
         rng: where chance comes from.
     """
-    accuracy, n = STUDIES[row.study.name]
+    size = STUDIES[row.study.name]
     by_review, by_setting, chance = np.sqrt(SHARES)
-    hard = by_review * rng.standard_normal(n, np.float32)
+    hard = by_review * rng.standard_normal(size.test, np.float32)
 
     def answer(of_setting: np.ndarray, mean: float) -> np.ndarray:
-        noise = chance * rng.standard_normal(n, np.float32)
+        noise = chance * rng.standard_normal(size.test, np.float32)
         return NormalDist().inv_cdf(mean) + hard + of_setting + noise > 0
 
     answers: dict[tuple[Condition, int | None], np.ndarray] = {}
+    accuracy = accuracies(row, better, rng)
     for condition in row.study.known:
-        of_setting = by_setting * rng.standard_normal(n, np.float32)
-        mean = accuracy + ADVANTAGE * (condition.model == better)
-        factor = UNEQUAL ** rng.choice([-1, 1]) if row.unequal else 1
+        of_setting = by_setting * rng.standard_normal(size.test, np.float32)
         for seed in row.study.seeds[condition]:
-            shifted = mean + factor * row.points / 100 * rng.standard_normal()
-            answers[condition, seed] = answer(of_setting, float(np.clip(shifted, 0.5, 0.999)))
-    for setting, condition in row.study.tuned.chosen.items():
+            answers[condition, seed] = answer(of_setting, accuracy[condition, seed])
+    for setting, condition in chosen_rates(row, accuracy, rng).items():
         for seed in row.study.seeds[condition]:
-            answers[setting, seed] = answers[condition, seed]
+            answers[setting, seed] = answers[row.study.same[condition], seed]
     for name in row.study.baselines:
-        of_setting = by_setting * rng.standard_normal(n, np.float32)
-        answers[Condition(name), None] = answer(of_setting, accuracy)
+        of_setting = by_setting * rng.standard_normal(size.test, np.float32)
+        answers[Condition(name), None] = answer(of_setting, size.accuracy)
     return answers
 
 
@@ -151,10 +282,11 @@ def truths(contrasts: Sequence[Contrast], better: str) -> np.ndarray:
 def judge_many(row: Row, better: str) -> pd.DataFrame:
     """Per made-up study whether a verdict is false, an interval misses, and the models differ."""
     study = row.study
-    rng = np.random.default_rng([int(10 * row.points), row.unequal, better != ""])
+    rng = np.random.default_rng([*row.scenario.seed, better != ""])
     truth = truths(study.contrasts, better)
     gc.freeze()  # statsmodels collects garbage at each correction
     asked = [contrast.question == ENCODER for contrast in study.contrasts]
+    beside = [contrast.question == BASELINE for contrast in study.contrasts]
     rows = []
     for _ in range(row.studies):
         answers = make_up(row, better, rng)
@@ -170,6 +302,7 @@ def judge_many(row: Row, better: str) -> pd.DataFrame:
                 "missed": missed.any(),
                 "found": (found.loc[asked, "verdict"] == SHOWN).mean(),
                 "alike": (found["verdict"] == ALIKE).mean(),
+                "gained": found.loc[beside, "difference"].mean(),
             }
         )
     return pd.DataFrame(rows)
@@ -177,22 +310,25 @@ def judge_many(row: Row, better: str) -> pd.DataFrame:
 
 def measure(row: Row) -> dict[str, Any]:
     """One line of the table."""
-    equal = judge_many(row, "")
-    differing = judge_many(row._replace(studies=row.studies // 2), row.study.models[-1])
+    with threadpool_limits(1):
+        equal = judge_many(row, "")
+        differing = judge_many(row._replace(studies=row.studies // 2), row.study.models[-1])
     return {
         "study": row.study.name,
-        "contrasts": len(row.study.contrasts),
-        "deviation between seeds": f"{row.points:g}" + (" / 1.65 to × 1.65" if row.unequal else ""),
+        **row.scenario.describe(),
         "pages with a false verdict": f"{equal['false'].mean():.1%}",
         "with an interval that misses": f"{equal['missed'].mean():.1%}",
         "alike within the margin": f"{equal['alike'].mean():.0%}",
+        "over an untuned baseline": f"{100 * equal['gained'].mean():+.1f}"
+        if row.scenario.chosen
+        else "",
         "2 points between models found": f"{differing['found'].mean():.0%}",
         "false verdicts besides": f"{differing['false'].mean():.1%}",
     }
 
 
 def simulate(studies: int, processes: int) -> pd.DataFrame:
-    """The whole table.
+    """The table of pages.
 
     Args:
         studies: made up for each of its lines, and half as many with a difference.
@@ -200,21 +336,81 @@ def simulate(studies: int, processes: int) -> pd.DataFrame:
     """
     designs = [read_study(name) for name in STUDIES]
     rows = [
-        Row(design, points, unequal, studies)
-        for design, unequal, points in product(designs, (False, True), POINTS)
-        if points or not unequal
+        Row(design, scenario, studies)
+        for design, scenario in product(designs, SCENARIOS)
+        if design.tuned.settings or not scenario.chosen
     ]
     with ProcessPoolExecutor(processes) as pool:
         return pd.DataFrame(progress(pool.map(measure, rows), len(rows), "made-up studies", "line"))
 
 
+def two_settings(seeds: int) -> Study:
+    """The smallest design: two settings of a model with so many seeds, and one contrast."""
+    first, second = Condition("a", "cls", 64, "base"), Condition("a", "mean", 64, "base")
+    ids = range(seeds)
+    contrast = Contrast("", "cls", "mean", [(first, second)], ids)
+    known = {first: "all", second: "all"}
+    both: dict[Condition, set[int | None]] = {first: set(ids), second: set(ids)}
+    return Study("config.yaml", [contrast], known, {}, Tuning(), both, [], ["a"], 0.01)
+
+
+def multi_bootstrap(gains: np.ndarray, samples: np.ndarray, rng: np.random.Generator) -> float:
+    """P of the paired multi-bootstrap (Sellam et al. 2022, arXiv:2106.16163) of a difference.
+
+    Args:
+        gains: `(seeds, n)` difference in each review.
+        samples: `(samples, n)` how often each holds each review, over n.
+        rng: where the samples of seeds come from.
+    """
+    seeds = len(gains)
+    drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), len(samples)) / seeds
+    differences = (drawn * (samples @ gains.T)).sum(axis=1)
+    below = np.mean(differences < 0) + np.mean(differences == 0) / 2
+    return float(2 * min(below, 1 - below))
+
+
+def compare(case: tuple[int, float, int]) -> dict[str, Any]:
+    """How often two tests tell two equally good settings apart, for seeds, points and studies."""
+    seeds, points, studies = case
+    row = Row(two_settings(seeds), Scenario(points), studies)
+    (contrast,), known = row.study.contrasts, row.study.known
+    rng = np.random.default_rng([seeds, int(10 * points)])
+    shares = np.full(REVIEWS, 1 / REVIEWS)
+    samples = rng.multinomial(REVIEWS, shares, BOOTSTRAPS).astype(np.float32) / REVIEWS
+    gc.freeze()
+    found = []
+    with threadpool_limits(1):
+        for _ in range(studies):
+            answers = make_up(row, "", rng)
+            verdict = decide([contrast], answers, known, row.study.margin, ahead=False)["verdict"]
+            first, second = (np.array([answers[c, s] for s in contrast.seeds]) for c in known)
+            gains = second.astype(np.float32) - first
+            found.append((multi_bootstrap(gains, samples, rng) < 0.05, (verdict == SHOWN).any()))
+    bootstrap, own = np.mean(found, axis=0)
+    return {
+        "seeds": seeds,
+        "deviation between seeds": f"{points:g}",
+        "multi-bootstrap": f"{bootstrap:.1%}",
+        "this test": f"{own:.1%}",
+    }
+
+
+def simulate_two(studies: int, processes: int) -> pd.DataFrame:
+    """The table of two settings."""
+    cases = [(seeds, points, studies) for seeds, points in product((3, 5, 10), POINTS)]
+    with ProcessPoolExecutor(processes) as pool:
+        return pd.DataFrame(progress(pool.map(compare, cases), len(cases), "two settings", "line"))
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     flags = argparse.ArgumentParser(description=__doc__)
     flags.add_argument("--studies", type=int, default=1000, help="made up for each line")
     flags.add_argument("--processes", type=int, default=os.cpu_count(), help="that share the work")
     options = flags.parse_args()
-    print(simulate(options.studies, options.processes).to_markdown(index=False))
+    print(simulate(options.studies, options.processes).to_markdown(index=False), flush=True)
+    print()
+    print(simulate_two(options.studies, options.processes).to_markdown(index=False))
 
 
 if __name__ == "__main__":

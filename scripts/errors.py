@@ -1,9 +1,9 @@
 """List the test reviews that the encoders get wrong.
 
-One run stands for each model: the condition with the highest validation accuracy among those in
-which all models were trained. It writes confident_errors (every error of each, the most confident
-first), shared_errors (reviews that all of them get wrong, candidates for errors of the labels) and
-disagreements (reviews that one gets right and another wrong).
+One run stands for each model: of the condition with the highest validation accuracy in the mean
+over seeds, the run nearest to the median. It writes confident_errors (every error of each, the
+most confident first), shared_errors (reviews that all of them get wrong, candidates for errors of
+the labels) and disagreements (reviews that one gets right and another wrong).
 """
 
 import argparse

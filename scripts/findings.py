@@ -15,8 +15,7 @@ def arguments() -> Parser:
     """The command line."""
     flags = Parser(description=__doc__)
     add_shared_flags(flags, "--table", "--runs", "--baselines", "--out")
-    for name in ("measures", "conditions"):
-        flags.add_argument(f"--{name}", required=True, type=Path, help="table of measure.py")
+    flags.add_argument("--conditions", required=True, type=Path, help="table of measure.py")
     add_flags(flags, "analysis", keys=("margin",))
     return flags
 

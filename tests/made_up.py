@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ import tune
 from lib.catalog import FIGURES
 from lib.data.tokens import schema
 from lib.files import write_json, write_text
-from lib.metrics import chance_p
+from lib.metrics import chance_level, chance_p
 from lib.metrics import measure as measure_predictions
 from lib.page.vega import write_library
 from lib.predictions import Predictions, write_predictions
@@ -42,6 +43,13 @@ SETTINGS = {key: option["default"] for key, option in options_of("training").ite
 def right_or_wrong(n: int, accuracy: float, seed: int) -> np.ndarray:
     """`(n,)` booleans, of which a share of `accuracy` is true in expectation."""
     return np.random.default_rng(seed).random(n) < accuracy
+
+
+def updates_in(settings: Mapping[str, Any], batch: int) -> int:
+    """The updates of a training."""
+    examples = TRAIN if settings["examples"] == "all" else settings["examples"]
+    by_epochs = settings["epochs"] * -(-examples // batch)
+    return by_epochs if settings["updates"] == "auto" else settings["updates"]
 
 
 class MadeUp:
@@ -106,15 +114,17 @@ class MadeUp:
         accuracy = measured["accuracy"]
         valid = accuracy if valid is None else valid
         settings = SETTINGS | self.variants.get(run["variant"], {})
+        labels = np.arange(VALID) % self.classes
+        p, level = chance_p(valid, labels), chance_level(labels)
         training = {
             "best_epoch": 1,
             "train_accuracy": accuracy,
             "valid_accuracy": valid,
             "valid_loss": 1 - valid,
             "diverged": quirks.get("diverged", False),
-            "chance_p": 1.0
-            if quirks.get("diverged")
-            else chance_p(valid, np.arange(VALID) % self.classes),
+            "learned": not quirks.get("diverged") and p < level,
+            "chance_p": 1.0 if quirks.get("diverged") else p,
+            "chance_level": level,
             "train_seconds": seconds or 60.0 + len(self.runs),
             "examples_per_second": 100.0,
             "examples": TRAIN if settings["examples"] == "all" else settings["examples"],
@@ -125,6 +135,7 @@ class MadeUp:
             "precision": "fp32",
             "threads": 1,
             "learning_rate": settings["learning_rate"],
+            "updates": updates_in(settings, run["batch"]),
             "max_length": 8,
             "settings": settings,
             "encoder": {"source": "hub", "id": f"org/Some-{run['model']}", "sha256": {}},
@@ -215,7 +226,7 @@ class MadeUp:
             tables = f"{self.table('runs')} {self.table('conditions', 'conditions')}"
             call(data_curve, f"{tables} --baselines {' '.join(map(str, self.samples))} {out}")
         call(compare, f"{self.table('runs')} --runs {runs} {baselines} {out}")
-        given = {"table": "runs", "measures": "measures", "conditions": "conditions"}
+        given = {"table": "runs", "conditions": "conditions"}
         tables = " ".join(self.table(name, flag) for flag, name in given.items())
         call(findings, f"{tables} --runs {runs} {baselines} --margin {margin} {out}")
         return self.read("findings")

@@ -168,7 +168,7 @@ def answers_of(runs, n=500):
 def test_estimates_are_the_parts_of_which_a_contrast_is_the_mean():
     runs = grid(poolings=("cls", "max"), batches=(64, 256))
     contrast = planned(runs)[BATCH, "64", "256"]
-    answers, known = answers_of(runs), known_of((run.condition for run in runs), VARIANTS)
+    answers, known = answers_of(runs), known_of((run.condition for run in runs), VARIANTS, {})
     (whole,) = decide([contrast], answers, known, 0.01)["difference"]
     keys, pieces = zip(*parts(contrast), strict=True)
     found = estimate(pieces, answers, known).assign(model=[key.model for key in keys])
@@ -191,7 +191,7 @@ def test_estimates_are_the_parts_of_which_a_contrast_is_the_mean():
 def test_a_page_without_verdicts_is_no_family():
     runs = grid(seeds=(1, 2))
     (contrast,) = planned(runs).values()
-    known = known_of((run.condition for run in runs), VARIANTS)
+    known = known_of((run.condition for run in runs), VARIANTS, {})
     found = decide([contrast], answers_of(runs), known, 0.01)
     assert found["verdict"].tolist() == ["on these runs alone"]
     assert found["p_holm"].isna().all() and found["low"].notna().all()

@@ -178,12 +178,37 @@ def test_a_run_at_the_majority_is_named_and_not_compared(tmp_path):
     assert verdict == "nothing to compare" and "no two runs that learned differ" in answer
 
 
-def test_a_baseline_that_did_not_learn_is_in_no_verdict(tmp_path):
+def test_a_baseline_is_compared_whatever_its_validation_shows(tmp_path):
     study = MadeUp(tmp_path, N)
     add_seeds(study, 0.8, "a", "cls", 64, "base")
     study.add_baseline(right_or_wrong(N, 0.5, 2), chance_p=0.5)
     ((verdict, _),) = answers(study.analyse(), "Does an encoder beat")
-    assert verdict == "nothing to compare"
+    assert verdict == "difference shown"
+    assert study.read("measures")["learned"].all()
+
+
+def test_a_verdict_by_the_variance_of_others_is_marked(tmp_path):
+    """The seeds of one of two poolings deviate by 4 points, those of six other settings hardly."""
+    study = MadeUp(tmp_path, N)
+    for batch in (8, 16, 32, 64, 128, 256):
+        for seed in (1, 2, 3):
+            study.add(np.arange(N) < 1600 + seed, "a", "cls", batch, "base", seed)
+    for seed, right in ((1, 1860), (2, 1700), (3, 1780)):
+        study.add(np.arange(N) < right, "a", "max", 64, "base", seed)
+    study.add_baseline(np.arange(N) < 1000)
+    findings = study.analyse().dropna(subset="p_holm").set_index("question")
+    marked = findings["rests_on_others"].eq(True)
+    assert marked.any() and not marked.all()
+    for row in findings[marked].itertuples():
+        assert row.verdict != "undecided"
+        assert row.answer.endswith("This rests on the variance of other settings.")
+    assert not findings[~marked]["answer"].str.contains("variance of other").any()
+    page = study.page()
+    assert (
+        page.count("difference shown ‡")
+        == (findings["verdict"][marked] == "difference shown").sum()
+    )
+    assert "‡ rests on the variance of other settings" in page
 
 
 def test_a_run_that_diverged_is_named_whatever_its_best_epoch_reached(tmp_path):

@@ -3,7 +3,6 @@
 import pandas as pd
 import pytest
 
-from lib.analysis.results import learned
 from lib.formats import duration
 from lib.page.tables import notes, results_table
 
@@ -23,7 +22,8 @@ def runs(*rows):
             "accuracy": accuracy,
             "loss": 1 - accuracy,
             "macro_f1": accuracy,
-            "chance_p": 0.9 if accuracy < 0.6 else 1e-9,
+            "learned": accuracy >= 0.6,
+            "chance_level": 0.013,
             "train_seconds": 100 * accuracy,
             "examples_per_second": 1000.0,
             "best_epoch": seed,
@@ -53,7 +53,7 @@ def test_one_seed_has_no_deviation_and_a_note():
     assert rows["a"][2:6] == ["1", "0.8000", "0.8000", "0.8000"]
     assert rows["b"][3:6] == ["**0.9000**"] * 3
     assert "±" not in main_table(table)
-    texts = notes(table, NO_BASELINES, 0.5)
+    texts = notes(table, 0.5)
     assert any("Each number comes from one seed" in note for note in texts)
 
 
@@ -63,7 +63,7 @@ def test_seeds_give_mean_and_sample_deviation():
     assert rows["a"][2] == "3"
     assert rows["a"][5] == "**0.8200 ± 0.0200**"
     assert rows["a"][-1] == "1, 2, 3"
-    texts = notes(table, NO_BASELINES, 0.5)
+    texts = notes(table, 0.5)
     assert "± is the standard deviation over seeds." in texts
     assert any("with 1 under Seeds comes from one seed" in text for text in texts)
 
@@ -74,17 +74,17 @@ def test_the_lowest_loss_is_best_and_no_duration():
     assert (rows["a"][6], rows["b"][6]) == ("0.2000", "**0.1000**")
     assert (rows["a"][8], rows["b"][8]) == ("1m 20s", "1m 30s")
     assert rows["a"][9] == rows["b"][9] == "1,000"
-    assert any("depend on what else the machine does" in x for x in notes(table, NO_BASELINES, 0.5))
+    assert any("depend on what else the machine does" in x for x in notes(table, 0.5))
 
 
 def test_runs_at_the_majority_class_are_marked_and_never_best():
     table = runs(("a", 1, 0.502), ("b", 1, 0.7), ("c", 1, 0.512))
-    assert learned(table["chance_p"]).tolist() == [False, True, False]
     rows = cells(main_table(table))
     assert set(rows) == {"a †", "b", "c †"}
     assert rows["b"][3] == "**0.7000**"
-    (note,) = [note for note in notes(table, NO_BASELINES, 0.502) if "Did not learn" in note]
-    assert "of 2 runs" in note and "model=a pooling=cls batch=64 variant=base seed=1" in note
+    (note,) = [note for note in notes(table, 0.502) if "Did not learn" in note]
+    assert "of 2 runs" in note and "binomial test, 1.3%)" in note
+    assert "model=a pooling=cls batch=64 variant=base seed=1" in note
 
 
 def test_a_table_of_failed_runs_has_no_best():

@@ -170,7 +170,9 @@ def test_the_variance_between_seeds_is_pooled_within_a_number_of_reviews():
         for run in runs
     }
     contrasts = plan(runs, VARIANTS, runs)
-    found = decide(contrasts, answers, known_of((run.condition for run in runs), VARIANTS), 0.01)
+    found = decide(
+        contrasts, answers, known_of((run.condition for run in runs), VARIANTS, {}), 0.01
+    )
     few, all_of_them = found["standard_error"]
     assert [each.examples for each in contrasts] == ["100", "all"] and few > 5 * all_of_them
 

@@ -44,6 +44,11 @@ def points(share: float) -> str:
     return "n/a" if math.isnan(share) else f"{100 * share:+.1f}"
 
 
+def percent(part: float) -> str:
+    """A small share as `0.1%` or `1.3%`."""
+    return f"{100 * part:.2g}%"
+
+
 def plural(count: int, noun: str) -> str:
     """A count and a noun, as `1 seed` or `5,000 reviews`."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")

@@ -33,7 +33,6 @@ class Run(NamedTuple):
 
 KEYS = Run._fields
 CONDITION = list(Condition._fields)
-CHANCE = 0.001  # the p under which a run has learned
 
 
 def folders_of(dataset: str, block: Mapping[str, Sequence[Any]]) -> str:

@@ -179,7 +179,6 @@ rule compare:
 rule findings:
     input:
         table=table("runs"),
-        measures=table("measures"),
         conditions=table("conditions"),
         runs=files_of_runs("predictions.parquet"),
         baselines=BASELINE_FILES,
@@ -200,9 +199,8 @@ rule findings:
     message:
         "answer the questions of the study; log: {log}"
     shell:
-        "python {params.command:q} --log {log:q} --table {input.table:q} --measures {input.measures:q} "
-        "--conditions {input.conditions:q} --runs {params.runs} {params.baselines} {params.margin} "
-        "--out {params.out:q}"
+        "python {params.command:q} --log {log:q} --table {input.table:q} --conditions {input.conditions:q} "
+        "--runs {params.runs} {params.baselines} {params.margin} --out {params.out:q}"
 
 
 rule published:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib.analysis.results import SETTING, key_columns, learned, read_all, read_measured
+from lib.analysis.results import SETTING, key_columns, read_all, read_measured
 from lib.analysis.tuning import with_settings
 from lib.console import log
 from lib.manifests import reading
@@ -45,8 +45,7 @@ def runs_table(measured: dict[Run, dict[str, Any]]) -> pd.DataFrame:
     settings = pd.DataFrame(one.get("settings", {}) for one in measured.values())
     mixed = [name for name in settings if settings[name].dtype == object]
     settings[mixed] = settings[mixed].map(word)
-    keys = key_columns(measured).assign(learned=learned(table["chance_p"]))
-    return keys.join([table[columns], settings.add_prefix(SETTING)])
+    return key_columns(measured).join([table[columns], settings.add_prefix(SETTING)])
 
 
 def read_history(folder: Path) -> pd.DataFrame:

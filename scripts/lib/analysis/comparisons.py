@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib.analysis.results import NUMBERS, learned, read_all, read_runs
+from lib.analysis.results import NUMBERS, read_all, read_runs
 from lib.analysis.statistics import Paired, compare_pair
 from lib.baselines import baselines_of, is_baseline
 from lib.console import log, progress
@@ -40,7 +40,7 @@ def compare(table: Path, runs: Sequence[Path], baselines: Sequence[Path], out: P
         both = measured[first], measured[second]
         rows.append(
             describe(factor, first, second)
-            | {"both_learned": all(learned(each["chance_p"]) for each in both)}
+            | {"both_learned": all(each["learned"] for each in both)}
             | compare_runs(predictions[first], predictions[second])._asdict()
         )
     columns = ["factor", *KEYS, "first", "second", "both_learned", *Paired._fields]

@@ -203,11 +203,23 @@ def pairs(
             yield BASELINE, baseline.model, encoder.model, (baseline, encoder)
 
 
-def distinct(conditions: Collection[Condition], variants: Variants) -> list[Condition]:
-    """The conditions without those that repeat the training of an earlier one."""
+def distinct(
+    conditions: Collection[Condition],
+    variants: Variants,
+    updates: Mapping[Condition, int] | None = None,
+) -> list[Condition]:
+    """The conditions without those that repeat the training of an earlier one.
+
+    Args:
+        conditions: of encoders.
+        variants: per variant the settings of its training.
+        updates: how many each condition has, where settings are compared by what they come to.
+    """
     found: dict[tuple, Condition] = {}
     for condition in conditions:
         settings = decisive(variants[condition.variant], condition.batch)
+        if updates and condition in updates:
+            settings = settings | {"updates": updates[condition], "epochs": None}
         key = (*condition._replace(variant=""), *map(str, sorted(settings.items())))
         found.setdefault(key, condition)
     return list(found.values())

@@ -21,21 +21,64 @@ MOST_SEEDS = 100
 MOST_REVIEWS = 1e7
 STEPS = 2000
 TINY = 1e-18  # a variance that stands for none
+ROUNDING = 1e-12  # a weight that stands for none
 
 Number = Any  # a number, or an array of them
 
 
-class SeedVariance(NamedTuple):
-    """How much the accuracy of a setting varies with its seed, as all settings tell together.
+class Stratum(NamedTuple):
+    """Mean squares of what seeds do at one level, each of which estimates the same variance twice.
 
     Attributes:
-        accuracy: variance of an accuracy; in a mean over settings, beyond what seeds share.
-        residual: variance of one right or wrong answer that nothing else explains.
+        accuracy: of accuracies.
+        residual: of single answers, as far as nothing else explains them.
         df: degrees of freedom of both, per review.
     """
 
     accuracy: float
     residual: float
+    df: int
+
+
+class SeedVariance(NamedTuple):
+    """How much accuracies vary with the seed, as all settings tell together.
+
+    Attributes:
+        within: interaction of settings and seeds within models.
+        shared: main effect of seeds within models: what a seed does to all settings of a model.
+        settings: number of settings of a model, in the mean over models.
+    """
+
+    within: Stratum
+    shared: Stratum
+    settings: float
+
+    def strata(self, squares: float, shared: float) -> list[tuple[float, Stratum]]:
+        """The strata whose weighted mean squares are a difference's variance with one seed.
+
+        A weight of the first below 0, where a contrast is about a model with more settings than
+        others, counts as 0, which errs on the side of caution.
+
+        Args:
+            squares: sum of the squared weights of the settings.
+            shared: sum over models of the squared sum of the weights of its settings.
+        """
+        shared = shared / self.settings
+        weighted = [(squares - shared, self.within), (shared, self.shared)]
+        return [(weight, stratum) for weight, stratum in weighted if weight > ROUNDING]
+
+
+class Part(NamedTuple):
+    """What a difference varies with in one stratum of the seeds.
+
+    Attributes:
+        by_seed: variance from one seed to the next, if there were all reviews.
+        by_answer: variance of one answer of one seed.
+        df: degrees of freedom.
+    """
+
+    by_seed: float
+    by_answer: float
     df: int
 
 
@@ -45,17 +88,13 @@ class Spread(NamedTuple):
     Attributes:
         seeds: number of them.
         n: test reviews.
-        df: degrees of freedom of the part of the seeds.
-        by_seed: variance from one seed to the next, if there were all reviews.
-        by_answer: variance of one answer of one seed.
+        parts: of the seeds.
         by_review: variance from one review to the next, if there were all seeds.
     """
 
     seeds: int
     n: int
-    df: int
-    by_seed: float
-    by_answer: float
+    parts: Sequence[Part]
     by_review: float
 
     def standard_error(self, seeds: Number, n: Number) -> tuple[Number, Number]:
@@ -63,9 +102,13 @@ class Spread(NamedTuple):
 
         The latter are Satterthwaite's; the part of the reviews counts as known.
         """
-        part = np.maximum((self.by_seed + self.by_answer / n) / seeds, TINY)
-        total = part + self.by_review / n
-        return np.sqrt(total), self.df * (seeds - 1) / (self.seeds - 1) * (total / part) ** 2
+        parts = [
+            np.maximum((part.by_seed + part.by_answer / n) / seeds, TINY) for part in self.parts
+        ]
+        total = sum(parts) + self.by_review / n
+        more = (seeds - 1) / (self.seeds - 1)
+        own = sum(x**2 / (part.df * more) for x, part in zip(parts, self.parts, strict=True))
+        return np.sqrt(total), total**2 / own
 
     def detectable(self, level: float, seeds: Number, n: Number) -> Number:
         """The smallest difference that is found with 80% power (Bloom 1995, Evaluation Review 19).
@@ -79,32 +122,44 @@ class Spread(NamedTuple):
         return error * (stats.t.isf(level / 2, df) + stats.t.isf(1 - POWER, df))
 
 
-def seed_variance(right: np.ndarray, crossed: bool) -> SeedVariance:
+def seed_variance(models: Sequence[np.ndarray]) -> SeedVariance:
     """The variance with the seed, pooled over settings, since one of them has too few seeds.
 
+    It is in two strata, because what a seed does to all settings of a model is no part of a
+    difference between two of them, but of one between the model and another, or a baseline.
+
     Args:
-        right: `(settings, seeds, n)`, 1 where a review is labelled right, else 0.
-        crossed: whether settings are compared that share their seeds: it is the interaction of
-            settings and seeds then, else the variance between seeds within settings.
+        models: per model `(settings, seeds, n)`, 1 where a review is labelled right, else 0.
     """
-    settings, seeds, n = right.shape
-    accuracy = right.mean(axis=2)
-    by_review = right.mean(axis=1)
-    deviation = accuracy - accuracy.mean(axis=1, keepdims=True)
-    residual = right - accuracy[:, :, None] - by_review[:, None] + accuracy.mean(1)[:, None, None]
-    df = settings * (seeds - 1)
-    if crossed:
-        deviation = deviation - deviation.mean(axis=0)
-        residual = residual - residual.mean(axis=0)
-        df = (settings - 1) * (seeds - 1)
+    seeds = models[0].shape[1]
+    settings = sum(len(right) for right in models)
+    within, shared = np.zeros(2), np.zeros(2)
+    for right in models:
+        of_seeds = right - right.mean(axis=1, keepdims=True, dtype=float)
+        of_model = of_seeds.mean(axis=0)
+        within += sums_of_squares(of_seeds - of_model)
+        shared += len(right) * sums_of_squares(of_model)
+    n = models[0].shape[2]
     return SeedVariance(
-        accuracy=float((deviation**2).sum() / df),
-        residual=float((residual**2).sum() / (df * (n - 1))),
-        df=df,
+        within=stratum(within, (settings - len(models)) * (seeds - 1), n),
+        shared=stratum(shared, len(models) * (seeds - 1), n),
+        settings=settings / len(models),
     )
 
 
-def spread(gains: np.ndarray, squares: float, seeds: int, variance: SeedVariance) -> Spread:
+def sums_of_squares(deviations: np.ndarray) -> np.ndarray:
+    """Of accuracies, and of what single answers deviate from them; reviews are the last axis."""
+    accuracy = deviations.mean(axis=-1, keepdims=True)
+    return np.array([(accuracy**2).sum(), ((deviations - accuracy) ** 2).sum()])
+
+
+def stratum(squares: np.ndarray, df: int, n: int) -> Stratum:
+    """The mean squares of sums of squares over some degrees of freedom; of none where these are."""
+    accuracy, residual = squares / [df, df * (n - 1)] if df else (0, 0)
+    return Stratum(float(accuracy), float(residual), df)
+
+
+def spread(gains: np.ndarray, seeds: int, strata: Sequence[tuple[float, Stratum]]) -> Spread:
     """What a difference varies with.
 
     The variance between seeds counts as no less than what the residual alone would make of it,
@@ -112,20 +167,20 @@ def spread(gains: np.ndarray, squares: float, seeds: int, variance: SeedVariance
 
     Args:
         gains: `(n,)` difference in each review, in the mean over seeds; its mean is the difference.
-        squares: sum of the squared weights of the settings that have seeds.
         seeds: number of them.
-        variance: of the settings with the seed.
+        strata: whose weighted mean squares are the variance of the difference with one seed.
     """
     n = len(gains)
-    answer = squares * variance.residual
-    return Spread(
-        seeds=seeds,
-        n=n,
-        df=variance.df,
-        by_seed=max(squares * variance.accuracy - answer / n, 0),
-        by_answer=answer,
-        by_review=max(float(gains.var(ddof=1)) - answer / seeds, 0),
-    )
+    parts = [
+        Part(
+            by_seed=weight * max(found.accuracy - found.residual / n, 0),
+            by_answer=weight * found.residual,
+            df=found.df,
+        )
+        for weight, found in strata
+    ]
+    answer = sum(part.by_answer for part in parts)
+    return Spread(seeds, n, parts, by_review=max(float(gains.var(ddof=1)) - answer / seeds, 0))
 
 
 def judge(differences: pd.Series, spreads: Sequence[Spread], margin: float) -> pd.DataFrame:

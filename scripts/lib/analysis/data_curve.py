@@ -13,7 +13,6 @@ from lib.analysis.results import (
     SETTING,
     are_baselines,
     at_chosen_rates,
-    learned,
     read_all,
     read_measured,
     stack,
@@ -53,9 +52,8 @@ def measured(folders: Sequence[Path]) -> pd.DataFrame:
         key: pd.DataFrame([measure_run(tests[key], found, reliability_bins(found))])
         for key, found in predictions.items()
     }
-    counted = {key: predictions[key] for key in tests if learned(tests[key]["chance_p"])}
     known = {key.condition: key.variant for key in predictions}
-    return conditions_of(stack(rows, tests, ()), answers_of(counted), known, UNTUNED, {})
+    return conditions_of(stack(rows, tests, ()), answers_of(predictions), known, UNTUNED, {})
 
 
 def with_sizes(conditions: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:

@@ -25,8 +25,8 @@ from lib.analysis.contrasts import (
     Contrast,
     plan,
 )
-from lib.analysis.representatives import find_learned
-from lib.analysis.results import are_baselines, at_chosen_rates, has_learned, read_all
+from lib.analysis.representatives import find_learned, representatives
+from lib.analysis.results import are_baselines, at_chosen_rates, read_all, updates_of
 from lib.analysis.statistics import SIGNIFICANCE, Paired, holm
 from lib.analysis.tuning import as_settings, tuning_of
 from lib.analysis.verdicts import Known, answers_of, decide, estimate, known_of, parts
@@ -37,13 +37,14 @@ from lib.analysis.wording import (
     NOT_ASKED,
     NOTHING,
     OBSERVED,
+    RESTS,
     SHOWN,
     UNDECIDED,
     margin_is,
     what_would_decide,
 )
 from lib.baselines import is_baseline, run_of
-from lib.formats import duration, interval, p_is, plural, points
+from lib.formats import duration, interval, p_is, percent, plural, points
 from lib.predictions import read_predictions
 from lib.runs import CONDITION, Run
 from lib.tables import read_table, write_table
@@ -62,17 +63,17 @@ WHEN_ASKED = {
 }
 COLUMNS = (
     *("question", "first", "second", "verdict", "answer", "difference", "low", "high", "margin"),
-    *("p", "p_holm", "p_alike", "p_alike_holm", "standard_error", "df", "agreement"),
+    *("p", "p_holm", "p_alike", "p_alike_holm", "standard_error", "df", "rests_on_others"),
+    *("agreement",),
     *("detectable", "seeds_to_halve", "reviews_to_halve", "settings", "seeds", "n"),
 )
-COUNTS = {"settings": "Int64", "seeds": "Int64", "n": "Int64"}
+TYPES = {**dict.fromkeys(["settings", "seeds", "n"], "Int64"), "rests_on_others": "boolean"}
 
 Predictions = Mapping[Run, pd.DataFrame]
 
 
 def answer(
     table: Path,
-    measures: Path,
     conditions: Path,
     runs: Sequence[Path],
     baselines: Sequence[Path],
@@ -84,18 +85,19 @@ def answer(
     Args:
         table: the table runs, which tells the settings of the variants, the chosen rates, and who
             learned.
-        measures: the table measures.
         conditions: the table conditions.
         runs: folders of the runs.
         baselines: folders of the baselines.
         margin: percentage points up to which a difference counts as none in practice.
         out: folder of the tables.
     """
-    tuned, variants = tuning_of(read_table(table))
+    trained = read_table(table)
+    tuned, variants = tuning_of(trained)
     grid = dict.fromkeys(map(run_of, (*runs, *baselines)))
-    counted = [*find_learned(table, runs).values(), *filter(has_learned, baselines)]
+    counted = [*find_learned(table, runs).values(), *baselines]
     predictions = read_all(counted, read_predictions)
-    known = known_of((run.condition for run in grid if not is_baseline(run)), variants)
+    encoders = (run.condition for run in grid if not is_baseline(run))
+    known = known_of(encoders, variants, updates_of(trained))
     grid |= as_settings(grid, tuned)
     predictions |= as_settings(predictions, tuned)
     planned = plan(grid, variants, predictions, tuned)
@@ -103,11 +105,11 @@ def answer(
     tables = [
         judged,
         pd.DataFrame(not_asked(planned)),
-        pd.DataFrame(failures(read_table(measures))),
-        pd.DataFrame(costs(read_table(conditions))),
+        pd.DataFrame(failures(trained)),
+        pd.DataFrame(costs(read_table(conditions), representatives(trained))),
     ]
     findings = pd.concat([each for each in tables if len(each)], ignore_index=True)
-    write_table(out, "findings", findings.reindex(columns=COLUMNS).astype(COUNTS))
+    write_table(out, "findings", findings.reindex(columns=COLUMNS).astype(TYPES))
     differing = [planned[i] for i in judged.index[judged["verdict"] != IDENTICAL]]
     write_table(out, "estimates", estimates(differing, predictions, known))
 
@@ -142,7 +144,7 @@ def judge(
     table.loc[table["verdict"] == IDENTICAL, ["low", "high"]] = np.nan
     for i in table.index[table["verdict"] == ALONE]:
         table.loc[i, "p"] = holm(pd.Series([pair.p for pair in pairs[i]])).min()
-    table = table.assign(margin=margin).astype(COUNTS)
+    table = table.assign(margin=margin).astype(TYPES)
     table["answer"] = [sentence(row, margin) for row in table.to_dict("records")]
     return table
 
@@ -191,7 +193,7 @@ def sentence(row: Mapping[str, Any], margin: float) -> str:
     }[row["verdict"]]
     if row["verdict"] == SHOWN and row["p_alike_holm"] < SIGNIFICANCE:
         text += f" That is within {margin_is(margin)}."
-    return text
+    return f"{text} {RESTS}." if row["rests_on_others"] else text
 
 
 def not_asked(contrasts: Sequence[Contrast]) -> Iterator[dict[str, Any]]:
@@ -202,9 +204,8 @@ def not_asked(contrasts: Sequence[Contrast]) -> Iterator[dict[str, Any]]:
             yield {"question": question, "verdict": NOT_ASKED, "answer": f"{reason}."}
 
 
-def failures(measures: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def failures(runs: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """The runs whose validation accuracy is not shown to be above the majority."""
-    runs = measures[~are_baselines(measures)]
     failed = runs[~runs["learned"]]
     test = "validation accuracy against the share of the most frequent class, exact binomial test"
     text = f"None of {plural(len(runs), 'run')} ({test}, {p_is(runs['chance_p'].max())} at most)."
@@ -213,7 +214,8 @@ def failures(measures: pd.DataFrame) -> Iterator[dict[str, Any]]:
             f"{rows.iloc[0]['model']}, {condition(rows.iloc[0])}: {seeds_and_p(rows)}"
             for _, rows in failed.groupby(CONDITION, sort=False)
         ]
-        text = f"{len(failed)} of {plural(len(runs), 'run')} ({test}, 0.1%): {'; '.join(names)}."
+        level = percent(runs["chance_level"].max())
+        text = f"{len(failed)} of {plural(len(runs), 'run')} ({test}, {level}): {'; '.join(names)}."
     yield {"question": FAILURE, "verdict": OBSERVED, "answer": text}
 
 
@@ -225,11 +227,17 @@ def seeds_and_p(rows: pd.DataFrame) -> str:
     )
 
 
-def costs(conditions: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Seconds of training: each model, each pair of models at equal conditions, the baselines."""
+def costs(conditions: pd.DataFrame, best: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Seconds of training: each model, each pair of models at equal conditions, the baselines.
+
+    Args:
+        conditions: the table conditions.
+        best: the run that stands for each model.
+    """
     encoders = at_chosen_rates(conditions[~are_baselines(conditions)])
     whole = encoders[encoders["learned"] == encoders["seeds"]]
-    texts = [cost_of(model, rows) for model, rows in whole.groupby("model", sort=False)]
+    best = at_chosen_rates(best)[CONDITION].merge(encoders, on=CONDITION)
+    texts = [cost_of(row, whole[whole["model"] == row["model"]]) for _, row in best.iterrows()]
     seconds = whole.set_index(CONDITION)["train_seconds"].unstack("model")
     for pair in itertools.combinations(whole["model"].unique(), 2):
         ratio = (seconds[pair[1]] / seconds[pair[0]]).dropna()
@@ -244,11 +252,11 @@ def costs(conditions: pd.DataFrame) -> Iterator[dict[str, Any]]:
         yield {"question": COST, "verdict": OBSERVED, "answer": text}
 
 
-def cost_of(model: str, rows: pd.DataFrame) -> str:
+def cost_of(best: pd.Series, rows: pd.DataFrame) -> str:
     """The seconds of a model, and of its condition that is highest in validation."""
-    best = rows.loc[rows["valid_accuracy"].idxmax()]
+    seconds = rows["train_seconds"] if len(rows) else pd.Series([best["train_seconds"]])
     return (
-        f"{model}: {duration(rows['train_seconds'].median())} of training per run, in the median "
+        f"{best['model']}: {duration(seconds.median())} of training per run, in the median "
         f"over its settings; {condition(best)}, highest in validation, took "
         f"{duration(best['train_seconds'])} for a test accuracy of {best['accuracy']:.4f} "
         f"({plural(int(best['seeds']), 'seed')})."

@@ -10,7 +10,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from lib.analysis.contrasts import Tuning, Variants, size_of
 from lib.analysis.representatives import find_learned, find_representatives
-from lib.analysis.results import ALL, read_all, read_runs, stack
+from lib.analysis.results import ALL, read_all, read_runs, stack, updates_of
 from lib.analysis.statistics import (
     brier,
     calibration_error,
@@ -47,8 +47,10 @@ def measure(table: Path, runs: Sequence[Path], baselines: Sequence[Path], out: P
     }
     measures = stack(rows, measured, chosen)
     write_table(out, "measures", measures)
-    tuned, variants = tuning_of(read_table(table))
-    known = known_of((key.condition for key in predictions if not is_baseline(key)), variants)
+    trained = read_table(table)
+    tuned, variants = tuning_of(trained)
+    encoders = (key.condition for key in predictions if not is_baseline(key))
+    known = known_of(encoders, variants, updates_of(trained))
     answers = answers_of({key: predictions[key] for key in find_learned(table, runs)})
     write_table(out, "conditions", conditions(measures, answers, known, tuned, variants))
     write_table(out, "reliability", stack(bins, measured, chosen))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib.analysis.representatives import representatives
-from lib.analysis.results import learned, read_baselines
+from lib.analysis.results import read_baselines
 from lib.formats import duration, over_seeds
 from lib.tables import read_table, write_table
 
@@ -75,6 +75,6 @@ def overview(runs: pd.DataFrame, keys: list[str], columns: dict[str, str]) -> pd
         for heading, measure in columns.items():
             show = duration if measure == "train_seconds" else "{:.4f}".format
             row[heading] = over_seeds(group[measure], show)
-        rows.append(row | {"learned": learned(group["chance_p"]).all()})
+        rows.append(row | {"learned": group["learned"].all()})
     table = pd.DataFrame(rows, columns=[*keys, *columns, "learned"])
     return table.astype({"learned": bool} | ({"batch": "Int64"} if "batch" in keys else {}))

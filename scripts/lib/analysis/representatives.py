@@ -5,18 +5,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.analysis.results import learned
+from lib.analysis.tuning import BETTER
 from lib.baselines import run_of
-from lib.runs import KEYS, Run
+from lib.runs import CONDITION, KEYS, Run
 from lib.tables import read_table
 
 
 def representatives(runs: pd.DataFrame) -> pd.DataFrame:
-    """One run for each model of which a run learned.
+    """One run for each model of which a run learned, chosen by validation, and not by luck.
 
-    It is the condition and seed, among those in which all of these models learned, with the highest
-    validation accuracy in the mean over the models; where there is none, each model's best run.
-    Tuned settings are conditions at the learning rate that is chosen for each model.
+    Its condition is the one with the highest validation accuracy in the mean over seeds (ties: the
+    lower loss, then the one that comes first), of those with as many seeds as any of the model, and
+    with a run that learned; tuned settings are at the learning rate that is chosen. Of the runs
+    there that learned, it is the one nearest to the median of the condition (ties: the first).
 
     Args:
         runs: rows of the table runs.
@@ -24,16 +25,26 @@ def representatives(runs: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Some of these rows, in the order of the models.
     """
-    runs = runs[learned(runs["chance_p"]) & runs["chosen"]]
-    shared = ["pooling", "batch", "setting", "seed"]
-    groups = runs.groupby(shared, sort=False)["valid_accuracy"]
-    complete = groups.mean()[groups.count() == runs["model"].nunique()]
-    if len(complete):
-        best = pd.DataFrame([complete.idxmax()], columns=shared)
-        chosen = runs.merge(best, on=shared)
-    else:
-        chosen = runs.loc[runs.groupby("model", sort=False)["valid_accuracy"].idxmax()]
-    return chosen.reset_index(drop=True)
+    found = [best_run(rows) for _, rows in runs[runs["chosen"]].groupby("model", sort=False)]
+    return pd.concat([runs.head(0), *found], ignore_index=True)
+
+
+def best_run(runs: pd.DataFrame) -> pd.DataFrame:
+    """The row of the run that stands for a model, of all its runs; none where none learned."""
+    groups = runs.groupby(CONDITION, sort=False)
+    means = groups.agg(
+        seeds=("seed", "count"),
+        learned=("learned", "any"),
+        valid_accuracy=("valid_accuracy", "mean"),
+        valid_loss=("valid_loss", "mean"),
+    )
+    means = means[means["learned"]]
+    means = means[means["seeds"] == means["seeds"].max()]
+    best = means.sort_values(BETTER, ascending=[False, True], kind="stable").head(1)
+    rows = runs.merge(best.reset_index()[CONDITION], on=CONDITION)
+    learned = rows[rows["learned"]]
+    distance = (learned["valid_accuracy"] - rows["valid_accuracy"].median()).abs().round(9)
+    return learned.loc[distance.nsmallest(1).index]
 
 
 def find_learned(table: Path, folders: Iterable[Path]) -> dict[Run, Path]:
@@ -44,7 +55,7 @@ def find_learned(table: Path, folders: Iterable[Path]) -> dict[Run, Path]:
         folders: of all its runs.
     """
     runs = read_table(table)
-    return find(runs[learned(runs["chance_p"])], folders)
+    return find(runs[runs["learned"]], folders)
 
 
 def find_representatives(table: Path, folders: Iterable[Path]) -> dict[Run, Path]:

@@ -10,7 +10,7 @@ import pandas as pd
 from lib.baselines import PREFIX, is_baseline, run_of
 from lib.files import read_json
 from lib.manifests import reading
-from lib.runs import CHANCE, KEYS, Run
+from lib.runs import CONDITION, KEYS, Condition, Run
 from lib.tables import read_table
 
 Content = TypeVar("Content")
@@ -20,11 +20,14 @@ NUMBERS = {"batch": "Int64", "seed": "Int64"}  # missing for baselines
 
 
 def read_measured(folder: Path) -> dict[str, Any]:
-    """What training and test of a run or a baseline tell; NaN where it was not finite."""
+    """What training and test of a run or a baseline tell; NaN where it was not finite.
+
+    A baseline always learned: unlike a training, it does not fail.
+    """
     if is_baseline(run_of(folder)):
-        measured = read_json(folder / "test.json", "accuracy", "chance_p")
+        measured = read_json(folder / "test.json", "accuracy") | {"learned": True}
     else:
-        trained = read_json(folder / "train.json", "best_epoch", "chance_p")
+        trained = read_json(folder / "train.json", "best_epoch", "learned")
         measured = trained | read_json(folder / "test.json", "accuracy")
     return {key: math.nan if value is None else value for key, value in measured.items()}
 
@@ -46,6 +49,12 @@ def settings_of_variants(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
     columns = [name for name in runs.columns if name.startswith(SETTING)]
     first = runs.drop_duplicates("variant").set_index("variant")[columns]
     return first.rename(columns=lambda name: name.removeprefix(SETTING)).to_dict("index")
+
+
+def updates_of(runs: pd.DataFrame) -> dict[Condition, int]:
+    """How many updates each condition has, from the table runs; fewer where a run diverged."""
+    most = runs.groupby(CONDITION, sort=False)["updates"].max()
+    return {Condition(*keys): int(count) for keys, count in most.items()}
 
 
 def key_columns(keys: Iterable[Run]) -> pd.DataFrame:
@@ -76,20 +85,6 @@ def read_texts(reviews: Path) -> pd.Series:
         return pd.read_parquet(reviews, partitioning=None).set_index("id")["text"]
 
 
-def learned(chance_p: Any) -> Any:
-    """Whether a run learned: whether its validation accuracy is shown to be above the majority.
-
-    Args:
-        chance_p: a number of train.json, or a column of them.
-    """
-    return chance_p < CHANCE
-
-
-def has_learned(folder: Path) -> bool:
-    """Whether the run or the baseline in a folder learned."""
-    return bool(learned(read_measured(folder)["chance_p"]))
-
-
 def stack(
     tables: dict[Run, pd.DataFrame], measured: dict[Run, dict[str, Any]], chosen: Collection[Run]
 ) -> pd.DataFrame:
@@ -100,7 +95,7 @@ def stack(
     """
     marked = key_columns(tables).assign(
         representative=[is_baseline(key) or key in chosen for key in tables],
-        learned=[bool(learned(measured[key]["chance_p"])) for key in tables],
+        learned=[bool(measured[key]["learned"]) for key in tables],
     )
     rows = marked.index.repeat([len(table) for table in tables.values()])
     below = pd.concat(tables.values(), ignore_index=True)

@@ -22,6 +22,7 @@ from lib.tables import read_table, write_table
 Content = TypeVar("Content")
 TUNED = " (tuned)"  # ends the name of a tuned setting, and of no variant, which has no parenthesis
 SETTING = ["model", "pooling", "batch", "setting"]
+BETTER = ["valid_accuracy", "valid_loss"]  # a higher one, then a lower one
 
 
 def tune(table: Path, out: Path) -> None:
@@ -60,8 +61,7 @@ def with_settings(runs: pd.DataFrame, tuned: bool) -> pd.DataFrame:
     rows = rows[rows["seeds"] == rows.groupby(SETTING)["seeds"].transform("max")]
     rows = rows.assign(rates=rows.groupby(SETTING)["variant"].transform("count"))
     rows = rows[rows["rates"] > 1]
-    better = ["valid_accuracy", "valid_loss"]
-    best = rows.sort_values(better, ascending=[False, True], kind="stable")
+    best = rows.sort_values(BETTER, ascending=[False, True], kind="stable")
     rows["chosen"] = rows.index.isin(best.drop_duplicates(SETTING).index)
     runs = runs.merge(rows[[*CONDITION, "rates", "chosen"]], "left", on=CONDITION)
     untuned = runs["rates"].isna()
@@ -118,7 +118,7 @@ def budgets(runs: pd.DataFrame) -> pd.DataFrame:
     """The validation accuracy that is expected of the best of so many runs of a tuned setting.
 
     Runs are drawn from those of the setting, with replacement (Dodge et al. 2019,
-    arXiv:1909.03004, equation 4).
+    arXiv:1909.03004, equation 4), which is biased low (Tang et al. 2020, arXiv:2004.13705).
 
     Args:
         runs: the table runs.

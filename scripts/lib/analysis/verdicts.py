@@ -1,12 +1,12 @@
 """What the answers of all runs to the test reviews show of each contrast."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from lib.analysis.contrasts import (
-    BASELINE,
     MIN_SEEDS,
     Contrast,
     Pair,
@@ -24,7 +24,7 @@ from lib.analysis.crossed import (
     spread,
 )
 from lib.analysis.statistics import SIGNIFICANCE, Estimate, mean_with_interval
-from lib.analysis.wording import ALONE
+from lib.analysis.wording import ALONE, UNDECIDED
 from lib.baselines import is_baseline
 from lib.runs import Condition, Run
 
@@ -47,18 +47,24 @@ def decide(
             of a baseline is None.
         known: the conditions that do not repeat the training of another.
         margin: difference up to which two levels count as equal in practice.
-        ahead: whether to tell which differences the design would have found.
+        ahead: whether to tell which differences the design would have found, and which verdicts
+            rest on the variance of other settings.
 
     Returns:
-        A row per contrast: `difference`, `seeds`, `n`, `settings` (pairs of conditions), and what
-        `judge` and `foresee` tell. With fewer than three seeds the verdict is that on these runs
-        alone, and the interval, over reviews, is about no others.
+        A row per contrast: `difference`, `seeds`, `n`, `settings` (pairs of conditions), what
+        `judge` and `foresee` tell, and `rests_on_others`: whether the verdict would be another if
+        each setting had its own variance between seeds, and not that of all. With fewer than three
+        seeds the verdict is that on these runs alone, and the interval, over reviews, is about no
+        others.
     """
     table = measure(contrasts, answers).assign(verdict=ALONE)
     family = table.index[table["seeds"] >= MIN_SEEDS]
-    spreads = spreads_of([contrasts[i] for i in family], answers, known)
-    judged = judge(table.loc[family, "difference"], spreads, margin)
+    several = [contrasts[i] for i in family]
+    differences, spreads = table.loc[family, "difference"], spreads_of(several, answers, known)
+    judged = judge(differences, spreads, margin)
     if ahead:
+        alone = judge(differences, own_spreads_of(several, answers), margin)["verdict"]
+        judged["rests_on_others"] = judged["verdict"].ne(UNDECIDED) & judged["verdict"].ne(alone)
         judged = judged.join(foresee(spreads, len(family)).set_index(family))
     return judged.combine_first(table)
 
@@ -95,15 +101,24 @@ def accuracy_of(
     """
     right = np.mean([answers[condition, seed] for seed in seeds], axis=0)
     pool = pool_of(seeds, [condition], answers, distinct)
-    variance = seed_variance(stacked(pool, seeds, answers), crossed=False)
-    found = spread(right, 1, len(seeds), variance)
+    strata = seed_variance(stacked(pool, seeds, answers)).strata(*sums_of_weights({condition: 1}))
+    found = spread(right, len(seeds), strata)
     accuracy = pd.Series([right.mean()])
     return Estimate(*map(float, pd.concat([accuracy, *interval(accuracy, [found], SIGNIFICANCE)])))
 
 
-def known_of(conditions: Iterable[Condition], variants: Variants) -> dict[Condition, str]:
-    """The conditions that do not repeat the training of another, and their training reviews."""
-    return {each: size_of(each, variants) for each in distinct(list(conditions), variants)}
+def known_of(
+    conditions: Iterable[Condition], variants: Variants, updates: Mapping[Condition, int]
+) -> dict[Condition, str]:
+    """The conditions that do not repeat the training of another, and their training reviews.
+
+    Args:
+        conditions: of encoders.
+        variants: per variant the settings of its training.
+        updates: how many each condition has, by which epochs and updates are the same training.
+    """
+    found = distinct(list(conditions), variants, updates)
+    return {each: size_of(each, variants) for each in found}
 
 
 def answers_of(predictions: Mapping[Run, pd.DataFrame]) -> Answers:
@@ -148,21 +163,44 @@ def shared_by(pair: Pair) -> Condition:
 
 
 def spreads_of(contrasts: Sequence[Contrast], answers: Answers, known: Known) -> list[Spread]:
-    """What the differences of contrasts vary with; three seeds or more."""
+    """What differences vary with, as all settings tell together; three seeds or more."""
     variances: dict[tuple, SeedVariance] = {}
     spreads = []
     for contrast in contrasts:
-        crossed = contrast.question != BASELINE
-        weights = {c: x for c, x in contrast.weights.items() if not is_baseline(c)}
+        weights = weights_of(contrast)
         alike = [c for c, examples in known.items() if examples == contrast.examples]
-        pool = pool_of(contrast.seeds, weights, answers, alike)
-        key = (crossed, tuple(contrast.seeds), tuple(pool))
+        pool = tuple(pool_of(contrast.seeds, weights, answers, alike))
+        key = (*contrast.seeds, *pool)
         if key not in variances:
-            variances[key] = seed_variance(stacked(pool, contrast.seeds, answers), crossed)
-        squares = sum(weight**2 for weight in weights.values())
-        gains = gains_of(contrast, answers)
-        spreads.append(spread(gains, squares, len(contrast.seeds), variances[key]))
+            variances[key] = seed_variance(stacked(pool, contrast.seeds, answers))
+        strata = variances[key].strata(*sums_of_weights(weights))
+        spreads.append(spread(gains_of(contrast, answers), len(contrast.seeds), strata))
     return spreads
+
+
+def own_spreads_of(contrasts: Sequence[Contrast], answers: Answers) -> list[Spread]:
+    """What differences vary with, as the settings of each tell, every one for itself."""
+    spreads = []
+    for contrast in contrasts:
+        strata = [
+            (weight**2, seed_variance(stacked([condition], contrast.seeds, answers)).shared)
+            for condition, weight in weights_of(contrast).items()
+        ]
+        spreads.append(spread(gains_of(contrast, answers), len(contrast.seeds), strata))
+    return spreads
+
+
+def weights_of(contrast: Contrast) -> dict[Condition, float]:
+    """The weights of the settings that have seeds."""
+    return {each: x for each, x in contrast.weights.items() if not is_baseline(each)}
+
+
+def sums_of_weights(weights: Mapping[Condition, float]) -> tuple[float, float]:
+    """The sum of squared weights; and over models that of the squared sums of their weights."""
+    of_models: dict[str, float] = defaultdict(float)
+    for condition, weight in weights.items():
+        of_models[condition.model] += weight
+    return sum(x**2 for x in weights.values()), sum(x**2 for x in of_models.values())
 
 
 def gains_of(contrast: Contrast, answers: Answers) -> np.ndarray:
@@ -184,11 +222,20 @@ def pool_of(
     answers: Answers,
     distinct: Collection[Condition],
 ) -> list[Condition]:
-    """The conditions that tell how much seeds matter: all that have them, or at least one's own."""
+    """The conditions that tell how much seeds matter: all that have them.
+
+    Where no model has two of them, those of the contrast itself are among them.
+    """
     pool = [c for c in distinct if all((c, seed) in answers for seed in seeds)]
-    return pool if len(pool) > 1 else list(dict.fromkeys([*pool, *own]))
+    several = len({condition.model for condition in pool}) < len(pool)
+    return pool if several else list(dict.fromkeys([*pool, *own]))
 
 
-def stacked(conditions: Sequence[Condition], seeds: Sequence[int], answers: Answers) -> np.ndarray:
-    """`(conditions, seeds, n)`, 1 where a review is labelled right."""
-    return np.array([[answers[c, seed] for seed in seeds] for c in conditions], np.float32)
+def stacked(
+    conditions: Sequence[Condition], seeds: Sequence[int], answers: Answers
+) -> list[np.ndarray]:
+    """Per model `(conditions, seeds, n)`, whether a review is labelled right."""
+    models: dict[str, list[list[np.ndarray]]] = defaultdict(list)
+    for condition in conditions:
+        models[condition.model].append([answers[condition, seed] for seed in seeds])
+    return [np.array(found) for found in models.values()]

@@ -14,6 +14,7 @@ IDENTICAL = "identical"
 NOTHING = "nothing to compare"
 NOT_ASKED = "not asked"
 OBSERVED = "observed"
+RESTS = "This rests on the variance of other settings"  # whose own would give another verdict
 
 
 def margin_is(margin: float) -> str:

@@ -28,6 +28,7 @@ LETTERS = str.maketrans(
         "±": r"$\pm$",
         "−": "$-$",
         "†": r"\dag{}",
+        "‡": r"\ddag{}",
         "…": r"\dots{}",
     }
 )

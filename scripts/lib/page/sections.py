@@ -5,10 +5,11 @@ A section whose tables are not there, because its part of the analysis is turned
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
-from lib.analysis.representatives import representatives
+from lib.analysis.representatives import find, representatives
 from lib.analysis.results import at_chosen_rates
 from lib.analysis.statistics import BINS
 from lib.analysis.wording import NOT_ASKED, OBSERVED
@@ -18,13 +19,13 @@ from lib.markup import escape
 from lib.page import tables
 from lib.page.markdown import table
 
-STANDS = "of the run that stands for the model"
+STANDS = "of the model's best run"
 OF_BATCHES = f"means over seeds, with pooling and variant {STANDS}"
 OVERVIEWS = {
     "accuracy_by_model": ("Accuracies per model", f"means over seeds, of the condition {STANDS}"),
     "best_epoch_by_model": (
         "Validation accuracy with its epoch, test loss and test accuracy",
-        f"{STANDS}, one seed alone",
+        f"{STANDS} alone",
     ),
     "accuracy_by_batch": ("Accuracies and duration by effective batch size", OF_BATCHES),
     "loss_by_batch": ("Test loss and accuracy by effective batch size", OF_BATCHES),
@@ -40,6 +41,7 @@ class Page:
         tables: the tables of the study, by name.
         figures: paths of the figures relative to the page, by name.
         folder: path of the tables relative to the page.
+        runs: folders of the runs.
         baselines: what was measured of the baselines.
         names: of the classes.
         majority: accuracy of the answer that is always the most frequent class.
@@ -48,6 +50,7 @@ class Page:
     tables: Mapping[str, pd.DataFrame]
     figures: Mapping[str, str]
     folder: str
+    runs: Sequence[Path]
     baselines: pd.DataFrame
     names: Sequence[str]
     majority: float
@@ -67,28 +70,20 @@ class Page:
         """The first rows of a table of errors."""
         return tables.errors_table(rows, self.names, columns)
 
-    def stand_ins(self) -> str:
-        """Which run stands for each model, and why; which models have none."""
+    def best_runs(self) -> Iterator[str]:
+        """The folder of the run that stands for each model, and why; which models have none."""
         runs = self.tables["runs"]
-        chosen = representatives(runs)
-        keys = ("pooling", "batch", "variant", "seed")
-        named = [
-            f"{row['model']} ({', '.join(f'{key} {row[key]}' for key in keys)})"
-            for row in chosen.to_dict("records")
-        ]
-        absent = [name for name in runs["model"].unique() if name not in set(chosen["model"])]
-        texts = []
-        if named:
-            texts.append(
-                f"One run stands for each model: {escape('; '.join(named))}. It is chosen by "
-                "validation accuracy, where possible in a condition in which all of them learned."
+        chosen = find(representatives(runs), self.runs)
+        if chosen:
+            yield "\n".join(f"- Best run: `{folder}`" for folder in chosen.values())
+            yield (
+                "Where one run has to stand for a model, it is this one: of the condition with the "
+                "best validation accuracy in the mean over seeds, the run nearest to the median. "
+                "`scripts/predict.py` labels texts with it."
             )
+        absent = [name for name in runs["model"].unique() if name not in {c.model for c in chosen}]
         if absent:
-            texts.append(
-                "No run stands for a model of which none learned, and which is left out here: "
-                f"{escape(', '.join(absent))}."
-            )
-        return " ".join(texts)
+            yield f"No run stands for a model of which none learned: {escape(', '.join(absent))}."
 
 
 def findings(page: Page) -> Iterator[str]:
@@ -114,7 +109,8 @@ def results(page: Page) -> Iterator[str]:
     """The main table and its notes."""
     runs = at_chosen_rates(page.tables["runs"])
     yield tables.results_table(runs, page.baselines)
-    yield from tables.notes(runs, page.baselines, page.majority)
+    yield from tables.notes(runs, page.majority)
+    yield from page.best_runs()
     if len(page.baselines):
         yield (
             "TF-IDF is a logistic regression on weighted counts of words, trained on the same "
@@ -177,7 +173,8 @@ def tuning(page: Page) -> Iterator[str]:
         yield (
             "The validation accuracy that is expected of the best of so many runs of a setting, of "
             "any of its rates and seeds: what a setting is worth to those who can try no more. "
-            "Settings are alike only at equal numbers of runs (Dodge et al. 2019)."
+            "Settings are alike only at equal numbers of runs (Dodge et al. 2019). The estimate "
+            "draws with replacement, and is biased low (Tang et al. 2020)."
         )
     yield page.file("tuning", "All rates")
 
@@ -189,7 +186,8 @@ def certainty(page: Page) -> Iterator[str]:
     yield (
         "The 95% interval of one seed is Wilson's, which tells how exactly the test reviews "
         "measure this one run; that of several is over seeds and reviews, with the variance "
-        "between seeds of all that learned with the same seeds. Calibration error "
+        "between seeds of all that learned with the same seeds. ± is the standard deviation over "
+        "the seeds of the condition itself. Calibration error "
         f"(expected, {BINS} bins) and Brier score are those of the predicted class; 0 is best."
     )
     yield page.file("conditions", "All conditions") + "; " + page.file("measures", "each run")
@@ -212,9 +210,9 @@ def estimates(page: Page) -> Iterator[str]:
 
 def calibration(page: Page) -> Iterator[str]:
     """Reliability, and confusion matrices."""
-    yield page.stand_ins()
     yield page.figure("reliability")
     yield (
+        "Of the best run of each model, and of the baselines. "
         "On the dashed line, reviews labelled with a confidence of 0.8 are right in 80% of cases; "
         "below it a model is too sure of itself. Lines are 95% Wilson intervals."
     )
@@ -239,7 +237,7 @@ def published(page: Page) -> Iterator[str]:
 
 def overviews(page: Page) -> Iterator[str]:
     """The results in the forms of published tables."""
-    yield f"{page.stand_ins()} {NOT_LEARNED} marks rows with a run that did not learn."
+    yield f"{NOT_LEARNED} marks rows with a run that did not learn."
     for name, (heading, what) in OVERVIEWS.items():
         rows = page.tables[name]
         if len(rows):
@@ -260,9 +258,12 @@ def curves(page: Page) -> Iterator[str]:
 def errors(page: Page) -> Iterator[str]:
     """The reviews that the models get wrong."""
     tested = page.tables["runs"]["n"].iloc[0]
-    yield f"All of this is on the test split, {tested:,} reviews. {page.stand_ins()}"
-    if len(representatives(page.tables["runs"])):
-        yield from errors_of_models(page)
+    models = len(representatives(page.tables["runs"]))
+    yield f"All of this is on the test split, {tested:,} reviews, by the best run of each model."
+    if models:
+        yield from errors_of_each(page)
+    if models > 1:
+        yield from errors_of_several(page)
     yield page.figure("lengths")
     yield (
         "Left: fifths of the test reviews by number of words. Right: reviews that the encoder sees "
@@ -271,12 +272,17 @@ def errors(page: Page) -> Iterator[str]:
     yield page.file("lengths")
 
 
-def errors_of_models(page: Page) -> Iterator[str]:
-    """The reviews that each model, all of them, or one of two gets wrong."""
+def errors_of_each(page: Page) -> Iterator[str]:
+    """The reviews that each model gets wrong."""
     confident = page.tables["confident_errors"]
     for model, rows in confident.groupby("model", sort=False):
         yield f"**Most confidently wrong, {escape(model)}** ({plural(len(rows), 'error')}):"
         yield page.errors(rows, CONFIDENCES)
+    yield page.file("confident_errors", "All errors")
+
+
+def errors_of_several(page: Page) -> Iterator[str]:
+    """The reviews that all models get wrong, or one of two."""
     shared = page.tables["shared_errors"]
     yield (
         f"**Wrong by every model** ({plural(len(shared), 'review')}): candidates for errors of the "
@@ -294,7 +300,6 @@ def errors_of_models(page: Page) -> Iterator[str]:
         )
         headings = {"confidence_right": escape(right), "confidence_wrong": escape(wrong)}
         yield page.errors(rows, {"label": "Label", "prediction": "Predicted"} | headings)
-    yield page.file("confident_errors", "All errors")
     yield page.file("shared_errors", "All that every model gets wrong")
     yield page.file("disagreements", "All on which models disagree")
 
@@ -306,9 +311,10 @@ def tsne(page: Page) -> Iterator[str]:
     if len(places):
         yield (
             f"t-SNE of the pooled vectors of {plural(places['id'].nunique(), 'review')} of the "
-            "test split, the same for each model. Distances between far groups mean nothing."
+            "test split, the same for each model, by its best run. Distances between far groups "
+            "mean nothing."
         )
-    yield f"{page.stand_ins()} A model whose vectors are all alike or not finite has no map."
+    yield "A model whose vectors are all alike or not finite has no map."
     boundary = page.tables["boundary_errors"]
     for model, rows in boundary.groupby("model", sort=False):
         yield (
@@ -323,7 +329,6 @@ def attention(page: Page) -> Iterator[str]:
     """The attention map of one review."""
     yield page.figure("attention")
     rows = page.tables["attention"].drop_duplicates("model")
-    yield page.stand_ins()
     if rows.empty:
         return
     shown = rows.iloc[0]
@@ -333,9 +338,9 @@ def attention(page: Page) -> Iterator[str]:
     ]
     yield (
         f"Review {shown['id']} of the test split, labelled {escape(page.names[shown['label']])}; "
-        f"{escape('; '.join(predictions))}. A row shows where one token looks: the mean over the "
-        "heads of the last layer, without special tokens, brought to a sum of 1. Of longer "
-        "reviews, the tokens are shown that are looked at most."
+        f"{escape('; '.join(predictions))}. A row shows where one token of the best run of a "
+        "model looks: the mean over the heads of the last layer, without special tokens, brought "
+        "to a sum of 1. Of longer reviews, the tokens are shown that are looked at most."
     )
     yield page.file("attention", "All weights")
 

@@ -53,6 +53,7 @@ def write_summary(
         tables={path.stem: read_table(path) for path in tables},
         figures={path.stem: os.path.relpath(path, out.parent) for path in figures},
         folder=os.path.relpath(tables[0].parent, out.parent),
+        runs=runs,
         baselines=read_baselines(baselines),
         names=class_names(data),
         majority=max(classes) / sum(classes),

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from lib.analysis.results import are_baselines, learned
+from lib.analysis.results import are_baselines
 from lib.analysis.wording import (
     ALIKE,
     ALONE,
@@ -26,6 +26,7 @@ from lib.formats import (
     marked,
     over_seeds,
     p_value,
+    percent,
     plural,
     points,
 )
@@ -34,6 +35,7 @@ from lib.page.markdown import excerpt, table
 from lib.runs import CONDITION
 
 NONE = "-"
+NOT_ALONE = "‡"  # marks a verdict that rests on the variance of other settings
 ROWS = 8  # of a long table, whose file holds them all
 LEFT = (
     *("Question", "Difference", "Verdict", "What would decide it"),
@@ -95,7 +97,7 @@ def result_cells(runs: pd.DataFrame, baselines: pd.DataFrame) -> tuple[pd.DataFr
     groups = [group for _, group in both.groupby(CONDITION, sort=False, dropna=False)]
     firsts = pd.concat([group.head(1) for group in groups])
     classical = are_baselines(firsts).to_numpy()
-    failed = np.array([not learned(group["chance_p"]).all() for group in groups])
+    failed = np.array([not group["learned"].all() for group in groups])
     cells = condition_texts(firsts, failed)
     cells["Seeds"] = [str(len(group)) for group in groups]
     best = {}
@@ -148,7 +150,7 @@ def are_best(means: np.ndarray, eligible: np.ndarray, column: Column) -> np.ndar
     return eligible & np.array([column.show(mean) == best for mean in means])
 
 
-def notes(runs: pd.DataFrame, baselines: pd.DataFrame, majority: float) -> list[str]:
+def notes(runs: pd.DataFrame, majority: float) -> list[str]:
     """What a reader has to know before believing the main table."""
     counts = runs.groupby(CONDITION)["seed"].count()
     tested = runs["n"].iloc[0]
@@ -166,9 +168,9 @@ def notes(runs: pd.DataFrame, baselines: pd.DataFrame, majority: float) -> list[
             f"**{some} comes from one seed**: another seed may change the order of the conditions, "
             "and nothing here tells by how much."
         )
-    both = pd.concat([runs, baselines], ignore_index=True)
-    failed = both[~learned(both["chance_p"])]
+    failed = runs[~runs["learned"]]
     if len(failed):
+        level = percent(failed["chance_level"].max())
         names = "; ".join(
             " ".join(f"{key}={row[key]}" for key in [*CONDITION, "seed"] if not missing(row[key]))
             + (" (diverged)" if row.get("diverged") is True else "")
@@ -177,7 +179,7 @@ def notes(runs: pd.DataFrame, baselines: pd.DataFrame, majority: float) -> list[
         texts.append(
             f"{NOT_LEARNED} **Did not learn**: the validation accuracy of "
             f"{plural(len(failed), 'run')} is not shown to be above the share of the most frequent "
-            "class (exact binomial test, 0.1%), or it diverged. It stands for no model and "
+            f"class (exact binomial test, {level}), or it diverged. It stands for no model and "
             f"has no part in a verdict: {escape(names)}."
         )
     return texts
@@ -217,12 +219,15 @@ def edge_notes(rates: pd.DataFrame) -> list[str]:
 
 
 def conditions_table(conditions: pd.DataFrame) -> str:
-    """Test accuracy with interval, F1 and calibration, a row per condition."""
+    """Test accuracy with deviation and interval, F1 and calibration, a row per condition."""
     cells = condition_cells(conditions, conditions["learned"] < conditions["seeds"])
     cells["Seeds"] = (
         conditions["seeds"].astype(str).where(conditions["batch"].notna(), NONE).tolist()
     )
-    cells["Test accuracy"] = share(conditions["accuracy"])
+    pairs = zip(share(conditions["accuracy"]), conditions["deviation"], strict=True)
+    cells["Test accuracy"] = [
+        value if pd.isna(deviation) else f"{value} ± {deviation:.4f}" for value, deviation in pairs
+    ]
     ends = zip(conditions["low"].clip(lower=0), conditions["high"].clip(upper=1), strict=True)
     cells["95% interval"] = [interval(low, high, "{:.4f}".format) for low, high in ends]
     cells["Macro F1"] = share(conditions["macro_f1"])
@@ -258,7 +263,7 @@ def verdict_cells(findings: pd.DataFrame) -> pd.DataFrame:
         {
             "Question": once(contrasts["question"]),
             "Difference": [f"{row['second']} − {row['first']}" for row in rows],
-            "Verdict": contrasts["verdict"].tolist(),
+            "Verdict": resting(contrasts),
             "Points": [points(row["difference"]) for row in rows],
             "95% interval": [interval(row["low"], row["high"], points) for row in rows],
             "p": [p_value(row["p"]) for row in rows],
@@ -270,6 +275,12 @@ def verdict_cells(findings: pd.DataFrame) -> pd.DataFrame:
             ],
         }
     )
+
+
+def resting(contrasts: pd.DataFrame) -> list[str]:
+    """The verdicts, with a double dagger those that rest on the variance of other settings."""
+    pairs = zip(contrasts["verdict"], contrasts["rests_on_others"].fillna(False), strict=True)
+    return [f"{verdict} {NOT_ALONE}" if rests else verdict for verdict, rests in pairs]
 
 
 def verdict_note(contrasts: pd.DataFrame) -> str:
@@ -290,6 +301,12 @@ def verdict_note(contrasts: pd.DataFrame) -> str:
             f"margin of {margin_is(contrasts['margin'].iloc[0])} are, corrected likewise. "
             "Intervals are simultaneous ones of the same family. What an *undecided* line says "
             "would be found has a power of 80%."
+        )
+    if contrasts["rests_on_others"].any():
+        texts.append(
+            f"{NOT_ALONE} rests on the variance of other settings: how much a seed matters is told "
+            "by all settings together, and if each had its own variance between seeds, the "
+            "verdict would be another."
         )
     if ALONE in verdicts:
         texts.append(

@@ -9,12 +9,20 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from scipy.stats import binomtest
 
 from lib.markup import escape
-from lib.runs import CHANCE
 from lib.schema import keys_that, word
 
 FILE = "README.md"
 TOLD = (  # what it needs of train.json, besides the keys of the run
-    *("best_epoch", "valid_accuracy", "chance_p", "diverged", "updates", "parameters"),
+    *(
+        "best_epoch",
+        "valid_accuracy",
+        "learned",
+        "chance_p",
+        "chance_level",
+        "diverged",
+        "updates",
+        "parameters",
+    ),
     *("learning_rate", "max_length", "settings", "encoder", "tokens_sha256"),
     *("hardware", "precision", "backend", "versions", "workflow"),
 )
@@ -150,13 +158,13 @@ def introduction(trained: Mapping[str, Any]) -> str:
         "one vector, and a linear head. Encoder and head were trained together on the dataset "
         f"{escape(trained['dataset'])}."
     )
-    if trained["chance_p"] < CHANCE:
+    if trained["learned"]:
         return text
     why = "The training diverged." if trained["diverged"] else ""
     return (
         f"**This model did not learn.** {why} Its validation accuracy is not shown to be above the "
-        f"share of the most frequent class (p = {trained['chance_p']:.3f}, where below {CHANCE} "
-        f"was asked for).\n\n{text}"
+        f"share of the most frequent class (p = {trained['chance_p']:.3f}, where below "
+        f"{trained['chance_level']:.2g} was asked for).\n\n{text}"
     ).replace("  ", " ")
 
 

@@ -17,7 +17,7 @@ from lib.data.encoder_files import describe_encoder, facts_of
 from lib.data.sampling import first_of
 from lib.files import replacing, write_json
 from lib.manifests import sha256
-from lib.metrics import chance_p
+from lib.metrics import chance_level, chance_p
 from lib.planning import digest
 from lib.training.backends import Torch, connect
 from lib.training.batches import Tokens, load_tokens
@@ -202,8 +202,10 @@ def measure(
 ) -> dict[str, Any]:
     """What train.json tells of how the training went, and where."""
     tokens, valid = data
-    memory = peak_memory(backend.device)
+    memory, labels = peak_memory(backend.device), valid.labels.cpu().numpy()
     best, updates = result.best, result.history[-1].updates
+    p, level = chance_p(best.valid_accuracy, labels), chance_level(labels)
+    p = 1.0 if result.diverged else p
     seconds = sum(epoch.seconds for epoch in result.history)
     seen = recipe.seen(updates, len(tokens))
     flops = training_flops(model, tokens.lengths.cpu()) * seen / len(tokens) / seconds
@@ -214,9 +216,9 @@ def measure(
         "valid_accuracy": best.valid_accuracy,
         "valid_loss": best.valid_loss,
         "diverged": result.diverged,
-        "chance_p": 1.0
-        if result.diverged
-        else chance_p(best.valid_accuracy, valid.labels.cpu().numpy()),
+        "learned": p < level,
+        "chance_p": p,
+        "chance_level": level,
         "updates": updates,
         "examples": len(tokens),
         "train_seconds": seconds,
