@@ -2,7 +2,8 @@
 
 import math
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -113,6 +114,88 @@ def test_gradient_is_the_mean_over_the_effective_batch(encoders, tokens, archite
         assert mean_loss.item() == pytest.approx(loss.item(), rel=1e-5)
         sizes.append(len(rows))
     assert sizes == [64, 36]
+
+
+def rates_by_hand(total: int, warmup: int) -> list[float]:
+    """Shares of a learning rate that rises for `warmup` updates, and then falls to zero."""
+    rising = [update / warmup for update in range(warmup)]
+    return rising + [(total - update) / (total - warmup) for update in range(warmup, total)]
+
+
+def plain_training(model: Classifier, data: Tokens, valid: Tokens) -> list[dict]:
+    """Thirteen updates of 24 examples, five to an epoch, in a loop without anything else.
+
+    Returns:
+        A line per epoch, with the losses of its updates and the weights at its end.
+    """
+    decayed = {"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": 0.3}
+    others = {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0}
+    optimizer = torch.optim.AdamW([decayed, others], foreach=False)
+    rates = iter(rates_by_hand(total=13, warmup=5))
+    lines: list[dict] = []
+    for epoch, updates in ((1, 5), (2, 5), (3, 3)):
+        order = torch.from_numpy(np.random.default_rng([5, epoch]).permutation(len(data)))
+        losses, sizes, hits = [], [], []
+        model.train()
+        for rows in order.split(24)[:updates]:
+            rate = 2e-3 * next(rates)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            logits = model(data.batch(rows))
+            loss = cross_entropy(logits, data.labels[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+            sizes.append(len(rows))
+            hits += (logits.argmax(dim=1) == data.labels[rows]).tolist()
+        with torch.no_grad():
+            logits = model.eval()(valid.batch(torch.arange(len(valid))))
+        lines.append(
+            {
+                "epoch": epoch,
+                "train_loss": np.dot(losses, sizes) / len(hits),
+                "train_accuracy": sum(hits) / len(hits),
+                "valid_loss": cross_entropy(logits, valid.labels).item(),
+                "valid_accuracy": (logits.argmax(dim=1) == valid.labels).double().mean().item(),
+                "learning_rate": rate,
+                "updates": 5 * (epoch - 1) + updates,
+                "losses": losses,
+                "weights": {key: tensor.clone() for key, tensor in model.state_dict().items()},
+            }
+        )
+    return lines
+
+
+@pytest.mark.parametrize("architecture", ["bert", "modernbert"])
+def test_training_is_that_of_a_plain_loop(encoders, tokens, architecture):
+    data, valid = load(tokens, architecture), load(tokens, architecture, "valid")
+    valid = valid.select(torch.arange(37))
+    expected = plain_training(build(encoders, architecture, torch.float64), data, valid)
+    model, losses, weights = build(encoders, architecture, torch.float64), [], []
+
+    def on_epoch(epoch, updates):
+        losses.append(updates.losses)
+        weights.append({key: tensor.clone() for key, tensor in model.state_dict().items()})
+
+    settings = SETTINGS | {
+        **{"optimizer": "adamw", "weight_decay": 0.3, "scheduler": "linear", "warmup": 0.4},
+        **{"learning_rate": 1e-3, "lr_scaling": "linear", "lr_scaling_base": 12, "updates": 13},
+        **{"micro_batch": 9, "micro_tokens": 300, "eval_batch": 10},
+    }
+    result = train(model, (data, valid), Recipe(24, 5, settings), BACKEND, on_epoch)
+    for line, epoch, found, kept in zip(expected, result.history, losses, weights, strict=True):
+        assert found == pytest.approx(line.pop("losses"), rel=1e-5)
+        for key, tensor in line.pop("weights").items():
+            torch.testing.assert_close(kept[key], tensor, rtol=0, atol=1e-9)
+        measured = asdict(epoch)
+        assert measured.pop("seconds") > 0
+        assert measured == pytest.approx(line, rel=1e-5)
+    best = max(expected, key=lambda line: (line["valid_accuracy"], -line["valid_loss"]))
+    assert result.best.epoch == best["epoch"]
+    for key, tensor in model.state_dict().items():
+        assert torch.equal(tensor, weights[best["epoch"] - 1][key])
+    assert not result.diverged and result.bounds == Bounds(9, 300)
 
 
 @pytest.mark.parametrize("architecture", ["bert", "modernbert"])
@@ -241,7 +324,7 @@ def test_ties_go_to_the_lower_loss_and_then_to_the_earlier_epoch():
         return Epoch(number, 0.0, 0.0, loss, accuracy, 0.0, 0, 1.0)
 
     epochs = [epoch(1, 0.7, 0.3), epoch(2, 0.8, 0.6), epoch(3, 0.8, 0.4), epoch(4, 0.8, 0.4)]
-    assert max(epochs, key=Epoch.rank).epoch == 3
+    assert max(epochs, key=Epoch.rank).epoch == max(epochs[::-1], key=Epoch.rank).epoch == 3
     for loss in (math.nan, math.inf):
         for order in ([epoch(5, 0.9, loss), *epochs], [*epochs, epoch(5, 0.9, loss)]):
             assert max(order, key=Epoch.rank).epoch == 3
@@ -275,6 +358,24 @@ def test_dropout_acts_in_training_and_not_in_validation(encoders, tokens):
     assert valid_with_it == pytest.approx(valid_without, rel=1e-6)
     for first, second in zip(without, with_it, strict=True):
         assert second != pytest.approx(first, rel=1e-4)
+
+
+def test_what_is_dropped_out_differs_between_updates_epochs_and_seeds(encoders, tokens):
+    data, valid = load(tokens, "bert"), load(tokens, "bert", "valid")
+    dropped = []
+
+    def note(module, arguments, output):
+        if module.training:
+            dropped.append((arguments[0].shape, (output == 0).tolist()))
+
+    for seed in (1, 2, 1):
+        model = build(encoders, "bert")
+        model.dropout.p = 0.5
+        model.dropout.register_forward_hook(note)
+        fit(model, data, valid, batch=50, seed=seed, epochs=2)
+    assert {shape for shape, _ in dropped} == {(50, 32)} and len(dropped) == 12
+    assert dropped[8:] == dropped[:4]  # the seed gives the same again
+    assert all(one != other for one, other in combinations(dropped[:8], 2))
 
 
 @pytest.mark.parametrize("bounds", [(1, NO_BOUND), (7, NO_BOUND), (64, NO_BOUND), (64, 200)])

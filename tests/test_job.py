@@ -1,0 +1,249 @@
+"""What a training tells of itself, in train.json and to Weights & Biases, and what it goes on from.
+
+The splits have unequal classes and sizes, the best epoch is not the last, the last update of an
+epoch is a small one, and the last epoch ends early, so that no number passes for another.
+"""
+
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import psutil
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import SIZES, call
+from families import change
+from safetensors.torch import load_file
+from scipy.stats import binom
+from test_backends import train_command
+from test_resume import Cut, same_run
+from test_training import CPU, rates_by_hand
+from torch.nn.functional import cross_entropy
+
+import train
+from lib.training import backends
+from lib.training import job as jobs
+from lib.training.batches import load_tokens
+from lib.training.model import load_checkpoint
+from lib.training.saving import Saving
+
+FLAGS = (  # 70 examples: four updates of 16 and one of 6 to an epoch, and three in the last one
+    "--batch 16 --updates 13 --scheduler linear --warmup 0.3 --learning-rate 2e-2 --seed 3 "
+    "--lr-scaling sqrt --lr-scaling-base 64 --dropout 0.1 --micro-batch 7 --micro-tokens 250"
+)
+SEEN = 70 + 70 + 3 * 16
+
+
+@pytest.fixture(scope="module")
+def lopsided(tokens, tmp_path_factory) -> dict[str, Path]:
+    """Tokens of 70 training reviews, 45 of them of class 0, and of 28 in validation, with 20."""
+    folder = tmp_path_factory.mktemp("lopsided")
+    for split, counts in (("train", (45, 25)), ("valid", (20, 8))):
+        table = pq.read_table(tokens["bert"] / f"{split}.parquet", partitioning=None)
+        labels = table["label"].to_numpy()
+        rows = [np.flatnonzero(labels == label)[: counts[label]] for label in (0, 1)]
+        pq.write_table(table.take(np.sort(np.concatenate(rows))), folder / f"{split}.parquet")
+    return {"bert": folder}
+
+
+@pytest.fixture(scope="module")
+def tracked() -> list[SimpleNamespace]:
+    """What a stand-in for wandb was told."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def run(encoders, lopsided, tracked, tmp_path_factory) -> Path:
+    """A finished run that keeps the checkpoints of all epochs."""
+    out = tmp_path_factory.mktemp("run") / "run"
+
+    def init(**options) -> SimpleNamespace:
+        found = SimpleNamespace(options=options, records=[], ended=[])
+        tracked.append(found)
+        return SimpleNamespace(
+            log=lambda values, step: found.records.append((step, values)),
+            finish=lambda exit_code: found.ended.append(exit_code),
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "wandb", SimpleNamespace(Settings=dict, init=init))
+        patch.setenv("WANDB_MODE", "offline")
+        call(train, train_command(encoders, lopsided, out, f"{FLAGS} --keep-checkpoints all"))
+    return out
+
+
+@pytest.fixture(scope="module")
+def told(run) -> dict:
+    """What train.json tells."""
+    return json.loads((run / "train.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def history(run) -> pd.DataFrame:
+    """The lines of history.csv, by epoch."""
+    return pd.read_csv(run / "history.csv", index_col="epoch")
+
+
+def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    names = ("model.safetensors", "head.safetensors")
+    return {key: x for name in names for key, x in load_file(checkpoint / name).items()}
+
+
+def test_what_is_told_of_the_best_epoch_is_that_of_its_checkpoint(run, told, history, lopsided):
+    assert (told["best_epoch"], len(history), told["diverged"]) == (2, 3, False)
+    assert told["train_accuracy"] == pytest.approx(history["train_accuracy"][2])
+    valid = load_tokens(lopsided["bert"] / "valid.parquet", CPU, "masked-mean")
+    with torch.no_grad():
+        logits = load_checkpoint(run / "checkpoint")(valid.batch(torch.arange(28)))
+    right = int((logits.argmax(dim=1) == valid.labels).sum())
+    assert told["valid_accuracy"] == history["valid_accuracy"].max() == right / 28
+    loss = cross_entropy(logits, valid.labels).item()
+    assert told["valid_loss"] == pytest.approx(loss, rel=1e-5)
+    assert history["valid_loss"][2] == pytest.approx(loss, rel=1e-5)
+    assert told["chance_p"] == pytest.approx(binom.sf(right - 1, 28, 20 / 28), rel=1e-9)
+    (kept,) = (run / "checkpoints").glob("epoch=2-*")
+    best, all_of_epoch = weights(run / "checkpoint"), weights(kept)
+    assert all(torch.equal(tensor, all_of_epoch[key]) for key, tensor in best.items())
+
+
+def test_what_is_told_of_a_training_is_what_was_asked_for_and_done(
+    run, told, history, encoders, lopsided
+):
+    expected = {
+        **{"dataset": "d", "model": "m", "pooling": "masked-mean", "variant": "base"},
+        **{"batch": 16, "seed": 3, "updates": 13, "examples": 70, "max_length": 48},
+        **{"micro_batch": 7, "micro_tokens": 250, "threads": 1, "processes": 1},
+        **{"device": "cpu", "precision": "fp32", "backend": "torch"},
+    }
+    assert told.items() >= expected.items()
+    assert told["learning_rate"] == pytest.approx(1e-2)  # that of a quarter of 64 reviews
+    asked = {"learning_rate": 2e-2, "warmup": 0.3, "lr_scaling": "sqrt", "keep_checkpoints": "all"}
+    assert told["settings"].items() >= asked.items()
+    digest = hashlib.sha256((lopsided["bert"] / "train.parquet").read_bytes()).hexdigest()
+    assert told["tokens_sha256"] == digest
+    config = hashlib.sha256((encoders["bert"] / "config.json").read_bytes()).hexdigest()
+    assert told["encoder"]["sha256"]["config.json"] == config
+    assert told["versions"]["torch"] == torch.__version__
+    trained = weights(run / "checkpoint")
+    assert told["parameters"] == sum(tensor.numel() for tensor in trained.values())
+    memory = psutil.Process().memory_info().rss
+    assert memory / 4 < told["peak_memory_bytes"] < 4 * memory
+
+
+def test_speeds_are_those_of_the_seconds_in_training(run, told, history, lopsided):
+    assert told["train_seconds"] == pytest.approx(history["seconds"].sum())
+    assert told["examples_per_second"] * told["train_seconds"] == pytest.approx(SEEN)
+    lengths = np.array(
+        [
+            len(ids)
+            for ids in pq.read_table(lopsided["bert"] / "train.parquet")["input_ids"].to_pylist()
+        ]
+    )
+    encoder = load_file(run / "checkpoint" / "model.safetensors")
+    inner = sum(x.numel() for key, x in encoder.items() if "_embeddings.weight" not in key)
+    attention = 12 * SIZES["num_hidden_layers"] * SIZES["hidden_size"] * (lengths**2).sum()
+    flops = (6 * inner * lengths.sum() + attention) * SEEN / 70
+    assert told["flops_per_second"] * told["train_seconds"] == pytest.approx(flops)
+
+
+def test_a_tracked_run_has_its_keys_its_settings_and_every_update(run, told, history, tracked):
+    (found,) = tracked
+    assert found.options["config"] == told["settings"] | {
+        **{"dataset": "d", "model": "m", "pooling": "masked-mean", "batch": 16},
+        **{"variant": "base", "seed": 3},
+    }
+    assert found.options["mode"] == "offline" and found.options["resume"] == "allow"
+    assert {"model=m", "batch=16", "seed=3"} <= set(found.options["name"].split())
+    updates = [(step, values) for step, values in found.records if "loss" in values]
+    epochs = [(step, values) for step, values in found.records if "loss" not in values]
+    assert [step for step, _ in updates] == list(range(1, 14))
+    rates = [1e-2 * share for share in rates_by_hand(total=13, warmup=4)]
+    assert [values["learning_rate"] for _, values in updates] == pytest.approx(rates)
+    losses = np.array([values["loss"] for _, values in updates])
+    for part, sizes, epoch in (
+        (losses[:5], [16, 16, 16, 16, 6], 1),
+        (losses[5:10], [16, 16, 16, 16, 6], 2),
+        (losses[10:], [16, 16, 16], 3),
+    ):
+        assert history["train_loss"][epoch] == pytest.approx(part @ sizes / sum(sizes))
+    assert [step for step, _ in epochs] == history["updates"].tolist() == [5, 10, 13]
+    lines = history.reset_index().to_dict("records")
+    assert [values for _, values in epochs] == [pytest.approx(line) for line in lines]
+    assert found.ended == [0]
+
+
+@pytest.fixture
+def interrupted(encoders, lopsided, tmp_path, monkeypatch) -> Path:
+    """A run that was ended after the second update of its second epoch."""
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+
+    def cut(saving, progress) -> None:
+        if (len(progress.history), len(progress.rates)) == (1, 2):
+            saving.save(progress)
+            raise Cut
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Saving, "save_when_due", cut)
+        with pytest.raises(Cut):
+            call(train, train_command(encoders, lopsided, tmp_path / "run", FLAGS))
+    return tmp_path / "run"
+
+
+def test_an_interrupted_training_goes_on_whatever_the_minutes_between_its_states(
+    encoders, lopsided, interrupted, run, caplog
+):
+    caplog.set_level("INFO")
+    line = train_command(encoders, lopsided, interrupted, f"{FLAGS} --save-minutes 3")
+    call(train, line)
+    assert "resuming in epoch 2, after update 2 of it" in caplog.text
+    assert same_run(interrupted, run)
+
+
+@pytest.mark.parametrize(
+    ("other", "flags"),
+    [
+        ("keys.variant", "--variant other"),
+        ("labels", "--labels bad good"),
+        ("settings.learning_rate", "--learning-rate 1e-2"),
+        ("settings.examples", "--examples 60"),
+        ("encoder.config.json", ""),
+        ("tokens.train.parquet", ""),
+        ("tokens.valid.parquet", ""),
+        ("code", ""),
+        ("device", ""),
+        ("libraries.torch", ""),
+        ("precision", ""),
+    ],
+)
+def test_an_interrupted_training_goes_on_as_no_other(
+    encoders, lopsided, interrupted, tmp_path, monkeypatch, caplog, other, flags
+):
+    kind, _, part = other.partition(".")
+    if kind == "encoder":
+        encoders = {"bert": shutil.copytree(encoders["bert"], tmp_path / "encoder")}
+        change(encoders["bert"] / "config.json", layer_norm_eps=1e-3)
+    elif kind == "tokens":
+        lopsided = {"bert": shutil.copytree(lopsided["bert"], tmp_path / "tokens")}
+        table = pq.read_table(lopsided["bert"] / part, partitioning=None)
+        pq.write_table(table.slice(1), lopsided["bert"] / part)
+    elif kind == "code":
+        monkeypatch.setattr(jobs, "digest", lambda command: f"other code of {command}")
+    elif kind == "device":
+        monkeypatch.setattr(jobs, "device_name", lambda device: "another processor")
+    elif kind == "libraries":
+        versions = jobs.versions()
+        monkeypatch.setattr(jobs, "versions", lambda: versions | {part: "0.1"})
+    elif kind == "precision":
+        monkeypatch.setattr(backends, "choose_precision", lambda *_: "bf16")
+    anew = tmp_path / "anew"
+    for folder in (interrupted, anew):
+        call(train, train_command(encoders, lopsided, folder, f"{FLAGS} {flags}"))
+    assert f"training begins anew: '{interrupted}/.state/" in caplog.text
+    assert f"is not used: other {other}" in caplog.text
+    assert same_run(interrupted, anew)
