@@ -27,10 +27,13 @@ from test_training import CPU, rates_by_hand
 from torch.nn.functional import cross_entropy
 
 import train
-from lib.training import backends
+from lib.training import backends, reporting
 from lib.training import job as jobs
 from lib.training.batches import load_tokens
+from lib.training.loop import Recipe, Updates
 from lib.training.model import load_checkpoint
+from lib.training.progress import Epoch
+from lib.training.reporting import Reporter, divergence
 from lib.training.saving import Saving
 
 FLAGS = (  # 70 examples: four updates of 16 and one of 6 to an epoch, and three in the last one
@@ -96,8 +99,9 @@ def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
 
 
 def test_what_is_told_of_the_best_epoch_is_that_of_its_checkpoint(run, told, history, lopsided):
-    assert (told["best_epoch"], len(history), told["diverged"]) == (2, 3, False)
-    assert told["train_accuracy"] == pytest.approx(history["train_accuracy"][2])
+    best = told["best_epoch"]
+    assert best < len(history) == 3 and not told["diverged"]  # else the last one would do
+    assert told["train_accuracy"] == pytest.approx(history["train_accuracy"][best])
     valid = load_tokens(lopsided["bert"] / "valid.parquet", CPU, "masked-mean")
     with torch.no_grad():
         logits = load_checkpoint(run / "checkpoint")(valid.batch(torch.arange(28)))
@@ -105,11 +109,11 @@ def test_what_is_told_of_the_best_epoch_is_that_of_its_checkpoint(run, told, his
     assert told["valid_accuracy"] == history["valid_accuracy"].max() == right / 28
     loss = cross_entropy(logits, valid.labels).item()
     assert told["valid_loss"] == pytest.approx(loss, rel=1e-5)
-    assert history["valid_loss"][2] == pytest.approx(loss, rel=1e-5)
+    assert history["valid_loss"][best] == pytest.approx(loss, rel=1e-5)
     assert told["chance_p"] == pytest.approx(binom.sf(right - 1, 28, 20 / 28), rel=1e-9)
-    (kept,) = (run / "checkpoints").glob("epoch=2-*")
-    best, all_of_epoch = weights(run / "checkpoint"), weights(kept)
-    assert all(torch.equal(tensor, all_of_epoch[key]) for key, tensor in best.items())
+    (kept,) = (run / "checkpoints").glob(f"epoch={best}-*")
+    found, expected = weights(run / "checkpoint"), weights(kept)
+    assert all(torch.equal(tensor, expected[key]) for key, tensor in found.items())
 
 
 def test_what_is_told_of_a_training_is_what_was_asked_for_and_done(
@@ -176,6 +180,39 @@ def test_a_tracked_run_has_its_keys_its_settings_and_every_update(run, told, his
     lines = history.reset_index().to_dict("records")
     assert [values for _, values in epochs] == [pytest.approx(line) for line in lines]
     assert found.ended == [0]
+
+
+def epoch_of(number: int, losses: list[float], seconds: float) -> tuple[Epoch, Updates]:
+    """An epoch of made-up numbers, of which no two are alike."""
+    before = 5 * (number - 1)
+    epoch = Epoch(number, 0.61, 0.62, 0.63, 0.64, 1e-3, before + len(losses), seconds)
+    return epoch, Updates(losses, [1e-3] * len(losses))
+
+
+def test_every_epoch_is_told_with_its_speed_and_what_is_left(monkeypatch, caplog):
+    caplog.set_level("INFO")
+    clock = iter([100.0, 130.0, 150.0])
+    monkeypatch.setattr(reporting, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    keys = {"dataset": "d", "model": "m", "pooling": "cls", "batch": 16, "seed": 3}
+    recipe = Recipe(16, 3, {"updates": 13, "epochs": 9})
+    reporter = Reporter(keys, recipe, 70, SimpleNamespace(log=lambda *_: None))
+    reporter.epoch(*epoch_of(1, [0.5] * 5, 2.0))
+    reporter.epoch(*epoch_of(3, [0.5] * 3, 1.5))
+    assert caplog.messages == [
+        "epoch 1: train loss 0.6100, accuracy 0.6200; valid loss 0.6300, accuracy 0.6400; "
+        "5 updates so far; 150 updates/minute, 35 examples/s",
+        "m cls 16 seed 3: epoch 1 of 3, validation accuracy 0.6400, 35 reviews/s, 1m 00s left",
+        "epoch 3: train loss 0.6100, accuracy 0.6200; valid loss 0.6300, accuracy 0.6400; "
+        "13 updates so far; 120 updates/minute, 32 examples/s",
+        "m cls 16 seed 3: epoch 3 of 3, validation accuracy 0.6400, 32 reviews/s, done",
+    ]
+
+
+def test_the_first_loss_that_is_not_finite_is_told():
+    nan = float("nan")
+    found = divergence(*epoch_of(2, [0.5, 0.5, nan, nan, nan], 2.0))
+    assert found == "loss of update 8, in epoch 2,"
+    assert divergence(*epoch_of(2, [0.5] * 5, 2.0)) == "validation loss of epoch 2"
 
 
 @pytest.fixture
