@@ -201,14 +201,40 @@ def test_splits_are_disjoint_stratified_and_complete(tmp_path, sample):
     assert all(part["id"].is_monotonic_increasing for part in parts)
 
 
+@pytest.mark.parametrize(
+    ("flags", "sizes"),
+    [("--ratios 7 1 2", (700, 100, 200)), ("--sizes 300 50 20", (300, 50, 20))],
+)
+def test_each_split_has_its_size_and_is_counted(tmp_path, flags, sizes):
+    texts, labels = [f"review {n}" for n in range(1000)], [0, 0, 1, 2, 0] * 200
+    pq.write_table(
+        pa.table({"id": range(5, 1005), "text": texts, "label": labels}), tmp_path / "r.parquet"
+    )
+    line = f"--reviews {tmp_path}/r.parquet {flags} --seed 4 --out {tmp_path}"
+    call(split, f"{line} --counts {tmp_path}/splits.json")
+    counts = json.loads((tmp_path / "splits.json").read_text())
+    assert counts.pop("seed") == 4 and list(counts) == ["train", "valid", "test"]
+    seen = set()
+    for (name, told), size in zip(counts.items(), sizes, strict=True):
+        table = pq.read_table(tmp_path / f"{name}.parquet").to_pandas()
+        classes = [size * 6 // 10, size * 2 // 10, size * 2 // 10]
+        assert told == {"reviews": size, "classes": classes}
+        assert table["label"].value_counts().sort_index().tolist() == classes
+        places = table["id"] - 5
+        assert table["text"].tolist() == [texts[place] for place in places]
+        assert table["label"].tolist() == [labels[place] for place in places]
+        seen |= set(places)
+    assert len(seen) == sum(sizes)
+
+
 def test_splits_depend_on_the_seed_alone():
     labels = np.repeat([0, 1, 2], [500, 300, 200])
-    first, again, other = (stratified(labels, [800, 100, 100], seed, "sizes") for seed in (1, 1, 2))
+    first, again, other = (stratified(labels, [800, 50, 100], seed, "sizes") for seed in (1, 1, 2))
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert any((a != b).any() for a, b in zip(first, other, strict=True))
     assert [np.bincount(labels[rows]).tolist() for rows in first] == [
         [400, 240, 160],
-        [50, 30, 20],
+        [25, 15, 10],
         [50, 30, 20],
     ]
 
@@ -221,7 +247,12 @@ def test_absolute_sizes_may_leave_reviews_out():
 
 
 @pytest.mark.parametrize(
-    ("ratios", "sizes"), [([8, 1, 1], [800, 100, 100]), ([0.9, 0.05, 0.05], [900, 50, 50])]
+    ("ratios", "sizes"),
+    [
+        ([8, 1, 1], [800, 100, 100]),
+        ([7, 1, 2], [700, 100, 200]),
+        ([0.9, 0.06, 0.04], [900, 60, 40]),
+    ],
 )
 def test_ratios_become_sizes(ratios, sizes):
     assert sizes_from_ratios(1000, ratios) == sizes

@@ -26,6 +26,7 @@ from lib.analysis.baseline import seen_texts
 from lib.config import check, training
 from lib.data.encoders import load_tokenizer
 from lib.data.folding import fold
+from lib.data.tokenizer_training import train_wordpiece
 from lib.files import amend
 from lib.manifests import sha256
 from lib.runs import KEYS
@@ -113,6 +114,16 @@ def test_tokens(study):
         types = ["token_type_ids"] if with_types else []
         assert table.column_names == ["id", "label", "input_ids", *types, "n_tokens"]
         assert max(map(len, table["input_ids"].to_pylist())) == 64
+
+
+def test_the_vocabulary_of_a_new_encoder_is_that_of_the_training_split(study):
+    folder = study.folder / "results/datasets/imdb-25k"
+    vocabularies = []
+    for path in (folder / "splits/train.parquet", folder / "reviews.parquet"):
+        texts = pq.read_table(path)["text"].to_pylist()
+        vocabularies.append(train_wordpiece(lambda texts=texts: texts, 3000).get_vocab())
+    found = load_tokenizer(study.folder / "results/encoders/dataset=imdb-25k/model=bert")
+    assert found.get_vocab() == vocabularies[0] != vocabularies[1]
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
