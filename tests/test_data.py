@@ -210,8 +210,9 @@ def test_each_split_has_its_size_and_is_counted(tmp_path, flags, sizes):
     pq.write_table(
         pa.table({"id": range(5, 1005), "text": texts, "label": labels}), tmp_path / "r.parquet"
     )
-    line = f"--reviews {tmp_path}/r.parquet {flags} --seed 4 --out {tmp_path}"
-    call(split, f"{line} --counts {tmp_path}/splits.json")
+    line = f"--reviews {tmp_path}/r.parquet {flags} --counts {tmp_path}/splits.json"
+    call(split, f"{line} --seed 5 --out {tmp_path}/other")
+    call(split, f"{line} --seed 4 --out {tmp_path}")
     counts = json.loads((tmp_path / "splits.json").read_text())
     assert counts.pop("seed") == 4 and list(counts) == ["train", "valid", "test"]
     seen = set()
@@ -223,6 +224,8 @@ def test_each_split_has_its_size_and_is_counted(tmp_path, flags, sizes):
         places = table["id"] - 5
         assert table["text"].tolist() == [texts[place] for place in places]
         assert table["label"].tolist() == [labels[place] for place in places]
+        other = pq.read_table(tmp_path / "other" / f"{name}.parquet")
+        assert other.num_rows == size and other["id"].to_pylist() != table["id"].tolist()
         seen |= set(places)
     assert len(seen) == sum(sizes)
 
@@ -232,6 +235,7 @@ def test_splits_depend_on_the_seed_alone():
     first, again, other = (stratified(labels, [800, 50, 100], seed, "sizes") for seed in (1, 1, 2))
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert any((a != b).any() for a, b in zip(first, other, strict=True))
+    assert all((np.diff(rows) > 0).all() for rows in first)
     assert [np.bincount(labels[rows]).tolist() for rows in first] == [
         [400, 240, 160],
         [25, 15, 10],
@@ -259,6 +263,17 @@ def test_ratios_become_sizes(ratios, sizes):
     assert sum(sizes_from_ratios(997, ratios)) == 997
 
 
+def test_the_training_split_takes_what_rounding_leaves():
+    assert sizes_from_ratios(997, [8, 1, 1]) == [797, 100, 100]  # of 797.6, 99.7 and 99.7
+    assert sizes_from_ratios(1003, [8, 1, 1]) == [803, 100, 100]
+
+
+def test_a_place_that_is_left_goes_to_the_class_that_lacks_the_largest_part_of_one():
+    labels = np.repeat([0, 1, 2], [7, 5, 3])
+    (rows,) = stratified(labels, [7], 0, "sizes")  # of which 3.27, 2.33 and 1.4 are due
+    assert np.bincount(labels[rows]).tolist() == [3, 2, 2]
+
+
 @pytest.mark.parametrize(
     ("labels", "sizes", "message"),
     [
@@ -283,6 +298,7 @@ def test_a_smaller_sample_is_a_part_of_a_larger_one_with_the_same_shares_of_clas
     for size in range(1, 101):
         counts = np.bincount(labels[order[:size]], minlength=3)
         assert np.abs(counts - size * np.array([0.61, 0.30, 0.09])).max() <= 1
+    assert first_of(labels, 25, 7).tolist() == sorted(order[:25])
     assert set(first_of(labels, 25, 7)) < set(first_of(labels, 50, 7))
     assert set(first_of(labels, 25, 7)) != set(first_of(labels, 25, 8))
     assert list(first_of(labels, "all", 7)) == list(range(100))

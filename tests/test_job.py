@@ -30,6 +30,7 @@ import train
 from lib.training import backends, reporting
 from lib.training import job as jobs
 from lib.training.batches import load_tokens
+from lib.training.job import Job
 from lib.training.loop import Recipe, Updates
 from lib.training.model import load_checkpoint
 from lib.training.progress import Epoch
@@ -180,6 +181,31 @@ def test_a_tracked_run_has_its_keys_its_settings_and_every_update(run, told, his
     lines = history.reset_index().to_dict("records")
     assert [values for _, values in epochs] == [pytest.approx(line) for line in lines]
     assert found.ended == [0]
+
+
+def test_the_reviews_to_learn_from_are_drawn_by_the_seed_and_fewer_are_a_part_of_more(lopsided):
+    data = load_tokens(lopsided["bert"] / "train.parquet", CPU, "masked-mean")
+    drawn = {}
+    for seed in (3, 4):
+        for count in (14, 28, "all"):
+            here = {"keys": {"seed": seed}, "settings": {"examples": count}}
+            job = Job(tokens=Path(), encoder=Path(), run=Path(), labels=(), **here)
+            drawn[seed, count] = job.sample(data)
+    for seed in (3, 4):
+        assert drawn[seed, 14].labels.bincount().tolist() == [9, 5]  # of 45 and 25
+        few, more, everything = (set(drawn[seed, n].ids.tolist()) for n in (14, 28, "all"))
+        assert few < more < everything and (len(few), len(more), len(everything)) == (14, 28, 70)
+    assert set(drawn[3, 14].ids) != set(drawn[4, 14].ids)
+
+
+def test_a_training_learns_from_as_many_reviews_as_it_is_told(
+    encoders, lopsided, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    flags = "--batch 8 --epochs 2 --examples 20"
+    call(train, train_command(encoders, lopsided, tmp_path / "run", flags))
+    told = json.loads((tmp_path / "run" / "train.json").read_text())
+    assert (told["examples"], told["updates"]) == (20, 2 * 3)
 
 
 def epoch_of(number: int, losses: list[float], seconds: float) -> tuple[Epoch, Updates]:

@@ -8,6 +8,7 @@ import subprocess
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,8 +17,10 @@ from filelock import FileLock
 from test_backends import train_command
 from test_training import BACKEND, SETTINGS, build, load
 
+from lib.training import loop
 from lib.training.batches import Bounds
 from lib.training.loop import Recipe, train
+from lib.training.model import Classifier
 from lib.training.saving import LOCK, STATE, Saving
 
 CHANGES = {"epochs": 3, "optimizer": "adamw", "weight_decay": 0.1, "scheduler": "linear"}
@@ -102,6 +105,32 @@ def test_bounds_that_were_halved_stay_halved(encoders, tokens, tmp_path):
     recipe = Recipe(16, 5, SETTINGS | CHANGES)
     result = train(build(encoders, "bert"), data, recipe, BACKEND, saving=saving)
     assert result.bounds == Bounds(2, 100)
+
+
+def test_seconds_are_those_of_training_before_and_after_an_interruption(
+    encoders, tokens, tmp_path, monkeypatch
+):
+    clock, recorded = [0.0], []
+    forward = Classifier.forward
+
+    def slow(model, inputs):
+        clock[0] += 1 if model.training else 100  # of validation
+        return forward(model, inputs)
+
+    monkeypatch.setattr(Classifier, "forward", slow)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(loop, "record", lambda part, seconds: recorded.append((part, seconds)))
+    data = load(tokens, "bert"), load(tokens, "bert", "valid")
+    recipe = Recipe(16, 5, SETTINGS | CHANGES)  # seven updates of one pass to an epoch
+    saving = Interrupted(tmp_path, {}, 1)
+    saving.updates = 9
+    with pytest.raises(Cut):
+        train(build(encoders, "bert"), data, recipe, BACKEND, saving=saving)
+    clock[0] += 10000
+    saving = Saving(tmp_path, {}, 1)
+    result = train(build(encoders, "bert"), data, recipe, BACKEND, saving=saving)
+    assert [epoch.seconds for epoch in result.history] == [7, 7, 7]
+    assert recorded == [("training", 7), ("training", 5), ("training", 7)]
 
 
 @pytest.mark.parametrize(

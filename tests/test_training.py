@@ -320,14 +320,15 @@ def test_the_best_epoch_is_kept(encoders, tokens):
 
 
 def test_ties_go_to_the_lower_loss_and_then_to_the_earlier_epoch():
-    def epoch(number, accuracy, loss):
-        return Epoch(number, 0.0, 0.0, loss, accuracy, 0.0, 0, 1.0)
+    def epoch(number, accuracy, loss, train_loss=0.0):
+        return Epoch(number, train_loss, 0.0, loss, accuracy, 0.0, 0, 1.0)
 
     epochs = [epoch(1, 0.7, 0.3), epoch(2, 0.8, 0.6), epoch(3, 0.8, 0.4), epoch(4, 0.8, 0.4)]
     assert max(epochs, key=Epoch.rank).epoch == max(epochs[::-1], key=Epoch.rank).epoch == 3
     for loss in (math.nan, math.inf):
-        for order in ([epoch(5, 0.9, loss), *epochs], [*epochs, epoch(5, 0.9, loss)]):
-            assert max(order, key=Epoch.rank).epoch == 3
+        for diverged in (epoch(5, 0.9, loss), epoch(5, 0.9, 0.1, train_loss=loss)):
+            for order in ([diverged, *epochs], [*epochs, diverged]):
+                assert max(order, key=Epoch.rank).epoch == 3
 
 
 def test_a_training_that_diverges_ends_with_the_best_finite_epoch(encoders, tokens):
