@@ -1,6 +1,7 @@
 """Reading, cleaning, sampling and dividing reviews."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,8 @@ FRAME = pd.DataFrame(
 def test_fold_unifies_what_readers_do_not_see():
     composed, decomposed = "caf\u00e9 noir", "cafe\u0301<br /><br />noir\t"
     assert fold(composed) == fold(decomposed) == "caf\u00e9 noir"
-    assert fold("A") != fold("a")
+    assert fold("a<BR/>b") == "a b"
+    assert fold("A") != fold("a") and fold("x\u00b2") != fold("x2")
 
 
 def test_digests_mark_empty_texts():
@@ -134,7 +136,9 @@ def test_files_of_every_kind_give_the_same_reviews(tmp_path, kind):
 def test_blocks_end_anywhere_and_their_types_may_differ(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(streaming, "BLOCK", 1000)
     texts = [f"review {n}, " + '"good"\n' * (n % 40) for n in range(500)]
-    frame = pd.DataFrame({"text": texts, "label": [0, 1] * 250, "site": [None] * 300 + ["a"] * 200})
+    texts[334] = texts[310]
+    labels = [n % 3 % 2 for n in range(500)]
+    frame = pd.DataFrame({"text": texts, "label": labels, "site": [None] * 300 + ["a"] * 200})
     path = tmp_path / f"mine.{kind}"
     if "csv" in kind:
         frame.to_csv(path, index=False)
@@ -143,8 +147,28 @@ def test_blocks_end_anywhere_and_their_types_may_differ(tmp_path, monkeypatch, k
     flags = "--where site=a --near-duplicates 1"
     call(download, f"files --paths {path} {flags} --out {tmp_path}")
     table = pq.read_table(tmp_path / "reviews.parquet")
-    assert table["id"].to_pylist() == list(range(300, 500))
-    assert table["text"].to_pylist() == texts[300:]
+    kept = [*range(300, 334), *range(335, 500)]
+    assert table["id"].to_pylist() == kept
+    assert table["text"].to_pylist() == [texts[n] for n in kept]
+    assert table["label"].to_pylist() == [labels[n] for n in kept]
+
+
+def test_every_column_of_where_has_to_fit(tmp_path):
+    frame = FRAME.assign(site=list("aabbaa"), year=[2000, 2000, 1999, 2000, 1999, 1999])
+    frame.to_csv(tmp_path / "mine.csv", index=False)
+    call(
+        download,
+        f"files --paths {tmp_path}/mine.csv --text-column review --label-column stars "
+        f"--labels neg pos --where site=a year=2000 --out {tmp_path}",
+    )
+    assert pq.read_table(tmp_path / "reviews.parquet")["id"].to_pylist() == [0, 1]
+
+
+def test_rows_are_chosen_over_all_batches():
+    batches = pa.table({"id": range(10)}).to_batches(max_chunksize=3)
+    keep = np.array([1, 0, 0, 0, 0, 1, 1, 1, 0, 1], bool)
+    found = pa.Table.from_batches(streaming.chosen(batches, keep))
+    assert found["id"].to_pylist() == [0, 5, 6, 7, 9]
 
 
 def test_several_files_keep_their_origin_and_positions(tmp_path):
@@ -157,7 +181,11 @@ def test_several_files_keep_their_origin_and_positions(tmp_path):
     )
     table = pq.read_table(tmp_path / "out" / "reviews.parquet").to_pandas()
     assert table["id"].tolist() == list(range(12))
-    assert table["origin"].value_counts().tolist() == [6, 6]
+    paths = [f"{tmp_path}/a.csv", f"{tmp_path}/b.csv"]
+    assert table["origin"].tolist() == [paths[0]] * 6 + [paths[1]] * 6
+    told = json.loads((tmp_path / "out" / "reviews.json").read_text())
+    assert told["rows_by_file"] == dict.fromkeys(paths, 6)
+    assert told["sha256"] == {path: sha256(Path(path)) for path in paths}
 
 
 @pytest.mark.parametrize(
@@ -205,7 +233,8 @@ def test_splits_are_disjoint_stratified_and_complete(tmp_path, sample):
     ("flags", "sizes"),
     [("--ratios 7 1 2", (700, 100, 200)), ("--sizes 300 50 20", (300, 50, 20))],
 )
-def test_each_split_has_its_size_and_is_counted(tmp_path, flags, sizes):
+def test_each_split_has_its_size_and_is_counted(tmp_path, monkeypatch, flags, sizes):
+    monkeypatch.setattr(streaming, "ROWS", 99)
     texts, labels = [f"review {n}" for n in range(1000)], [0, 0, 1, 2, 0] * 200
     pq.write_table(
         pa.table({"id": range(5, 1005), "text": texts, "label": labels}), tmp_path / "r.parquet"

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import psutil
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -23,15 +24,16 @@ from safetensors.torch import load_file
 from scipy.stats import binom
 from test_backends import train_command
 from test_resume import Cut, same_run
-from test_training import CPU, rates_by_hand
+from test_training import CPU, SETTINGS, build, rates_by_hand
 from torch.nn.functional import cross_entropy
 
 import train
 from lib.training import backends, reporting
 from lib.training import job as jobs
-from lib.training.batches import load_tokens
+from lib.training.backends import Torch
+from lib.training.batches import Bounds, load_tokens
 from lib.training.job import Job
-from lib.training.loop import Recipe, Updates
+from lib.training.loop import Recipe, Result, Updates
 from lib.training.model import load_checkpoint
 from lib.training.progress import Epoch
 from lib.training.reporting import Reporter, divergence
@@ -39,20 +41,25 @@ from lib.training.saving import Saving
 
 FLAGS = (  # 70 examples: four updates of 16 and one of 6 to an epoch, and three in the last one
     "--batch 16 --updates 13 --scheduler linear --warmup 0.3 --learning-rate 2e-2 --seed 3 "
-    "--lr-scaling sqrt --lr-scaling-base 64 --dropout 0.1 --micro-batch 7 --micro-tokens 250"
+    "--lr-scaling sqrt --lr-scaling-base 64 --dropout 0.1 --micro-batch 40 --micro-tokens 250"
 )
 SEEN = 70 + 70 + 3 * 16
 
 
 @pytest.fixture(scope="module")
 def lopsided(tokens, tmp_path_factory) -> dict[str, Path]:
-    """Tokens of 70 training reviews, 45 of them of class 0, and of 28 in validation, with 20."""
+    """Tokens of 70 training reviews, 45 of them of class 0, and of 28 in validation, with 20.
+
+    None is as long as it might be.
+    """
     folder = tmp_path_factory.mktemp("lopsided")
     for split, counts in (("train", (45, 25)), ("valid", (20, 8))):
         table = pq.read_table(tokens["bert"] / f"{split}.parquet", partitioning=None)
         labels = table["label"].to_numpy()
         rows = [np.flatnonzero(labels == label)[: counts[label]] for label in (0, 1)]
-        pq.write_table(table.take(np.sort(np.concatenate(rows))), folder / f"{split}.parquet")
+        part = table.take(np.sort(np.concatenate(rows)))
+        longer = part.replace_schema_metadata(table.schema.metadata | {b"max_length": b"50"})
+        pq.write_table(longer, folder / f"{split}.parquet")
     return {"bert": folder}
 
 
@@ -122,8 +129,8 @@ def test_what_is_told_of_a_training_is_what_was_asked_for_and_done(
 ):
     expected = {
         **{"dataset": "d", "model": "m", "pooling": "masked-mean", "variant": "base"},
-        **{"batch": 16, "seed": 3, "updates": 13, "examples": 70, "max_length": 48},
-        **{"micro_batch": 7, "micro_tokens": 250, "threads": 1, "processes": 1},
+        **{"batch": 16, "seed": 3, "updates": 13, "examples": 70, "max_length": 50},
+        **{"micro_batch": 16, "micro_tokens": 250, "threads": 1, "processes": 1},
         **{"device": "cpu", "precision": "fp32", "backend": "torch"},
     }
     assert told.items() >= expected.items()
@@ -198,14 +205,43 @@ def test_the_reviews_to_learn_from_are_drawn_by_the_seed_and_fewer_are_a_part_of
     assert set(drawn[3, 14].ids) != set(drawn[4, 14].ids)
 
 
-def test_a_training_learns_from_as_many_reviews_as_it_is_told(
+def test_a_training_learns_as_many_reviews_and_classes_as_there_are(
     encoders, lopsided, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    flags = "--batch 8 --epochs 2 --examples 20"
-    call(train, train_command(encoders, lopsided, tmp_path / "run", flags))
+    for split in ("train", "valid"):
+        table = pq.read_table(lopsided["bert"] / f"{split}.parquet", partitioning=None)
+        labels = pa.array(np.arange(len(table)) % 3, pa.int8())
+        three = table.set_column(1, table.schema.field("label"), labels)
+        pq.write_table(three, tmp_path / f"{split}.parquet")
+    flags = "--batch 8 --epochs 2 --examples 20 --labels bad fair good"
+    call(train, train_command(encoders, {"bert": tmp_path}, tmp_path / "run", flags))
     told = json.loads((tmp_path / "run" / "train.json").read_text())
     assert (told["examples"], told["updates"]) == (20, 2 * 3)
+    config = json.loads((tmp_path / "run" / "checkpoint" / "config.json").read_text())
+    assert config["id2label"] == {"0": "bad", "1": "fair", "2": "good"}
+    assert config["label2id"] == {"bad": 0, "fair": 1, "good": 2}
+    assert weights(tmp_path / "run" / "checkpoint")["weight"].shape == (3, 32)
+
+
+def test_utilisation_is_that_of_all_processes_and_a_loss_that_is_not_finite_is_no_success(
+    encoders, lopsided, monkeypatch
+):
+    monkeypatch.setattr(jobs, "peak_flops", lambda *_: 1e9)
+    data = [load_tokens(lopsided["bert"] / name, CPU, "masked-mean") for name in jobs.SPLITS]
+    backend = Torch(CPU, "fp32")
+    backend.processes = 2
+    best, last = epoch_of(1, [0.5] * 5, 2.0)[0], epoch_of(2, [0.5] * 3, 1.0)[0]
+    recipe = Recipe(16, 3, SETTINGS | {"backend": "accelerate"})
+    for diverged in (False, True):
+        result = Result([best, last], best, diverged, Bounds(9, 99))
+        found = jobs.measure(recipe, build(encoders, "bert"), data, backend, result)
+        assert found["flop_utilisation"] == pytest.approx(found["flops_per_second"] / 2e9)
+        assert found["examples_per_second"] == pytest.approx((70 + 3 * 16) / 3.0)
+        assert (found["train_accuracy"], found["valid_loss"]) == (0.62, 0.63)
+        assert (found["processes"], found["micro_batch"], found["micro_tokens"]) == (2, 9, 99)
+        chance = 1.0 if diverged else pytest.approx(binom.sf(17, 28, 20 / 28))  # 0.64 of 28
+        assert found["chance_p"] == chance
 
 
 def epoch_of(number: int, losses: list[float], seconds: float) -> tuple[Epoch, Updates]:

@@ -137,6 +137,17 @@ def test_pairs_are_looked_at_as_an_index_of_datasketch_finds_them(monkeypatch):
     assert len(expected) > 1000
 
 
+def test_hardly_a_pair_above_the_threshold_is_overlooked():
+    texts = [
+        " ".join(f"{word}of{pair}" for word in WORDS[start : start + 108])
+        for pair in range(200)
+        for start in (0, 24)
+    ]
+    assert jaccard(shingles(texts[0]), shingles(texts[1])) == 80 / 128  # found in 99.8% of cases
+    found = repeats(*texts, threshold=0.6)
+    assert not any(found[::2]) and sum(found[1::2]) >= 197
+
+
 def test_rows_that_are_all_alike_are_compared_once_each():
     compared = []
     parents = list(range(1000))
