@@ -6,6 +6,7 @@ epoch is a small one, and the last epoch ends early, so that no number passes fo
 
 import hashlib
 import json
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -251,6 +252,16 @@ def epoch_of(number: int, losses: list[float], seconds: float) -> tuple[Epoch, U
     return epoch, Updates(losses, [1e-3] * len(losses))
 
 
+def test_a_line_of_the_history_leaves_out_what_is_no_number(tmp_path):
+    lines = [Epoch(1, 0.5, 0.0, 0.25, 1.0, 0.0, 5, 2.0), Epoch(2, math.nan, 0.5, 7, 0, 1e-3, 8, 1)]
+    jobs.write_history(tmp_path / "history.csv", lines)
+    assert (tmp_path / "history.csv").read_text().splitlines() == [
+        "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,learning_rate,updates,seconds",
+        "1,0.5,0.0,0.25,1.0,0.0,5,2.0",
+        "2,,0.5,7,0,0.001,8,1",
+    ]
+
+
 def test_every_epoch_is_told_with_its_speed_and_what_is_left(monkeypatch, caplog):
     caplog.set_level("INFO")
     clock = iter([100.0, 130.0, 150.0])
@@ -271,8 +282,7 @@ def test_every_epoch_is_told_with_its_speed_and_what_is_left(monkeypatch, caplog
 
 
 def test_the_first_loss_that_is_not_finite_is_told():
-    nan = float("nan")
-    found = divergence(*epoch_of(2, [0.5, 0.5, nan, nan, nan], 2.0))
+    found = divergence(*epoch_of(2, [0.5, 0.5, *[math.nan] * 3], 2.0))
     assert found == "loss of update 8, in epoch 2,"
     assert divergence(*epoch_of(2, [0.5] * 5, 2.0)) == "validation loss of epoch 2"
 
@@ -301,6 +311,7 @@ def test_an_interrupted_training_goes_on_whatever_the_minutes_between_its_states
     line = train_command(encoders, lopsided, interrupted, f"{FLAGS} --save-minutes 3")
     call(train, line)
     assert "resuming in epoch 2, after update 2 of it" in caplog.text
+    assert "m masked-mean 16 base seed 3: epoch 3 of 3, validation accuracy" in caplog.text
     assert same_run(interrupted, run)
 
 

@@ -18,9 +18,11 @@ from test_backends import train_command
 from test_training import BACKEND, SETTINGS, build, load
 
 from lib.training import loop
+from lib.training import saving as saving_module
 from lib.training.batches import Bounds
-from lib.training.loop import Recipe, train
+from lib.training.loop import Recipe, build_optimizer, build_scheduler, train
 from lib.training.model import Classifier
+from lib.training.progress import Progress
 from lib.training.saving import LOCK, STATE, Saving
 
 CHANGES = {"epochs": 3, "optimizer": "adamw", "weight_decay": 0.1, "scheduler": "linear"}
@@ -105,6 +107,24 @@ def test_bounds_that_were_halved_stay_halved(encoders, tokens, tmp_path):
     recipe = Recipe(16, 5, SETTINGS | CHANGES)
     result = train(build(encoders, "bert"), data, recipe, BACKEND, saving=saving)
     assert result.bounds == Bounds(2, 100)
+
+
+def test_a_state_is_saved_after_so_many_minutes_and_again_after_as_many(
+    encoders, tmp_path, monkeypatch
+):
+    clock = [1000.0]
+    monkeypatch.setattr(saving_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    model = build(encoders, "bert")
+    optimizer = build_optimizer(model, SETTINGS, 1e-3)
+    progress = Progress(model, build_scheduler(optimizer, SETTINGS, 9), Bounds(1, 1))
+    saving = Saving(tmp_path, {}, 2)
+    saved = []
+    for seconds in (119, 2, 118, 3, 119, 2):
+        clock[0] += seconds
+        saving.save_when_due(progress)
+        saved.append((tmp_path / ".state" / STATE).exists())
+        saving.finish()
+    assert saved == [False, True] * 3
 
 
 def test_seconds_are_those_of_training_before_and_after_an_interruption(
