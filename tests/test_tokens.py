@@ -1,5 +1,6 @@
 """Tokenizers from scratch, and the token files."""
 
+import json
 import subprocess
 from itertools import pairwise
 
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, call
+from transformers import AutoTokenizer
 
 import encoder
 from lib.data import tokens as token_files
@@ -76,6 +78,31 @@ def test_tokenizer_training_is_the_same_in_every_process(python, splits, tmp_pat
     )
     here, there = ((tmp_path / name / "tokenizer.json").read_bytes() for name in ("here", "there"))
     assert here == there
+
+
+@pytest.mark.parametrize(
+    ("architecture", "dropouts"),
+    [
+        ("bert", {"hidden_dropout_prob", "attention_probs_dropout_prob"}),
+        ("modernbert", {"embedding_dropout", "mlp_dropout", "attention_dropout"}),
+    ],
+)
+def test_a_new_encoder_is_as_it_was_asked_for(splits, tmp_path, architecture, dropouts):
+    sizes = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes |= {"intermediate_size": 40, "max_position_embeddings": 70, "vocab_size": 650}
+    flags = " ".join(f"--{key.replace('_', '-')} {size}" for key, size in sizes.items())
+    call(
+        encoder,
+        f"scratch --architecture {architecture} --dropout 0.3 {flags} "
+        f"--reviews {splits}/train.parquet --out {tmp_path}/new",
+    )
+    config = json.loads((tmp_path / "new" / "config.json").read_text())
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "new")
+    assert config.items() >= {**sizes, **dict.fromkeys(dropouts, 0.3)}.items()
+    assert config["pad_token_id"] == tokenizer.convert_tokens_to_ids("[PAD]")
+    assert len(tokenizer) == 650 and tokenizer.model_max_length == 70
+    told = json.loads((tmp_path / "new" / "source.json").read_text())
+    assert told.items() >= {**sizes, "architecture": architecture, "dropout": 0.3}.items()
 
 
 @pytest.mark.parametrize(("name", "lower"), [("bert", True), ("modernbert", False)])
