@@ -7,6 +7,7 @@ epoch is a small one, and the last epoch ends early, so that no number passes fo
 import hashlib
 import json
 import math
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -41,8 +42,8 @@ from lib.training.reporting import Reporter, divergence
 from lib.training.saving import Saving
 
 FLAGS = (  # 70 examples: four updates of 16 and one of 6 to an epoch, and three in the last one
-    "--batch 16 --updates 13 --scheduler linear --warmup 0.3 --learning-rate 2e-2 --seed 3 "
-    "--lr-scaling sqrt --lr-scaling-base 64 --dropout 0.1 --micro-batch 40 --micro-tokens 250"
+    "--batch 16 --updates 13 --scheduler linear --warmup 0.3 --learning-rate 5e-3 --seed 3 "
+    "--lr-scaling sqrt --lr-scaling-base 4 --dropout 0.1 --micro-batch 40 --micro-tokens 250"
 )
 SEEN = 70 + 70 + 3 * 16
 
@@ -135,8 +136,8 @@ def test_what_is_told_of_a_training_is_what_was_asked_for_and_done(
         **{"device": "cpu", "precision": "fp32", "backend": "torch"},
     }
     assert told.items() >= expected.items()
-    assert told["learning_rate"] == pytest.approx(1e-2)  # that of a quarter of 64 reviews
-    asked = {"learning_rate": 2e-2, "warmup": 0.3, "lr_scaling": "sqrt", "keep_checkpoints": "all"}
+    assert told["learning_rate"] == pytest.approx(1e-2)  # twice that of 4 reviews
+    asked = {"learning_rate": 5e-3, "warmup": 0.3, "lr_scaling": "sqrt", "keep_checkpoints": "all"}
     assert told["settings"].items() >= asked.items()
     digest = hashlib.sha256((lopsided["bert"] / "train.parquet").read_bytes()).hexdigest()
     assert told["tokens_sha256"] == digest
@@ -171,6 +172,7 @@ def test_a_tracked_run_has_its_keys_its_settings_and_every_update(run, told, his
         **{"dataset": "d", "model": "m", "pooling": "masked-mean", "batch": 16},
         **{"variant": "base", "seed": 3},
     }
+    assert re.fullmatch("[0-9a-f]{8}", found.options["id"])
     assert found.options["mode"] == "offline" and found.options["resume"] == "allow"
     assert {"model=m", "batch=16", "seed=3"} <= set(found.options["name"].split())
     updates = [(step, values) for step, values in found.records if "loss" in values]
@@ -320,7 +322,7 @@ def test_an_interrupted_training_goes_on_whatever_the_minutes_between_its_states
     [
         ("keys.variant", "--variant other"),
         ("labels", "--labels bad good"),
-        ("settings.learning_rate", "--learning-rate 1e-2"),
+        ("settings.learning_rate", "--learning-rate 6e-3"),
         ("settings.examples", "--examples 60"),
         ("encoder.config.json", ""),
         ("tokens.train.parquet", ""),

@@ -1,5 +1,7 @@
 """Pooling, the classifier and its checkpoint."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -43,7 +45,7 @@ def test_padding_changes_only_the_unmasked_mean(name):
 def inputs(model: Classifier) -> dict[str, torch.Tensor]:
     ids = torch.randint(5, model.encoder.config.vocab_size, (3, 12))
     mask = torch.arange(12) < torch.tensor([[12], [7], [2]])
-    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": ids % 2}
 
 
 def test_pooler_is_the_encoders_own(encoders):
@@ -85,9 +87,12 @@ def test_masked_mean_ignores_how_far_a_batch_is_padded(encoders, architecture):
     [("bert", "cls"), ("bert", "pooler"), ("modernbert", "masked-mean"), ("modernbert", "max")],
 )
 def test_checkpoint_gives_the_same_logits(encoders, tmp_path, architecture, pooling):
-    model = Classifier(load_encoder(encoders[architecture], pooling), pooling, 3, 0.1).eval()
+    model = Classifier(load_encoder(encoders[architecture], pooling), pooling, 3, 0.25).eval()
     save_checkpoint(model, encoders[architecture], tmp_path / "checkpoint", 48)
     loaded = load_checkpoint(tmp_path / "checkpoint")
+    assert loaded.pooling == pooling and loaded.dropout.p == 0.25 and not loaded.training
+    head = json.loads((tmp_path / "checkpoint" / "head.json").read_text())
+    assert head == {"pooling": pooling, "classes": 3, "dropout": 0.25, "max_length": 48}
     batch = inputs(model)
     assert torch.equal(model(batch), loaded(batch))
     names = {path.name for path in (tmp_path / "checkpoint").iterdir()}

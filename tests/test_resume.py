@@ -79,7 +79,9 @@ def test_a_training_goes_on_after_any_update(encoders, tokens, tmp_path):
         with pytest.raises(Cut):
             fit(encoders, tokens, saving, losses)
         torch.manual_seed(99)  # another process has drawn other random numbers
-        again, lines = fit(encoders, tokens, Saving(run, {}, 1), losses)
+        found = Saving(run, {}, 1)
+        assert found.name == saving.name  # by which a tracked run goes on as well
+        again, lines = fit(encoders, tokens, found, losses)
         assert identical(again, weights)
         assert lines == history
         assert losses == whole  # every epoch is reported once, with all of its updates
