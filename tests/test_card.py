@@ -120,7 +120,9 @@ def test_the_snippet_gives_the_probabilities_of_the_project(runs, found, pooling
 
 def test_the_metadata_are_those_of_the_hub_and_the_results_those_of_the_test(runs):
     for pooling, run in runs.items():
-        tested = told(run)[1]
+        trained, tested = told(run)
+        same = ("model", "pooling", "seed", "best_epoch", "valid_accuracy")
+        assert {key: tested[key] for key in same} == {key: trained[key] for key in same}
         data = read(run).data
         assert data.library_name == "transformers" and data.pipeline_tag == "text-classification"
         assert pooling in data.tags and not data.base_model and not data.datasets

@@ -16,7 +16,7 @@ from lib.console import UserError
 from lib.data import streaming
 from lib.data.folding import digests, fold
 from lib.data.reviews import assemble, clean, survey
-from lib.data.sampling import first_of, nested, sizes_from_ratios, stratified
+from lib.data.sampling import divide, first_of, nested, sizes_from_ratios, stratified
 from lib.manifests import sha256
 
 FRAME = pd.DataFrame(
@@ -295,6 +295,8 @@ def test_ratios_become_sizes(ratios, sizes):
 def test_the_training_split_takes_what_rounding_leaves():
     assert sizes_from_ratios(997, [8, 1, 1]) == [797, 100, 100]  # of 797.6, 99.7 and 99.7
     assert sizes_from_ratios(1003, [8, 1, 1]) == [803, 100, 100]
+    labels = np.arange(1000) % 2
+    assert [len(rows) for rows in divide(labels, 0)] == [800, 100, 100]  # unless others are given
 
 
 def test_a_place_that_is_left_goes_to_the_class_that_lacks_the_largest_part_of_one():

@@ -383,6 +383,7 @@ def test_what_is_dropped_out_differs_between_updates_epochs_and_seeds(encoders, 
 def test_accuracy_and_loss_are_means_over_examples(encoders, tokens, bounds):
     model, data = build(encoders, "bert"), load(tokens, "bert", "test")
     predictions = predict(model, data, Bounds(*bounds), BACKEND)
+    assert model.training  # as it was
     with torch.no_grad():
         logits = model.eval()(data.batch(torch.arange(len(data))))
     expected = (logits.argmax(dim=-1) == data.labels).float().mean()
