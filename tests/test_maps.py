@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 from made_up import MadeUp
@@ -124,13 +125,20 @@ def test_boundaries_are_where_labels_meet():
     assert errors["text"].iloc[0] == "review 20"
 
 
-def test_vectors_follow_the_ids(checkpoint, tokens):
+def test_vectors_follow_the_ids(checkpoint, tokens, tmp_path):
     model = load_checkpoint(checkpoint)
     split = tokens["bert" if model.takes_types else "modernbert"] / "test.parquet"
-    ids = np.sort(pd.read_parquet(split, columns=["id"])["id"].to_numpy())
+    table = pq.read_table(split)
+    ids = np.sort(table["id"].to_numpy())
     everything = inference.sentence_vectors(checkpoint, split, ids).vectors
-    some = inference.sentence_vectors(checkpoint, split, ids[[3, 7]]).vectors
-    assert some == pytest.approx(everything[[3, 7]], abs=1e-5)
+    pq.write_table(table.take(np.random.default_rng(0).permutation(40)), tmp_path / "t.parquet")
+    for path in (split, tmp_path / "t.parquet"):
+        some = inference.sentence_vectors(checkpoint, path, ids[[3, 7, 20]]).vectors
+        assert some == pytest.approx(everything[[3, 7, 20]], abs=1e-5)
+    only = pq.read_table(split, filters=[("id", "==", ids[7])])["input_ids"][0].as_py()
+    inputs = torch.tensor([only])
+    expected = model.encoder(input_ids=inputs).last_hidden_state.mean(dim=1)
+    assert everything[7] == pytest.approx(expected[0].detach().numpy(), abs=1e-5)
 
 
 def test_without_maps_there_are_no_boundary_errors():

@@ -177,7 +177,8 @@ def test_delimiters_that_are_escaped_without_quotes(tmp_path):
     ],
 )
 def test_a_line_that_does_not_fit_is_named(tmp_path, line, message):
-    path = written(tmp_path / "x.csv", [("plain", label) for _, label in PLAIN])
+    rows = [("plain", label) for _, label in PLAIN[1:]]
+    path = written(tmp_path / "x.csv", [("two\nlines", "0"), *rows[1:]])
     path.write_text(path.read_text() + line)
     with pytest.raises(UserError, match=message):
         read(path)
