@@ -7,7 +7,8 @@ the seed; they are larger in some settings than in others; or a tenth of all run
 lower; or learning rates, all equally good, are chosen by validation. Printed are the share of pages
 with any false verdict and with an interval that misses the truth; what choosing gives; and, from
 half as many studies in which one model is 2 points better than the others, the share that finds
-this. A second table sets the multi-bootstrap beside the test of a page, for two settings alone.
+this. A second table sets the multi-bootstrap beside the test of a page, for two settings alone; a
+third tells how often runs are wrongly said to have learned, or not to.
 """
 
 import argparse
@@ -34,6 +35,7 @@ from lib.analysis.verdicts import Answers, Known, decide, known_of
 from lib.analysis.wording import ALIKE, SHOWN
 from lib.baselines import FULL_TEXT, SEEN_TEXT, baseline_name
 from lib.console import progress
+from lib.metrics import chance_level, chance_p
 from lib.runs import Condition, Run
 from lib.training.loop import Recipe
 
@@ -47,6 +49,7 @@ SHARES = (0.6, 0.1, 0.3)
 ALONE, TOGETHER, BY_MODEL = "nothing", "half, all settings", "half, those of a model"
 BOOTSTRAPS = 1000
 REVIEWS = 2500  # of the two settings of the multi-bootstrap
+RUNS = 20_000  # that learn, or do not
 
 
 class Size(NamedTuple):
@@ -402,6 +405,21 @@ def simulate_two(studies: int, processes: int) -> pd.DataFrame:
         return pd.DataFrame(progress(pool.map(compare, cases), len(cases), "two settings", "line"))
 
 
+def simulate_learned(reviews: int) -> dict[str, str]:
+    """How often a run at chance counts as learned, and one 10 points above as failed."""
+    rng, label = np.random.default_rng(0), np.arange(reviews) % 2
+    p = np.array([chance_p(right / reviews, label) for right in range(reviews + 1)])
+    at, above = (p[rng.binomial(reviews, share, RUNS)] for share in (0.5, 0.6))
+    level = chance_level(label)
+    return {
+        "validation reviews": f"{reviews:,}",
+        "level": f"{level:.2%}",
+        "runs at chance that pass": f"{np.mean(at < level):.1%}",
+        "runs 10 points above that are lost": f"{np.mean(above >= level):.1%}",
+        "lost at 0.1%": f"{np.mean(above >= 0.001):.1%}",
+    }
+
+
 def main() -> None:
     """Print the tables."""
     flags = argparse.ArgumentParser(description=__doc__)
@@ -410,7 +428,10 @@ def main() -> None:
     options = flags.parse_args()
     print(simulate(options.studies, options.processes).to_markdown(index=False), flush=True)
     print()
-    print(simulate_two(options.studies, options.processes).to_markdown(index=False))
+    print(simulate_two(options.studies, options.processes).to_markdown(index=False), flush=True)
+    print()
+    learned = pd.DataFrame(map(simulate_learned, (60, 120, 250, 500, 1000, 2000)))
+    print(learned.to_markdown(index=False))
 
 
 if __name__ == "__main__":

@@ -34,9 +34,10 @@ from lib.predictions import Predictions, write_predictions
 from lib.schema import options_of, word
 from lib.tables import read_table
 
-TRAIN = 1000  # reviews of the training split
+TRAIN = 1200  # reviews of the training split
 VALID = 1000  # reviews of the validation split
 KEYS = ("model", "pooling", "batch", "variant", "seed")
+POWERS = {"none": 0, "sqrt": 0.5, "linear": 1}
 SETTINGS = {key: option["default"] for key, option in options_of("training").items()}
 
 
@@ -53,12 +54,15 @@ def updates_in(settings: Mapping[str, Any], batch: int) -> int:
 
 
 class MadeUp:
-    """A study whose runs were never trained.
+    """A study whose runs were never trained, with splits of unequal sizes.
+
+    Each run has three epochs: the second is its best one by validation, the last by training.
 
     Args:
         folder: where it is.
         n: test reviews.
         classes: number of classes.
+        labels: of the test reviews; as many of each class where they are not given.
         texts: of the test reviews, repeated as needed.
         variants: what each variant changes of the defaults of training.
     """
@@ -70,12 +74,13 @@ class MadeUp:
         classes: int = 2,
         texts: Sequence[str] = (),
         variants: Mapping[str, dict] | None = None,
+        labels: Sequence[int] | None = None,
     ) -> None:
         self.folder = folder
         self.variants = variants or {}
         self.tables = folder / "tables"
         self.ids = np.arange(n) * 3
-        self.labels = np.arange(n) % classes
+        self.labels = np.arange(n) % classes if labels is None else np.array(labels)
         self.classes = classes
         self.runs: list[Path] = []
         self.baselines: list[Path] = []
@@ -87,7 +92,7 @@ class MadeUp:
         self.reviews = folder / "test.parquet"
         folder.mkdir(parents=True, exist_ok=True)
         columns = {"id": self.ids, "text": self.texts, "label": self.labels}
-        pq.write_table(pa.table(columns), self.reviews)
+        pq.write_table(pa.table(columns)[::-1], self.reviews)
 
     def add(
         self,
@@ -95,7 +100,8 @@ class MadeUp:
         *keys: str | int,
         valid: float | None = None,
         seconds: float | None = None,
-        **quirks: int | bool,
+        train: float | None = None,
+        **quirks: int | bool | np.ndarray,
     ) -> None:
         """Add a run that gets some reviews right.
 
@@ -104,7 +110,9 @@ class MadeUp:
             keys: model, pooling, batch, variant, seed.
             valid: validation accuracy; that of the test where it is not given.
             seconds: of training.
-            quirks: `answer`, which it gives to all instead, or `diverged`, where it ends in NaN.
+            train: training accuracy; halfway from that of the test to 1 where it is not given.
+            quirks: `answer`, which it gives to all instead, or to each; `confidence` of all answers
+                or of each; or `diverged`, where it ends in NaN.
         """
         path = "/".join(f"{name}={key}" for name, key in zip(KEYS, keys, strict=True))
         folder = self.folder / "runs" / "dataset=d" / path
@@ -113,28 +121,31 @@ class MadeUp:
         measured = self.predict(folder, right, **quirks)
         accuracy = measured["accuracy"]
         valid = accuracy if valid is None else valid
+        train = (1 + accuracy) / 2 if train is None else train
+        seconds = seconds or 60.0 + len(self.runs)
         settings = SETTINGS | self.variants.get(run["variant"], {})
-        labels = np.arange(VALID) % self.classes
+        scale = (run["batch"] / settings["lr_scaling_base"]) ** POWERS[settings["lr_scaling"]]
+        labels = np.resize(self.labels, VALID)
         p, level = chance_p(valid, labels), chance_level(labels)
         training = {
-            "best_epoch": 1,
-            "train_accuracy": accuracy,
+            "best_epoch": 2,
+            "train_accuracy": train,
             "valid_accuracy": valid,
             "valid_loss": 1 - valid,
             "diverged": quirks.get("diverged", False),
             "learned": not quirks.get("diverged") and p < level,
             "chance_p": 1.0 if quirks.get("diverged") else p,
             "chance_level": level,
-            "train_seconds": seconds or 60.0 + len(self.runs),
-            "examples_per_second": 100.0,
+            "train_seconds": seconds,
+            "examples_per_second": 6000 / seconds,
             "examples": TRAIN if settings["examples"] == "all" else settings["examples"],
-            "parameters": 1000,
+            "parameters": 4_400_000,
             "versions": {"torch": "0"},
             "hardware": "none",
             "device": "cpu",
             "precision": "fp32",
-            "threads": 1,
-            "learning_rate": settings["learning_rate"],
+            "threads": 3,
+            "learning_rate": settings["learning_rate"] * scale,
             "updates": updates_in(settings, run["batch"]),
             "max_length": 8,
             "settings": settings,
@@ -143,8 +154,9 @@ class MadeUp:
         }
         (folder / "train.json").write_text(json.dumps(run | training))
         write_json(folder / "test.json", run | measured)
-        epochs = {"epoch": [1, 2], "train_loss": [0.7, 0.6], "train_accuracy": [0.5, accuracy]}
-        epochs |= {"valid_loss": [0.7, 0.7], "valid_accuracy": [valid, 0.5]}
+        epochs = {"epoch": [1, 2, 3], "train_loss": [0.75, 0.6, 0.5]}
+        epochs |= {"train_accuracy": [0.5, train, 0.99]}
+        epochs |= {"valid_loss": [0.7, 1 - valid, 0.8], "valid_accuracy": [0.45, valid, 0.48]}
         pd.DataFrame(epochs).to_csv(folder / "history.csv", index=False)
 
     def add_baseline(
@@ -153,13 +165,14 @@ class MadeUp:
         text: str = "full",
         chance_p: float = 0.0,
         sample: tuple[int, int] | None = None,
+        **quirks: int | bool | np.ndarray,
     ) -> None:
         """Add a baseline; one on a sample of the training reviews has their number and a seed."""
         folder = self.folder / "baselines" / "dataset=d" / f"text={text}"
         if sample:
             folder = folder / f"examples={sample[0]}" / f"seed={sample[1]}"
         (self.samples if sample else self.baselines).append(folder)
-        measured = self.predict(folder, right)
+        measured = self.predict(folder, right, **quirks)
         measured |= {
             "chance_p": chance_p,
             "valid_accuracy": 0.8,
@@ -169,15 +182,21 @@ class MadeUp:
         (folder / "test.json").write_text(json.dumps(measured))
 
     def predict(
-        self, folder: Path, right: np.ndarray, answer: int | None = None, diverged: bool = False
+        self,
+        folder: Path,
+        right: np.ndarray,
+        answer: int | np.ndarray | None = None,
+        confidence: float | np.ndarray = 0.9,
+        diverged: bool = False,
     ) -> dict[str, float]:
         """Write predictions, and return what is measured of them."""
         folder.mkdir(parents=True)
         prediction = np.where(right, self.labels, (self.labels + 1) % self.classes)
         if answer is not None:
-            prediction = np.full_like(self.labels, answer)
-        rest = 0.1 / (self.classes - 1)
-        probabilities = np.where(np.eye(self.classes)[prediction] > 0, 0.9, rest)
+            prediction = np.broadcast_to(answer, self.labels.shape)
+        sure = np.broadcast_to(confidence, self.labels.shape)[:, None]
+        rest = (1 - sure) / (self.classes - 1)
+        probabilities = np.where(np.eye(self.classes)[prediction] > 0, sure, rest)
         if diverged:
             probabilities = np.full_like(probabilities, np.nan)
         predictions = Predictions.of(np.log(probabilities), self.labels)
@@ -185,16 +204,17 @@ class MadeUp:
         return measure_predictions(predictions)
 
     def tokens(self, model: str) -> Path:
-        """A tokenized test split of which every other review is truncated."""
+        """A tokenized test split of which every third review is truncated."""
         path = self.folder / f"tokens/model={model}/test.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         columns = {
             "id": self.ids,
             "label": self.labels,
             "input_ids": [[0]] * len(self.ids),
-            "n_tokens": [8 + 8 * (i % 2) for i in range(len(self.ids))],
+            "n_tokens": [9 if i % 3 == 2 else 8 for i in range(len(self.ids))],
         }
-        pq.write_table(pa.table(columns, schema(types=False, pad_id=0, max_length=8)), path)
+        tokens = pa.table(columns, schema(types=False, pad_id=0, max_length=8))
+        pq.write_table(tokens[::-1], path)
         return path
 
     def counts(self, model: str) -> Path:
@@ -268,12 +288,18 @@ class MadeUp:
                 self.draw(figure.name, figure.table)
             else:
                 (self.folder / f"figures/{figure.name}.svg").write_text("<svg></svg>")
-        counts = np.bincount(self.labels).tolist()
-        reviews = {"source": "s", "revision": "", "sha256": {}, "rows": 9, "dropped": {}}
-        reviews |= {"reviews": 9, "classes": counts, "labels": list(labels)}
+        found = {"train": np.arange(TRAIN) % self.classes, "valid": np.resize(self.labels, VALID)}
+        counts = {name: np.bincount(each) for name, each in {**found, "test": self.labels}.items()}
+        of_all = sum(counts.values())
+        reviews = {"source": "s", "revision": "", "sha256": {}, "rows": 3000, "dropped": {}}
+        reviews |= {"reviews": int(of_all.sum()), "classes": of_all.tolist()}
+        reviews |= {"labels": list(labels)}
         (self.folder / "reviews.json").write_text(json.dumps(reviews))
-        split = {"reviews": len(self.ids), "classes": counts}
-        splits = {"seed": 1, "train": split, "valid": split, "test": split}
+        splits = {
+            name: {"reviews": int(each.sum()), "classes": each.tolist()}
+            for name, each in counts.items()
+        }
+        splits |= {"seed": 7}
         (self.folder / "splits.json").write_text(json.dumps(splits))
         papers = " ".join(f"{self.tables}/{name}.parquet" for name in ("runs", "findings"))
         call(latex, f"--tables {papers} {baselines} {out}")
@@ -296,3 +322,50 @@ class MadeUp:
             write_library(library)
         flags = f"--library {library} --svg {files}.svg --html {files}.html"
         call(draw, f"{figure} {self.table(table)} {flags}")
+
+
+CLASSES = ["bad", "so-so", "good"]
+MATRICES = {  # model, batch and seed -> how many reviews of each label get each answer
+    ("a", 32, 1): [[24, 4, 2], [3, 15, 2], [1, 1, 8]],
+    ("a", 32, 2): [[26, 3, 1], [2, 16, 2], [0, 3, 7]],
+    ("a", 128, 1): [[21, 6, 3], [4, 14, 2], [2, 2, 6]],
+    ("b", 32, 1): [[27, 2, 1], [6, 12, 2], [2, 3, 5]],
+    ("b", 32, 2): [[28, 1, 1], [5, 13, 2], [1, 4, 5]],
+    ("b", 128, 1): [[30, 0, 0], [20, 0, 0], [10, 0, 0]],
+}
+MEASURED = {  # training and validation accuracy, and seconds
+    ("a", 32, 1): (0.91, 0.74, 100),
+    ("a", 32, 2): (0.95, 0.82, 140),
+    ("a", 128, 1): (0.88, 0.85, 50),
+    ("b", 32, 1): (0.90, 0.71, 7200),
+    ("b", 32, 2): (0.93, 0.78, 7260),
+    ("b", 128, 1): (0.52, 0.50, 3600),
+}
+FULL_TEXT = [[29, 1, 0], [4, 14, 2], [3, 1, 6]]
+
+
+def uneven(folder: Path) -> MadeUp:
+    """Two models on three classes of 30, 20 and 10 test reviews; `b` at batch 128 did not learn.
+
+    The second seed is better than the first by two reviews for either model.
+    """
+    labels = np.repeat([0, 1, 2], [30, 20, 10])
+    study = MadeUp(folder, 60, 3, labels=labels)
+    everything = np.ones(60, bool)
+    for (model, batch, seed), matrix in MATRICES.items():
+        train, valid, seconds = MEASURED[model, batch, seed]
+        told = {"train": train, "valid": valid, "seconds": seconds}
+        told |= {"answer": answers_in(matrix), "confidence": confidences(7 if model == "a" else 31)}
+        study.add(everything, model, "cls", batch, "base", seed, **told)
+    study.add_baseline(everything, answer=answers_in(FULL_TEXT), confidence=confidences(13))
+    return study
+
+
+def answers_in(matrix: Sequence[Sequence[int]]) -> np.ndarray:
+    """The answers of a confusion matrix to reviews in the order of their labels."""
+    return np.concatenate([np.repeat(range(len(row)), row) for row in matrix])
+
+
+def confidences(step: int) -> np.ndarray:
+    """Confidences of 60 answers from 0.51 to 0.884, no two the same and none where bins meet."""
+    return 0.51 + 0.38 * (step * np.arange(60) % 60) / 60

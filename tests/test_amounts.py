@@ -7,10 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import call
-from test_training import SETTINGS, build, fit, load
+from scipy.stats import binom
+from test_training import BACKEND, SETTINGS, build, fit, load
 
 from lib.data.sampling import first_of
-from lib.training.loop import Recipe
+from lib.training.batches import Bounds
+from lib.training.job import measure
+from lib.training.loop import Recipe, Result, scaled_learning_rate
 from lib.training.progress import Epoch
 
 
@@ -43,6 +46,30 @@ def test_as_many_updates_as_the_epochs_have_are_the_same_training(encoders, toke
     assert [*map(Epoch.rank, by_epochs.history)] == [*map(Epoch.rank, by_updates.history)]
     for name, weight in one.state_dict().items():
         assert torch.equal(weight, other.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(("scaling", "times"), [("none", 1), ("sqrt", 2), ("linear", 4)])
+def test_the_learning_rate_is_scaled_from_the_base_that_is_set(scaling, times):
+    settings = SETTINGS | {"learning_rate": 3e-4, "lr_scaling": scaling, "lr_scaling_base": 32}
+    assert scaled_learning_rate(settings, 128) == pytest.approx(times * 3e-4)
+
+
+def test_a_run_tells_the_measures_of_its_best_epoch(encoders, tokens):
+    first = Epoch(1, 0.75, 0.50, 0.70, 0.55, 1e-3, 7, 1.5)
+    best = Epoch(2, 0.60, 0.80, 0.50, 0.70, 1e-3, 14, 2.5)
+    last = Epoch(3, 0.20, 0.95, 0.90, 0.65, 1e-3, 21, 4.0)
+    result = Result([first, best, last], best, False, Bounds(8, 99))
+    settings = SETTINGS | {"backend": "torch", "threads": 1}
+    settings |= {"lr_scaling": "linear", "lr_scaling_base": 32}
+    data = load(tokens, "bert"), load(tokens, "bert", "valid")
+    found = measure(Recipe(16, 1, settings), build(encoders, "bert"), data, BACKEND, result)
+    assert [found[name] for name in ("train_accuracy", "valid_accuracy", "valid_loss")] == [
+        *(0.80, 0.70, 0.50)
+    ]
+    assert (found["best_epoch"], found["updates"], found["examples"]) == (2, 21, 100)
+    assert found["train_seconds"] == 8 and found["examples_per_second"] == 300 / 8
+    assert found["chance_p"] == pytest.approx(binom.sf(27, 40, 0.5))  # 28 right of 40
+    assert found["learning_rate"] == 5e-4 and not found["diverged"]
 
 
 def test_a_sample_is_learned_as_if_there_were_no_other_reviews(encoders, tokens, tmp_path):

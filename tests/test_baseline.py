@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import call
+from scipy.stats import binom
 
 import baseline
 from lib.analysis.baseline import C, train_baseline, tune
@@ -39,6 +40,13 @@ def test_texts_without_words_are_refused():
         tune(["?", "!"], np.array([0, 1]), ["?", "!"], np.array([0, 1]))
 
 
+def test_full_ties_go_to_the_setting_that_is_tried_first():
+    texts, labels = ["same text"] * 30, np.array([0, 1, 1] * 10)
+    model, settings = tune(texts, labels, texts[:9], labels[:9])
+    assert settings == {"c": C[0], "words": 1, "valid_accuracy": pytest.approx(2 / 3)}
+    assert model.predict(["same text"]).tolist() == [1]
+
+
 @pytest.mark.parametrize(("right", "warnings"), [(1.0, 1), (0.8, 0)])
 def test_the_best_setting_at_an_edge_is_said(caplog, right, warnings):
     caplog.set_level("WARNING")
@@ -63,6 +71,18 @@ def test_validation_decides_and_the_test_does_not(tmp_path, valid, test, words):
     measured, _ = baseline_of(tmp_path, train=WORD, valid=valid, test=test)
     assert measured["words"] == words and measured["valid_accuracy"] == 1
     assert measured["accuracy"] < 1
+
+
+def test_measures_are_those_of_their_splits_and_chance_is_that_of_validation(tmp_path):
+    good, bad, middling = ("lovely", 1), ("dreadful", 0), ("plain", 2)
+    train = [good, bad, bad, middling, ("plain", 0), ("plain", 2)]
+    valid = [good, good, good, bad, middling, ("dreadful", 1)]
+    test = [good, ("lovely", 0), ("lovely", 0), ("plain", 0), middling]
+    measured, predictions = baseline_of(tmp_path, train=train, valid=valid, test=test)
+    found = {name: measured[f"{name}accuracy"] for name in ("train_", "valid_", "")}
+    assert found == pytest.approx({"train_": 5 / 6, "valid_": 5 / 6, "": 2 / 5})
+    assert measured["n"] == 50 and predictions["prediction"].tolist() == [1, 1, 1, 2, 2] * 10
+    assert measured["chance_p"] == pytest.approx(binom.sf(49, 60, 4 / 6), rel=1e-6)
 
 
 def test_nothing_is_learned_from_validation(tmp_path):

@@ -206,20 +206,47 @@ def test_the_checkpoint_holds_no_hidden_file_and_its_manifest_knows_the_card(run
 def facts(runs):
     """What train.json and test.json tell of a run that learned."""
     trained, tested = told(runs["cls"])
-    return trained | {"chance_p": 1e-9}, tested
+    return trained | {"learned": True}, tested
 
 
 def test_a_model_that_did_not_learn_says_so_first(facts):
     trained, tested = facts
     sentence = "**This model did not learn.**"
     assert sentence not in model_card(trained, tested, LABELS)
-    text = ModelCard(model_card(trained | {"chance_p": 0.001}, tested, LABELS)).text
-    assert text.split("\n\n")[1].startswith(sentence) and "p = 0.001" in text
+    changed = trained | {"learned": False, "chance_p": 0.021, "chance_level": 0.013}
+    text = ModelCard(model_card(changed, tested, LABELS)).text
+    assert text.split("\n\n")[1].startswith(sentence)
+    assert "(p = 0.021, where below 0.013 was asked for)" in text
+
+
+def test_each_number_stands_in_its_own_row(facts):
+    trained, tested = facts
+    changed = trained | {"best_epoch": 3, "valid_accuracy": 0.61, "updates": 1700}
+    changed |= {"learning_rate": 2e-4, "batch": 128, "seed": 11}
+    measured = tested | {"accuracy": 0.675, "macro_f1": 0.55, "loss": 0.83, "n": 40}
+    card = ModelCard(model_card(changed, measured, ["bad", "good"]))
+    shown = cells(card.text)
+    begin = shown.index("Class")
+    assert shown[begin : begin + 6] == ["Class", "Label", "0", "bad", "1", "good"]
+    begin = shown.index("Validation")
+    low, high = proportion_confint(27, 40, method="wilson")
+    accuracy = f"0.6750, 95% Wilson interval {low:.4f} to {high:.4f}, n = 40"
+    assert shown[begin : begin + 12] == [
+        *("Validation", "Accuracy after epoch 3, the best", "0.6100"),
+        *("Test", "Accuracy", accuracy, "Test", "Macro F1", "0.5500"),
+        *("Test", "Loss, in nats", "0.8300"),
+    ]
+    for name, value in (("batch", "128"), ("seed", "11"), ("learning_rate", "0.001")):
+        assert shown[shown.index(name) + 1] == value
+    assert shown[shown.index("learning_rate after scaling") + 1] == "0.0002"
+    assert shown[shown.index("updates of all epochs") + 1] == "1,700"
+    values = {each.metric_type: each.metric_value for each in card.data.eval_results}
+    assert values == {"accuracy": 0.675, "f1": 0.55, "loss": 0.83}
 
 
 def test_one_that_diverged_has_no_loss(facts):
     trained, tested = facts
-    changed = trained | {"chance_p": 1.0, "diverged": True}
+    changed = trained | {"learned": False, "chance_p": 1.0, "diverged": True}
     card = ModelCard(model_card(changed, tested | {"loss": math.nan}, LABELS))
     assert "The training diverged." in card.text and "nan" in cells(card.text)
     assert [each.metric_type for each in card.data.eval_results] == ["accuracy", "f1"]

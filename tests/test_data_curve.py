@@ -23,7 +23,7 @@ VARIANTS = {"n50": {"examples": 50}, "n100": {"examples": 100}}
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> MadeUp:
-    """Two models and two texts at three sizes; one run of `b` and one of a baseline do not learn.
+    """Two models and two texts at three sizes; one run of `b` does not learn.
 
     A pooling was tried at one size.
     """
@@ -37,9 +37,8 @@ def study(tmp_path_factory) -> MadeUp:
     for text in ("full", "seen-by-a"):
         study.add_baseline(right_or_wrong(N, 0.8, next(number)), text)
         for size, seed in itertools.product((50, 100), SEEDS):
-            failed = (text, size, seed) == ("seen-by-a", 50, 2)
             right = right_or_wrong(N, 0.6, next(number))
-            study.add_baseline(right, text, float(failed), (size, seed))
+            study.add_baseline(right, text, 0.5, (size, seed))
     study.analyse()
     return study
 
@@ -51,7 +50,7 @@ def test_curves_have_sizes_in_their_order(study):
     assert sizes == {name: [50, 100, TRAIN] for name in names}
     assert table["setting"].tolist() == ["base"] * 6 + [""] * 6
     failed = table[table["learned"] < table["seeds"]]
-    assert failed[["curve", "examples"]].to_numpy().tolist() == [["b", 50], [names[3], 50]]
+    assert failed[["curve", "examples"]].to_numpy().tolist() == [["b", 50]]
     assert failed["low"].isna().all() and failed["accuracy"].notna().all()
 
 
@@ -109,7 +108,7 @@ def test_curves_of_a_model_are_named_by_what_they_differ_in(tmp_path):
     assert table["examples"].tolist() == [50, 100] * 2
 
 
-@pytest.mark.parametrize("daggers", [2, 0])
+@pytest.mark.parametrize("daggers", [1, 0])
 def test_the_figure_marks_what_did_not_learn(study, daggers, tmp_path):
     table = study.read("data_curve")
     if not daggers:
@@ -120,7 +119,7 @@ def test_the_figure_marks_what_did_not_learn(study, daggers, tmp_path):
     drawn.draw("data_curve", "data_curve")
     svg = (tmp_path / "figures/data_curve.svg").read_text()
     assert svg.count(f">{NOT_LEARNED}<") == daggers
-    assert {">50<", ">100<", ">1,000<"} <= set(re.findall(r">[\d,]+<", svg))
+    assert {">50<", ">100<", ">1,200<"} <= set(re.findall(r">[\d,]+<", svg))
     assert "stroke-dasharray" in svg
 
 
@@ -129,6 +128,19 @@ def test_points_of_one_size_stand_side_by_side(study):
     places = pd.DataFrame(chart["data"]["values"])
     assert places["place"].nunique() == len(places)
     assert (places["place"] / places["examples"]).between(0.8, 1.25).all()
+    moved = np.log(places["place"] / places["examples"]).groupby(places["examples"])
+    assert moved.sum().abs().max() < 1e-9  # as far to the left as to the right
+
+
+def test_baselines_stand_beside_encoders_that_learned_from_all_reviews(study):
+    panels = figures.accuracy(study.read("conditions")).to_dict()["concat"]
+    dashed = {x["title"]: "strokeDash" in str(x) for x in panels}
+    assert dashed == {
+        "cls, n100": False,
+        "cls, base": True,
+        "cls, n50": False,
+        "max, n50": False,
+    }
 
 
 def test_no_points_are_a_picture_that_says_so():
@@ -140,9 +152,9 @@ def test_the_page_shows_the_curves(study):
     _, _, section = page.partition("## Learning curve over data")
     section = section.partition("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("|")]
-    assert "50 reviews" in rows[0] and "1,000 reviews" in rows[0]
+    assert "50 reviews" in rows[0] and "1,200 reviews" in rows[0]
     assert [row.split(" | ")[0].strip("| ") for row in rows[2:]] == [
         *("a", "b", "TF-IDF, full text", "TF-IDF, text of a")
     ]
-    assert section.count("(n/a) †") == 2 and "no verdict compares them" in section
+    assert section.count("(n/a) †") == 1 and "no verdict compares them" in section
     assert page.index("## Results") < page.index("## Learning curve over data")

@@ -5,7 +5,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
-from made_up import MadeUp
+from made_up import MadeUp, uneven
 from transformers import AutoModel
 
 from lib.analysis import attention, maps
@@ -123,6 +123,52 @@ def test_boundaries_are_where_labels_meet():
     errors = maps.boundary_errors(table, pd.Series([f"review {i}" for i in range(40)]))
     assert set(errors["id"]) <= set(range(20, 40)) and errors["id"].iloc[0] == 20
     assert errors["text"].iloc[0] == "review 20"
+
+
+def test_a_review_is_no_neighbour_of_itself_and_the_most_mixed_come_first():
+    places = np.array([[x, 0] for x in (0, 1, 2.1, 3.3)], float)
+    labels = np.array([0, 0, 1, 0])
+    assert maps.own_label(places, labels).tolist() == pytest.approx([2 / 3, 2 / 3, 0, 2 / 3])
+    table = pd.DataFrame({"id": range(6), "label": 0, "prediction": [1, 1, 1, 0, 1, 1]})
+    table["own_label"] = [0.25, 0.45, 0.7, 0.5, 0.76, 0.24]
+    errors = maps.boundary_errors(table.assign(x=0, y=0), pd.Series(list("abcdef")))
+    assert errors["id"].tolist() == [1, 2, 0] and errors["text"].tolist() == ["b", "c", "a"]
+
+
+def test_maps_and_attention_show_the_predictions_of_the_runs_that_stand(tmp_path, monkeypatch):
+    study = uneven(tmp_path)
+    study.analyse()
+    labels = {0: "bad", 1: "so-so", 2: "good"}
+    asked = []
+
+    def vectors(checkpoint, tokens, ids):
+        asked.append((checkpoint.parts[-5:-1], tokens.parent.name))
+        return inference.Vectors(np.random.default_rng(1).normal(size=(len(ids), 4)), labels)
+
+    def looked(checkpoint, text):
+        return inference.Attention(["x", "y"], np.array([[0.9, 0.1], [0.4, 0.6]]))
+
+    monkeypatch.setattr(maps, "sentence_vectors", vectors)
+    monkeypatch.setattr(attention, "attention", looked)
+    table, files = study.tables / "runs.parquet", [study.tokens(model) for model in "ba"]
+    maps.map_reviews(table, study.runs, study.reviews, files, 1, 60, 1, study.tables)
+    chosen = {"a": study.runs[1], "b": study.runs[4]}
+    assert asked == [
+        (("pooling=cls", "batch=32", "variant=base", "seed=2"), f"model={model}") for model in "ab"
+    ]
+    found = study.read("tsne")
+    for model, folder in chosen.items():
+        rows = found[found["model"] == model]
+        told = pd.read_parquet(folder / "predictions.parquet", partitioning=None)
+        for name in ("id", "label", "prediction", "confidence"):
+            assert rows[name].tolist() == told[name].tolist()
+        assert rows["label_name"].tolist() == ["bad"] * 30 + ["so-so"] * 20 + ["good"] * 10
+    attention.show_attention(table, study.runs, study.reviews, 1, 87, study.tables)
+    found = study.read("attention")
+    assert found["model"].tolist() == [*"aaaabbbb"] and set(found["label"]) == {0}
+    assert found["prediction"].tolist() == [2] * 8  # the last of 30 that are labelled 0
+    weights = found.set_index(["model", "query_token", "key_token"])["weight"]
+    assert weights["a", "x", "y"] == 0.1 and weights["b", "y", "x"] == 0.4
 
 
 def test_vectors_follow_the_ids(checkpoint, tokens, tmp_path):

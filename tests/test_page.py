@@ -18,9 +18,11 @@ import tsne
 from lib.catalog import figures_in
 from lib.markup import escape
 from lib.page import latex
+from lib.page.html import readable
 from lib.page.markdown import excerpt, facts
 from lib.page.sections import SECTIONS
 from lib.page.summary import opening
+from lib.tables import write_table
 
 HOSTILE = [
     "a | b || c",
@@ -150,7 +152,9 @@ def test_hostile_texts_stay_texts(tmp_path):
     page = study.page(["bad|<b>", "good`*"])
     tokens = parsed(page)
     kinds = {child.type for token in tokens for child in token.children or []}
-    assert not kinds & {"html_inline", "code_inline", "s_open"}
+    assert not kinds & {"html_inline", "s_open"}
+    code = {x.content for token in tokens for x in token.children or [] if x.type == "code_inline"}
+    assert code == {*map(str, study.runs), "scripts/predict.py"}
     assert not {token.type for token in tokens} & {"html_block", "fence"}
     links = [
         child for token in tokens for child in token.children or [] if child.type == "link_open"
@@ -238,7 +242,8 @@ def test_three_classes_and_a_run_at_the_majority(tmp_path):
     page = study.page(["low", "middle", "high"])
     assert "b †" in main_table(page)["Model"].tolist()
     assert "b right, a wrong" not in page
-    assert f"Wrong by every model** ({(~right).sum()} reviews)" in page
+    assert f"Most confidently wrong, a** ({(~right).sum()} errors)" in page
+    assert "Wrong by every model" not in page  # but one
 
 
 @pytest.mark.parametrize(
@@ -280,8 +285,8 @@ def test_a_study_of_which_nothing_learned_has_all_sections(tmp_path, baseline):
     call(attention, f"{flags} --out {study.tables}")
     page = study.page(drawn=True)
     assert set(headings(page)) == set(SECTIONS) - NOT_ASKED | {"What was run"}
-    assert page.count("left out here: a, b") == 5
-    assert "One run stands" not in page and "Wrong by every model" not in page
+    assert page.count("No run stands for a model of which none learned: a, b.") == 1
+    assert "Best run:" not in page and "Wrong by every model" not in page
     tables(page)
     for name in figures_in(["results", "statistics", "errors", "tsne", "attention"]):
         of_models = {"findings", "tsne", "attention"} | (
@@ -297,16 +302,17 @@ def test_a_model_that_did_not_learn_is_said_to_be_left_out(tmp_path):
     study.add(right_or_wrong(60, 0.8, 1), "b", "cls", 64, "base", 1, answer=0)
     study.analyse()
     page = study.page()
-    assert "One run stands for each model: a (pooling cls" in page and "left out here: b" in page
+    assert re.findall("Best run: `(.*)`", page) == [str(study.runs[0])]
+    assert "No run stands for a model of which none learned: b." in page
     overview = next(table for table in tables(page) if "val_acc@epoch" in table)
     assert overview["model"].tolist() == ["a"]
 
 
 @pytest.fixture(scope="module")
 def daggers(tmp_path_factory) -> MadeUp:
-    """One model, of which a seed at batch 64 did not learn, nor did the baseline."""
+    """One model, of which a seed at batch 64 did not learn; the baseline is no better."""
     study = MadeUp(tmp_path_factory.mktemp("daggers"))
-    for batch, seed, accuracy in ((64, 1, 0.9), (64, 2, 0.9), (256, 1, 0.7)):
+    for batch, seed, accuracy in ((64, 1, 0.9), (64, 2, 0.9), (256, 1, 0.6)):
         failed = {"answer": 0} if seed == 2 else {}
         study.add(right_or_wrong(400, accuracy, batch), "a", "cls", batch, "base", seed, **failed)
     study.add_baseline(right_or_wrong(400, 0.5, 3), chance_p=0.5)
@@ -316,7 +322,7 @@ def daggers(tmp_path_factory) -> MadeUp:
 
 
 def test_every_table_of_the_page_marks_what_did_not_learn(daggers):
-    models = {"a †", "a", "TF-IDF, full text †"}
+    models = {"a †", "a", "TF-IDF, full text"}
     main, conditions, confusion, by_model, best_epoch, *by_batch = (
         table[table.columns[0]].tolist()
         for table in tables(daggers.text)
@@ -326,22 +332,44 @@ def test_every_table_of_the_page_marks_what_did_not_learn(daggers):
     assert set(confusion) == set(best_epoch) == models - {"a †"}
     assert set(by_model) == models - {"a"}
     assert [set(names) for names in by_batch] == [models, models]
-    assert "Did not learn" in daggers.text and "model=TF-IDF, full text" in daggers.text
+    assert "Did not learn" in daggers.text and "model=TF-IDF" not in daggers.text
 
 
 def test_every_table_with_runs_that_did_not_learn_has_a_column_for_it(daggers):
     names = ["runs", "histories", "measures", "reliability", "classes", "confusion", "lengths"]
     for name in [*names, "accuracy_by_model", "accuracy_by_batch", "loss_by_batch"]:
         assert not daggers.read(name)["learned"].all(), name
-    assert daggers.read("conditions")["learned"].tolist() == [1, 1, 0]
+    assert daggers.read("conditions")["learned"].tolist() == [1, 1, 1]
 
 
 def test_every_figure_marks_what_did_not_learn(daggers):
-    for name in ("learning_curves", "accuracy", "cost", "reliability", "lengths"):
-        assert "†" in (daggers.folder / f"figures/{name}.svg").read_text(), name
-    for name, count in {"learning_curves": 2, "accuracy": 1, "cost": 2}.items():
+    for name, count in {"learning_curves": 2, "accuracy": 1, "cost": 1}.items():
         svg = (daggers.folder / f"figures/{name}.svg").read_text()
         assert svg.count(">†<") == count, name
+
+
+def test_tables_of_the_report_show_their_first_rows_with_names(tmp_path):
+    row = {"label": 1, "prediction": 0, "predictions": "0 2", "text": "word " * 40}
+    write_table(tmp_path, "long", [row | {"id": 90_000 + i} for i in range(300)])
+    (tmp_path / "reviews.json").write_text('{"labels": ["x", "y", "z"], "classes": [1, 2, 3]}')
+    flags = f"--reviews {tmp_path}/reviews.json --out {tmp_path}/tables.html"
+    call(tables_html, f"--tables {tmp_path}/long.parquet {flags}")
+    page = (tmp_path / "tables.html").read_text()
+    assert "The first 250 of 300 rows of tables/long.csv." in page
+    assert "90000" in page and "90249" in page and "90250" not in page
+    found = readable(pd.DataFrame([row]), ["x", "y", "z"]).iloc[0]
+    assert found.tolist() == ["y", "x", "x or z", "word " * 24 + "…"]
+
+
+def test_shared_settings_are_told_once_and_others_by_variant(tmp_path):
+    study = MadeUp(tmp_path, 60, variants={"sqrt": {"lr_scaling": "sqrt", "epochs": 9}})
+    for variant in ("base", "sqrt"):
+        study.add(right_or_wrong(60, 0.7, 1), "a", "cls", 64, variant, 1)
+    study.analyse()
+    found = dict(re.findall(r"^- \*\*(.+?):\*\* (.*)$", study.page(), re.MULTILINE))
+    assert found["Variant base"] == "epochs 5, lr_scaling none"
+    assert found["Variant sqrt"] == "epochs 9, lr_scaling sqrt"
+    assert "optimizer adam" in found["Training"] and "epochs" not in found["Training"]
 
 
 @needs_chromium
@@ -379,6 +407,10 @@ def test_tables_for_papers_have_the_cells_of_the_page(usual):
     plain = [[cell.replace(r"$\pm$", "±") for cell in row] for row in plain]
     assert plain == [list(main.columns), *main.to_numpy().tolist()]
     assert r"\toprule" in lines and r"\bottomrule" in lines
+    assert r"\begin{tabular}{ll" + "r" * 10 + "}" in lines  # texts to the left, numbers right
+    best = re.findall(r"\*\*([^*]+)\*\*", usual.text.partition("## Results")[2])
+    (first, *_) = re.findall(r"\\textbf\{([^}]+)\}", "".join(lines))
+    assert first.replace(r"$\pm$", "±") == best[0]
     findings = (usual.tables / "findings.tex").read_text()
     assert r"batch 256 $-$ batch 64 & on these runs alone" in findings
 

@@ -1,7 +1,5 @@
 """Published figures beside measured ones, and tables in the forms of published studies."""
 
-import json
-
 import pandas as pd
 import pytest
 from conftest import ROOT, call
@@ -67,16 +65,53 @@ def test_another_condition_is_not_measured(study, tmp_path, row):
 
 
 def test_the_rate_that_is_compared_is_the_one_in_use(tmp_path):
-    study = MadeUp(tmp_path, 60, variants={"steep": {"lr_scaling": "sqrt"}})
+    scaled = {"lr_scaling": "sqrt", "lr_scaling_base": 32}  # doubled at a batch of 128
+    study = MadeUp(tmp_path, 60, variants={"steep": scaled})
     for variant in ("base", "steep"):
-        study.add(right_or_wrong(60, 0.8, 1), "m", "cls", 256, variant, 1)
-    path = study.runs[1] / "train.json"
-    training = json.loads(path.read_text()) | {"learning_rate": 1e-4}
-    path.write_text(json.dumps(training))
+        study.add(right_or_wrong(60, 0.8, 1), "m", "cls", 128, variant, 1)
     study.analyse()
     for rate, variant in (("5e-5", "base"), ("1e-4", "steep")):
-        (row,) = beside(study, tmp_path, f"s,m,cls,256,5,{rate},0.8,").to_dict("records")
+        (row,) = beside(study, tmp_path, f"s,m,cls,128,5,{rate},0.8,").to_dict("records")
         assert row["variant"] == variant
+
+
+def test_a_figure_is_joined_with_trainings_on_all_reviews_alone(tmp_path):
+    study = MadeUp(tmp_path, 60, variants={"few": {"examples": 50}, "some": {"examples": 100}})
+    for i, variant in enumerate(("few", "base", "some")):
+        study.add(right_or_wrong(60, 0.8, i), "m", "cls", 64, variant, 1)
+    study.analyse()
+    rows = beside(study, tmp_path, "s,m,cls,64,5,5e-5,0.8,", "t,m,,,,,0.8,")
+    assert rows[["source", "variant"]].to_numpy().tolist() == [["s", "base"], ["t", "base"]]
+
+
+def test_epochs_are_compared_where_no_updates_take_their_place(tmp_path):
+    study = MadeUp(tmp_path, 60, variants={"short": {"updates": 50}})
+    for i, variant in enumerate(("short", "base")):
+        study.add(right_or_wrong(60, 0.8, i), "m", "cls", 64, variant, 1)
+    study.analyse()
+    rows = beside(study, tmp_path, "s,m,cls,64,5,,0.8,", "t,m,cls,64,,,0.8,")
+    assert rows[["source", "variant"]].to_numpy().tolist() == [
+        *(["s", "base"], ["t", "short"], ["t", "base"])
+    ]
+
+
+def test_cells_of_published_figures_in_full():
+    row = {"row": 0, "source": "s", "published_model": "M", "published_pooling": "CLS"}
+    row |= {"published_batch": 16.0, "published_accuracy": 0.81, "published_note": "a note"}
+    row |= {"batch": 32, "seeds": 2, "learned": 2, "accuracy": 0.8, "low": 0.75, "high": 0.84}
+    row |= {"difference": -0.01, "inside": True}
+    other = row | {"accuracy": 0.7, "low": 0.69, "high": 0.72, "difference": -0.11}
+    several = [row, other | {"inside": False}, other | {"accuracy": 0.75, "inside": False}]
+    rows = [row, *({**each, "row": 1, "source": "t"} for each in several)]
+    rows.append(other | {"row": 2, "inside": False, "published_batch": None})
+    first, more, outside = (
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in published_table(pd.DataFrame(rows)).splitlines()[2:]
+    )
+    begin = ["s", "M", "CLS", "16", "0.8100"]
+    assert first == [*begin, "0.8000", "0.7500 to 0.8400", "-1.0", "yes", "a note"]
+    assert more[5:9] == ["0.7000 to 0.8000", "3 conditions fit", "-11.0 to -1.0", "1 of 3"]
+    assert outside[3:9] == ["-", "0.8100", "0.7000", "0.6900 to 0.7200", "-11.0", "no"]
 
 
 def test_settings_that_are_words_in_some_runs_are_told_as_the_config_writes_them(tmp_path):
@@ -163,7 +198,7 @@ def test_overviews_have_the_columns_of_published_tables(tmp_path):
     assert study.read("accuracy_by_model").columns.tolist() == ["model", *accuracies, "learned"]
     best = study.read("best_epoch_by_model")
     assert best.columns.tolist() == ["model", "val_acc@epoch", "test_loss", "test_acc", "learned"]
-    assert best["val_acc@epoch"][0].endswith("@1") and best["val_acc@epoch"][1] == "0.8000"
+    assert best["val_acc@epoch"][0].endswith("@2") and best["val_acc@epoch"][1] == "0.8000"
     batch = study.read("accuracy_by_batch")
     durations = "Training Durations"
     assert batch.columns.tolist() == ["model", "batch", *accuracies, durations, "learned"]

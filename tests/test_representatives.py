@@ -36,8 +36,9 @@ def test_the_best_condition_in_the_mean_wins_over_the_best_seed():
     assert chosen(*lucky, *steady) == [("a", "max", 3)]
 
 
-def test_of_two_seeds_alike_near_the_median_the_first_stands():
-    assert chosen(("a", "cls", 7, 0.8), ("a", "cls", 2, 0.9)) == [("a", "cls", 7)]
+def test_of_two_seeds_alike_near_the_median_the_better_stands():
+    assert chosen(("a", "cls", 7, 0.8), ("a", "cls", 2, 0.9)) == [("a", "cls", 2)]
+    assert chosen(("a", "cls", 7, 0.8), ("a", "cls", 2, 0.8)) == [("a", "cls", 7)]
 
 
 def test_each_model_has_its_own_condition():

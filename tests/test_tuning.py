@@ -33,6 +33,7 @@ from lib.analysis.tuning import (
 )
 from lib.analysis.verdicts import decide, known_of
 from lib.baselines import baseline_name
+from lib.page import figures
 from lib.runs import Run
 
 CHANGES = {
@@ -97,6 +98,34 @@ def test_ties_go_to_the_lower_validation_loss():
     table = table_of(grid()).drop(columns=["setting", "rates", "chosen"])
     table.loc[table["variant"] == "fast", "valid_loss"] = 0.4
     assert set(with_settings(table, True).query("chosen")["variant"]) == {"fast"}
+
+
+@pytest.mark.parametrize("variants", [RATES, RATES[::-1], ("slow", "fast", "base")])
+def test_full_ties_go_to_the_rate_that_comes_first_in_the_study(variants):
+    table = table_of(grid(variants=variants, batches=(64, 256)))
+    assert set(table["variant"][table["chosen"]]) == {variants[0]}
+    rates = rates_tried(table)
+    assert rates["chosen"].tolist() == [True, False, False] * 2
+    assert rates["edge"].any() == (variants[0] != "base")
+
+
+def test_an_edge_is_one_of_the_rates_of_its_own_setting():
+    runs = grid(variants=(*RATES, "few", "few-fast"), batches=(64, 256))
+    table = table_of(runs, {"base": 0.8, "few": 0.7}).drop(columns=["setting", "rates", "chosen"])
+    table.loc[(table["variant"] == "fast") & (table["batch"] == 256), "valid_accuracy"] = 0.9
+    table["learning_rate"] *= (table["batch"] / 64).astype(float)  # as linear scaling has it
+    rates = rates_tried(with_settings(table, True)).set_index(["variant", "batch"])
+    chosen = rates[rates["chosen"]]
+    assert chosen["edge"].to_dict() == {
+        ("base", 64): False,
+        ("fast", 256): True,  # the highest
+        ("few", 64): True,  # the lower of two
+        ("few", 256): True,
+    }
+    assert rates["edge"].sum() == 3
+    assert rates.loc[("fast", 256), "learning_rate"] == pytest.approx(4e-4)
+    assert rates["rates"].to_dict()["few", 64] == 2 and set(rates["seeds"]) == {3}
+    assert rates.loc[("fast", 256), ["valid_accuracy", "valid_loss"]].tolist() == [0.9, 0.5]
 
 
 def test_a_rate_with_fewer_seeds_is_not_tried():
@@ -220,6 +249,17 @@ def test_the_page_compares_and_shows_the_chosen_rates(study):
         assert (study.folder / "figures" / f"{name}.svg").stat().st_size > 5000
     main = page.partition("## Results")[2].partition("## ")[0]
     assert main.count("base (tuned)") == 2 and "| fast |" not in main
+    paper = (study.tables / "results.tex").read_text()
+    assert paper.count("base (tuned)") == 2 and "fast" not in paper
+    certainty = page.partition("## Accuracy and calibration")[2].partition("## ")[0]
+    assert certainty.count("base (tuned)") == 2 and "| fast" not in certainty
+    overview = study.read("accuracy_by_batch")
+    assert overview["batch"].tolist()[:2] == [64, 256] and len(overview) == 3
+    for name, table in {"accuracy": "conditions", "cost": "conditions"}.items():
+        drawn = str(getattr(figures, name)(study.read(table)).to_dict())
+        assert "base (tuned)" in drawn and "'variant': 'fast'" not in drawn
+    drawn = str(figures.learning_curves(study.read("histories")).to_dict())
+    assert "base (tuned)" in drawn and "'variant': 'slow'" not in drawn
 
 
 def right(study: MadeUp, batch: int, variant: str, seed: int) -> float:

@@ -321,8 +321,7 @@ FIGURES = (
         title="Accuracy by confidence",
         alternative="Accuracy by confidence, a panel per model",
         caption="Share of right predictions by confidence, with 95% Wilson intervals; a larger "
-        "point stands for more test reviews. On the dashed line confidence is right. A dagger "
-        "marks a baseline that did not learn.",
+        "point stands for more test reviews. On the dashed line confidence is right.",
     ),
     Figure(
         name="lengths",
@@ -331,8 +330,7 @@ FIGURES = (
         title="Accuracy by length",
         alternative="Test accuracy by length of the reviews",
         caption="Test accuracy by length of the reviews, and of reviews that the encoder sees "
-        "whole against truncated ones, with 95% Wilson intervals. A dagger marks a baseline that "
-        "did not learn.",
+        "whole against truncated ones, with 95% Wilson intervals.",
     ),
     Figure(
         name="tsne",

@@ -17,7 +17,7 @@ def representatives(runs: pd.DataFrame) -> pd.DataFrame:
     Its condition is the one with the highest validation accuracy in the mean over seeds (ties: the
     lower loss, then the one that comes first), of those with as many seeds as any of the model, and
     with a run that learned; tuned settings are at the learning rate that is chosen. Of the runs
-    there that learned, it is the one nearest to the median of the condition (ties: the first).
+    there that learned, it is the one nearest to the median of the condition (ties: the better).
 
     Args:
         runs: rows of the table runs.
@@ -44,7 +44,8 @@ def best_run(runs: pd.DataFrame) -> pd.DataFrame:
     rows = runs.merge(best.reset_index()[CONDITION], on=CONDITION)
     learned = rows[rows["learned"]]
     distance = (learned["valid_accuracy"] - rows["valid_accuracy"].median()).abs().round(9)
-    return learned.loc[distance.nsmallest(1).index]
+    order = learned.sort_values(BETTER, ascending=[False, True], kind="stable").index
+    return learned.loc[distance[order].nsmallest(1).index]
 
 
 def find_learned(table: Path, folders: Iterable[Path]) -> dict[Run, Path]:

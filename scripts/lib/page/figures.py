@@ -12,7 +12,7 @@ import pandas as pd
 
 from lib.analysis.results import ALL, are_baselines, at_chosen_rates
 from lib.analysis.wording import ALIKE, ALONE, IDENTICAL, SHOWN, UNDECIDED
-from lib.formats import NOT_LEARNED, marked
+from lib.formats import NOT_LEARNED
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 SHAPES = (  # one more than colours, so that together they tell 56 things apart
@@ -243,7 +243,6 @@ def accuracy(conditions: pd.DataFrame) -> alt.TopLevelMixin:
     conditions = _within_bounds(at_chosen_rates(conditions))
     baselines = conditions[are_baselines(conditions)]
     encoders = conditions[~are_baselines(conditions)]
-    baselines = baselines.assign(model=_named(baselines))
     models = encoders["model"].unique().tolist()
     y = {
         "title": "Test accuracy",
@@ -317,7 +316,6 @@ def cost(conditions: pd.DataFrame) -> alt.TopLevelMixin:
 def lengths(groups: pd.DataFrame) -> alt.TopLevelMixin:
     """Accuracy by length of the reviews, with 95% intervals, from the table lengths."""
     groups = groups[groups["representative"]]
-    groups = groups.assign(model=_named(groups))
     models = groups["model"].unique().tolist()
     titles = {"words": "Words in the review", "truncation": "What the encoder sees of it"}
     panels = []
@@ -349,7 +347,6 @@ def lengths(groups: pd.DataFrame) -> alt.TopLevelMixin:
 def reliability(bins: pd.DataFrame) -> alt.TopLevelMixin:
     """Accuracy by confidence, a panel per model, from the table reliability."""
     bins = bins[bins["representative"]]
-    bins = bins.assign(model=_named(bins))
     sizes = bins["n"].astype(float).quantile([0, 0.5, 1], interpolation="nearest").dropna().unique()
     unit = alt.Scale(domain=[0, 1])
     base = alt.Chart().encode(
@@ -482,11 +479,6 @@ def _dagger(base: alt.Chart, shown: str, **place: int) -> alt.Chart:
     """Daggers at those rows of a chart for which an expression holds."""
     text = base.mark_text(text=NOT_LEARNED, fontSize=14, **place).encode(color=alt.value("black"))
     return text.transform_filter(shown)
-
-
-def _named(table: pd.DataFrame) -> list[str]:
-    """The models of a table, with a dagger those of runs that did not learn."""
-    return marked(table["model"], table["learned"] < 1)
 
 
 def _beside(points: pd.DataFrame) -> pd.DataFrame:

@@ -353,13 +353,12 @@ def confusion_table(confusion: pd.DataFrame, classes: pd.DataFrame, names: Seque
     """Predictions by label, and F1 by label, of the runs that stand for their models."""
     keys = ["model", "label"]
     shown = confusion[confusion["representative"]]
-    failed = set(shown["model"][~shown["learned"]])
     counts = shown.pivot_table("n", keys, "prediction", sort=False)
     models = counts.index.get_level_values("model")
     scores = classes[classes["representative"]].set_index(keys)
     cells = pd.DataFrame(
         {
-            "Model": marked(map(escape, models), [model in failed for model in models]),
+            "Model": [escape(model) for model in models],
             "Label": [escape(names[label]) for _, label in counts.index],
             **{
                 f"As {escape(names[label])}": [f"{count:,.0f}" for count in counts[label]]
