@@ -1,6 +1,8 @@
 """Real reviews and tiny real encoders that the tests share."""
 
 import sys
+import time
+from collections.abc import Callable
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -167,6 +169,15 @@ def pytest_terminal_summary(terminalreporter):
 def call(command, line: str) -> None:
     """Run a command of scripts/ in this process, with the flags of a command line."""
     command.main(command.arguments().parse_args(line.split()))
+
+
+def wait_until(holds: Callable[[], object]) -> None:
+    """Wait until something holds; a test that would wait for ever ends with an error."""
+    deadline = time.monotonic() + 300
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,9 @@
 import os
 import signal
 import subprocess
-import time
 
 import pytest
+from conftest import wait_until
 from workspace import SECRETS, SUMMARY, Workspace, files_with
 
 from lib.failures import describe
@@ -84,7 +84,7 @@ def test_a_job_that_was_killed_or_did_not_start_is_told_too(project, python):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_study_that_is_stopped_tells_of_nothing_else(project, python, number):
-    spoil(project, "download.py", "import time; print('waits', flush=True); time.sleep(60)")
+    spoil(project, "download.py", "import time; print('waits', flush=True); time.sleep(600)")
     process = subprocess.Popen(
         [python, "-m", "snakemake", "--cores", "1", "--configfile=study.yaml", REVIEWS],
         cwd=project.folder,
@@ -94,13 +94,11 @@ def test_a_study_that_is_stopped_tells_of_nothing_else(project, python, number):
         # Which a shell lets its background processes ignore, and so these tests perhaps.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    deadline = time.monotonic() + 60
     log = project.folder / LOG
-    while not (log.is_file() and "waits" in log.read_text()):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.1)
+    wait_until(lambda: process.poll() is not None or (log.is_file() and "waits" in log.read_text()))
+    assert process.poll() is None
     os.killpg(process.pid, number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate()
     assert process.returncode != 0 and "Traceback" not in said
     told = [line for line in said.splitlines() if line.startswith("download.py: ")]
     stopped = [f"download.py: error: ended by signal 15; log: {LOG}"]

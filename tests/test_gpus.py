@@ -18,7 +18,7 @@ from lib.console import UserError
 HOLD = (
     "import os, sys, time; from lib import gpus\n"
     "gpus.claim('auto', int(sys.argv[1])); print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True)\n"
-    "time.sleep(60)"
+    "time.sleep(600)"
 )
 
 

@@ -1,7 +1,9 @@
 """What Snakemake plans and what it refuses, in a copy of the project that has no results."""
 
 import re
+import socket
 import subprocess
+from collections.abc import Iterator
 
 import pytest
 import yaml
@@ -26,17 +28,26 @@ def test_commands_of_the_readme_name_runs_of_the_quick_study(project):
     assert named and named <= known
 
 
-def test_the_plan_of_the_full_study_needs_no_network(project, python):
-    nowhere = "http://127.0.0.1:9"
-    project.environment = {"HTTPS_PROXY": nowhere, "HTTP_PROXY": nowhere, "HF_ENDPOINT": nowhere}
+@pytest.fixture
+def offline(project) -> Iterator[None]:
+    """A network whose one address must not be asked."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        names = ("HTTPS_PROXY", "HTTP_PROXY", "HF_ENDPOINT", "PIP_INDEX_URL")
+        project.environment = dict.fromkeys(names, address)
+        yield
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):  # nobody waits for an answer
+            server.accept()
+
+
+def test_the_plan_of_the_full_study_needs_no_network(project, python, offline):
     jobs = project.jobs(python, "-n", "--configfile=config/imdb.yaml", SUMMARY)
     assert jobs["train"] == jobs["evaluate"] == 148 and jobs["encoder"] == 2
     assert jobs["published"] == jobs["tune"] == 1
 
 
-def test_the_plan_of_the_laptop_study_needs_no_network(project, python):
-    nowhere = "http://127.0.0.1:9"
-    project.environment = {"HTTPS_PROXY": nowhere, "HTTP_PROXY": nowhere, "PIP_INDEX_URL": nowhere}
+def test_the_plan_of_the_laptop_study_needs_no_network(project, python, offline):
     jobs = project.jobs(python, "-n", "--configfile=config/minilm.yaml", SUMMARY)
     assert jobs["train"] == jobs["evaluate"] == 108 and jobs["encoder"] == 2
 

@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -264,11 +263,9 @@ def test_a_signal_saves_and_ends_with_one_line(
     line = train_command(encoders, tokens, run, LONG + in_processes(processes))
     with start(python, line) as process:
         wait_for(process, "epoch 2: ")
-        asked = time.monotonic()
         process.send_signal(signal.Signals[sent])
         rest = process.stdout.read()
         assert process.wait() == 128 + signal.Signals[sent]
-        assert time.monotonic() - asked < 10
     (said,) = (each for each in rest.splitlines() if not re.search("epoch .*accuracy", each))
     assert f"training ended by {sent}; its state is saved, in epoch" in said
     assert not (run / "train.json").exists() and (run / ".state" / STATE).is_file()

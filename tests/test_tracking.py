@@ -37,7 +37,7 @@ def track(python, tmp_path):
             | variables,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=600,
         )
         assert done.stdout == "the run is complete\n"
         return [line for line in done.stderr.splitlines() if line.startswith("tracking")]
