@@ -1,7 +1,8 @@
 """Kill processes of a study with SIGKILL at random, until it is complete, and compare its results.
 
-Victims are Snakemake, its fork server, shells, and the commands: whatever lives at a random moment.
-Snakemake is started again after each, and unlocked where it was the victim itself.
+Victims are Snakemake, its fork server, shells, and the commands: whatever lives at a random moment,
+and by turns a training and a test, which are to be among them. Snakemake is started again after
+each, and unlocked where it was the victim itself.
 """
 
 import argparse
@@ -21,6 +22,8 @@ from workspace import SUMMARY, Workspace
 KILLS = 20
 MOST_COMMANDS = 5  # that begin before a kill
 LONGEST = 3.0  # seconds from then to the kill
+AIMS = {"train": 3.0, "evaluate": 0.2}  # seconds within which a command is killed, once it lives
+TURNS = ("", "train", "", "evaluate")  # what kills aim at
 ATTEMPTS_PER_KILL = 5
 START = "start of "  # begins the name of a command that has not come to write its log, or waits
 
@@ -54,37 +57,46 @@ class Attempt:
             found["Snakemake"] = [own]
         return found
 
-    def kill_one(self, generator: random.Random) -> str:
-        """Kill a process at a random moment; its name, or nothing where all had ended."""
-        begun: set[psutil.Process] = set()
-        commands = generator.randint(1, MOST_COMMANDS)
-        while self.process.poll() is None and len(begun) < commands:
-            time.sleep(0.05)
-            for name, found in self.processes().items():
-                begun.update(found if name.startswith(START) else ())
-        time.sleep(generator.uniform(0, LONGEST))
-        alive = self.processes()
-        if self.process.poll() is not None or not alive:
-            return ""
-        name = generator.choice(sorted(alive))
-        with suppress(psutil.NoSuchProcess):
-            generator.choice(alive[name]).kill()
-            return name
+    def kill_one(self, generator: random.Random, aim: str) -> str:
+        """Kill a process at a random moment; its name, or nothing where all had ended.
+
+        Args:
+            generator: of the moment and the victim.
+            aim: the name of the victim; empty for any that lives.
+        """
+        while self.process.poll() is None:
+            self.wait_for(aim or START, 1 if aim else generator.randint(1, MOST_COMMANDS))
+            time.sleep(generator.uniform(0, AIMS.get(aim, LONGEST)))
+            alive = self.processes()
+            if not alive or (aim and aim not in alive):
+                continue
+            name = aim or generator.choice(sorted(alive))
+            with suppress(psutil.NoSuchProcess):
+                generator.choice(alive[name]).kill()
+                return name
         return ""
+
+    def wait_for(self, name: str, number: int) -> None:
+        """Wait until that many processes have been seen whose name begins so, or all have ended."""
+        seen: set[psutil.Process] = set()
+        while self.process.poll() is None and len(seen) < number:
+            time.sleep(0.05)
+            for own, found in self.processes().items():
+                seen.update(found if own.startswith(name) else ())
 
 
 def name_of(process: psutil.Process) -> str:
-    """What a process is: the command whose log it writes, or else its program."""
+    """What a process is: the command whose log it writes or whose fork it is, or its program."""
     try:
         output = Path(f"/proc/{process.pid}/fd/1").readlink()
-        words = process.cmdline()
+        words, name = process.cmdline(), process.name()
     except (psutil.Error, OSError):
         return "a process that ends"
     if output.suffix == ".log":
         return output.stem
     scripts = [Path(word).stem for word in words if Path(word).parent.name == "scripts"]
-    if "lib.forkserver" in words:
-        return "fork server"
+    if "lib.forkserver" in words:  # a fork has the name of its command
+        return "fork server" if name.startswith("python") else name
     return START + scripts[0] if scripts else "shell"
 
 
@@ -94,7 +106,8 @@ def kill_until_complete(folder: Path, kills: int, seed: int) -> Counter:
     workspace, killed, flags = study_in(folder), Counter(), []
     for _ in range(ATTEMPTS_PER_KILL * kills):
         attempt = Attempt(workspace, *flags)
-        name = attempt.kill_one(generator) if killed.total() < kills else ""
+        aim = TURNS[killed.total() % len(TURNS)]
+        name = attempt.kill_one(generator, aim) if killed.total() < kills else ""
         code = attempt.process.wait()
         if name:
             killed[name] += 1
@@ -133,6 +146,8 @@ def main() -> None:
         different += left_over(other / "results")
     counts = ", ".join(f"{name} {n}" for name, n in killed.most_common())
     print(f"{killed.total()} kills: {counts}")
+    if missed := [name for name in AIMS if not killed[name]]:
+        sys.exit(f"error: nothing was killed in: {', '.join(missed)}; give more --kills")
     sys.exit(f"error: different: {', '.join(different)}" if different else print("identical"))
 
 

@@ -32,6 +32,7 @@ from lib.timing import STARTED, started
 SCRIPTS = Path(__file__).parents[1]
 PATIENCE = 5.0  # seconds within which a command has to say what it is
 PR_SET_PDEATHSIG = 1  # of prctl(2): the signal that a process gets when its parent ends
+PR_SET_NAME = 15  # the name that `top` shows
 ADDRESS = "TEXT_ENCODERS_FORK_SERVER"  # variable that names the server's socket
 # Threads that a library starts do not live on in a fork; commands set their own numbers of threads.
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -221,14 +222,17 @@ def serve(listener: socket.socket) -> tuple[Command, list[int]]:
 
 def _fork(command: Command) -> int | None:
     """The process number of a new fork, 0 in the fork itself; None where there can be none."""
-    _import(Path(command.argv[0]).stem)
+    name = Path(command.argv[0]).stem
+    _import(name)
     server = os.getpid()
     try:
         fork = os.fork()
     except OSError:
         return None
     if not fork:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        library = ctypes.CDLL(None)
+        library.prctl(PR_SET_NAME, name.encode())
+        library.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != server:
             os._exit(1)
     return fork
