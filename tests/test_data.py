@@ -192,6 +192,7 @@ def test_several_files_keep_their_origin_and_positions(tmp_path):
     ("column", "names", "expected"),
     [
         ([0, 2, 1], None, [0, 2, 1]),
+        ([0, 127, 1], None, [0, 127, 1]),
         (["0", "2", "1"], ["low", "mid", "high"], [0, 2, 1]),
         ([1, 3, 2], [1, 2, 3], [0, 2, 1]),
         ([-1, 1, 1], [-1, 1], [0, 1, 1]),

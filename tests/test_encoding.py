@@ -262,6 +262,22 @@ def test_a_length_without_room_for_text_is_refused(folders):
     assert len(TextEncoding(folders["bytes without special tokens"], 1)(["good"])[0]) == 1
 
 
+@pytest.mark.parametrize("beyond", [False, True])
+def test_a_token_beyond_those_that_the_encoder_knows_is_refused(
+    encoders, tmp_path, reviews, beyond
+):
+    folder = make("right", encoders, tmp_path / "e")
+    highest = max(AutoTokenizer.from_pretrained(folder)("good film")["input_ids"])
+    change(folder, "config.json", vocab_size=highest + 1 - beyond)
+    line = f"--splits {reviews(['good film'])} --encoder {folder} --max-length 12"
+    if beyond:
+        message = f"the tokenizer gives token {highest}, but the encoder knows {highest} tokens"
+        with pytest.raises(UserError, match=message):
+            call(pretokenize, f"{line} --out {tmp_path}/tokens")
+    else:
+        call(pretokenize, f"{line} --out {tmp_path}/tokens")
+
+
 def test_a_tokenizer_that_takes_more_than_texts_is_refused(encoders, tmp_path):
     shutil.copy(encoders["bert"] / "config.json", tmp_path)
     names = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *ByteLevel.alphabet()]

@@ -27,6 +27,9 @@ def test_tokens_are_those_of_the_tokenizer(encoders, splits, tokens, name, split
     assert table["input_ids"].to_pylist() == expected["input_ids"]
     assert table["n_tokens"].to_pylist() == [len(ids) for ids in whole["input_ids"]]
     assert table["id"].equals(texts["id"]) and table["label"].equals(texts["label"])
+    ids, lengths, longest = token_files.read_lengths(tokens[name] / f"{split}.parquet")
+    assert ids.tolist() == texts["id"].to_pylist() and longest == 48
+    assert lengths.tolist() == table["n_tokens"].to_pylist() and max(lengths) > 48
     assert ("token_type_ids" in table.column_names) == (name == "bert")
     assert table.schema.field("input_ids").type == pa.list_(pa.int32())
     assert table.schema.field("n_tokens").type == pa.int32()
