@@ -12,6 +12,8 @@ from conftest import ROOT, call
 from transformers import AutoTokenizer
 
 import encoder
+import pretokenize
+from lib.data import tokenization
 from lib.data import tokens as token_files
 from lib.data.encoders import load_tokenizer
 
@@ -36,6 +38,15 @@ def test_tokens_are_those_of_the_tokenizer(encoders, splits, tokens, name, split
     if name == "bert":
         assert table["token_type_ids"].to_pylist() == expected["token_type_ids"]
         assert table.schema.field("token_type_ids").type == pa.list_(pa.int8())
+
+
+def test_batches_of_texts_stay_in_their_order(encoders, splits, tokens, tmp_path, monkeypatch):
+    monkeypatch.setattr(tokenization, "BATCH", 7)
+    line = f"--splits {splits} --encoder {encoders['bert']} --max-length 48 --threads 1"
+    call(pretokenize, f"{line} --out {tmp_path}")
+    for name in ("train.parquet", "test.parquet"):
+        assert pq.read_table(tmp_path / name).equals(pq.read_table(tokens["bert"] / name))
+    assert (tmp_path / "tokens.json").read_text() == (tokens["bert"] / "tokens.json").read_text()
 
 
 @pytest.mark.parametrize("name", ["bert", "modernbert"])
