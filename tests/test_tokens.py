@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 
 import encoder
 import pretokenize
-from lib.data import tokenization
+from lib.data import tokenization, tokenizer_training
 from lib.data import tokens as token_files
 from lib.data.encoders import load_tokenizer
 
@@ -127,3 +127,13 @@ def test_tokenizers_are_of_their_family(encoders, name, lower):
     text = tokenizer.decode(ids, skip_special_tokens=True)
     assert text.replace(" ", "") == ("thefilmwasgood." if lower else "Thefilmwasgood.")
     assert len(tokenizer) <= 600
+    assert (
+        tokenizer.unk_token_id
+        not in tokenizer('(7), 8-9? 10/10! <br /> $5: "x"; y\'s')["input_ids"]
+    )
+
+
+def test_the_rarest_characters_are_left_out_of_a_wordpiece_vocabulary(monkeypatch):
+    monkeypatch.setattr(tokenizer_training, "ALPHABET", 3)
+    found = tokenizer_training.train_wordpiece(lambda: ["aaaa", "bbb", "cc", "d"], 50).get_vocab()
+    assert found.keys() >= {"a", "b", "c"} and "d" not in found
