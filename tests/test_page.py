@@ -107,6 +107,17 @@ def test_every_table_is_well_formed_and_has_its_baselines(usual):
     assert all(table.iloc[:, 0].str.startswith("TF-IDF").sum() == 3 for table in forms)
 
 
+def test_overviews_are_of_the_pooling_that_stands_for_the_model(usual):
+    pooling = re.search(r" a \(pooling ([\w-]+), batch", usual.text)[1]
+    runs, overview = usual.read("runs"), usual.read("accuracy_by_batch")
+    own = runs[(runs["model"] == "a") & (runs["pooling"] == pooling)]
+    for i, batch in enumerate((64, 256)):
+        found = own["accuracy"][own["batch"] == batch]
+        shown = f"{found.mean():.4f} ± {found.std(ddof=1):.4f}"
+        assert overview["Test Accuracy"][i] == shown
+    assert len(runs[(runs["model"] == "a") & (runs["batch"] == 64)]) == 4
+
+
 def headings(page: str) -> list[str]:
     return re.findall(r"^## (.*)", page, re.MULTILINE)
 
