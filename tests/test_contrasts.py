@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import ROOT
+from scipy import stats
 
 from lib import config
 from lib.analysis.contrasts import (
@@ -214,3 +215,90 @@ def test_accuracies_have_intervals_over_seeds_and_reviews():
     }
     wide = accuracy_of(conditions[0], [1, 2, 3], shaken, conditions)
     assert wide.high - wide.low > 1.5 * (found.high - found.low)
+
+
+def by_hand(right: np.ndarray, weights: np.ndarray, gains: np.ndarray) -> tuple[float, float]:
+    """Standard error and degrees of freedom, as docs/verdicts.md has them.
+
+    Args:
+        right: `(models, settings, seeds, n)`.
+        weights: `(models, settings)`.
+        gains: `(n,)` the contrast in each review.
+    """
+    models, settings, seeds, n = right.shape
+    deviation = right - right.mean(axis=2, keepdims=True)
+    of_model = deviation.mean(axis=1, keepdims=True)
+    parts, answer = [], 0.0
+    shared = (weights.sum(axis=1) ** 2).sum() / settings
+    for x, repeats, weight, df in (
+        (
+            deviation - of_model,
+            1,
+            (weights**2).sum() - shared,
+            models * (settings - 1) * (seeds - 1),
+        ),
+        (of_model, settings, shared, models * (seeds - 1)),
+    ):
+        accuracy = x.mean(axis=3)
+        mean_square = repeats * (accuracy**2).sum() / df
+        residual = repeats * ((x - accuracy[..., None]) ** 2).sum() / df / (n - 1)
+        parts.append((weight * max(mean_square, residual / n) / seeds, df))
+        answer += weight * residual
+    of_reviews = max(gains.var(ddof=1) - answer / seeds, 0) / n
+    total = sum(part for part, _ in parts) + of_reviews
+    return np.sqrt(total), total**2 / sum(part**2 / df for part, df in parts)
+
+
+def test_standard_errors_are_those_of_the_formula():
+    """Of two models with two settings each, and seeds that move those of a model together."""
+    rng, n = np.random.default_rng(5), 300
+    seeds = rng.normal(0, 0.3, (2, 1, 3, 1)) + rng.normal(0, 0.2, (2, 2, 3, 1))
+    right = rng.normal(0.8, 0.8, n) + seeds + rng.normal(0, 0.6, (2, 2, 3, n)) > 0
+    classical = rng.random(n) < 0.7
+    answers = {
+        (Condition(model, pooling, 64, "base"), seed + 1): right[i, j, seed]
+        for i, model in enumerate("ab")
+        for j, pooling in enumerate(("cls", "max"))
+        for seed in range(3)
+    }
+    baseline = Condition(baseline_name("full"))
+    answers[baseline, None] = classical
+    runs = [Run("d", *condition, seed) for condition, seed in answers]
+    contrasts = plan(runs, VARIANTS, runs)
+    encoders = [run.condition for run in runs if run.condition != baseline]
+    known = known_of(encoders, VARIANTS, {})
+    found = decide(contrasts, answers, known, 0.01)
+    single = estimate(contrasts, answers, known)
+    mean = right.mean(axis=2)
+    cases = {
+        (ENCODER, "b"): ([[-0.5, -0.5], [0.5, 0.5]], 0.0),
+        (POOLING, "max"): ([[-0.5, 0.5], [-0.5, 0.5]], 0.0),
+        (BASELINE, "a"): ([[0.5, 0.5], [0, 0]], classical),
+        (BASELINE, "b"): ([[0, 0], [0.5, 0.5]], classical),
+    }
+    assert [(each.question, each.second) for each in contrasts] == sorted(
+        cases, key=lambda key: [ENCODER, BASELINE, POOLING].index(key[0])
+    )
+    for i, contrast in enumerate(contrasts):
+        weights, fixed = cases[contrast.question, contrast.second]
+        gains = np.einsum("mk,mkn->n", np.array(weights), mean) - fixed
+        error, df = by_hand(right, np.array(weights), gains)
+        assert found.loc[i, ["standard_error", "df"]].tolist() == pytest.approx([error, df])
+        assert found.loc[i, "p"] == pytest.approx(2 * stats.t.sf(abs(gains.mean()) / error, df))
+        half = stats.t.isf(0.025, df) * error  # of each for itself, however many there are
+        ends = [gains.mean() - half, gains.mean() + half]
+        assert single.loc[i, ["low", "high"]].tolist() == pytest.approx(ends)
+
+
+def test_settings_that_come_to_the_same_updates_count_once():
+    variants = VARIANTS | {"u32": VARIANTS["base"] | {"updates": 32}}
+    conditions = [
+        Condition("a", "cls", batch, name) for name in ("base", "u32") for batch in (8, 32)
+    ]
+    updates = dict(zip(conditions, (126, 32, 32, 32), strict=True))
+    assert [*known_of(conditions, variants, updates)] == [
+        conditions[0],
+        conditions[1],
+        conditions[2],
+    ]
+    assert [*known_of(conditions, variants, {})] == conditions
