@@ -57,12 +57,16 @@ except UserError as error:
 
 
 onstart:
+    on_slurm = workflow.executor_plugin.name == "slurm"
     try:
+        if on_slurm:
+            slurm.check(workflow.executor_settings)
         planning.mark_study(STUDY)
     except UserError as error:
         sys.exit(f"error: {error}")
     failures.watch()
-    if workflow.executor_plugin.name == "slurm":
+    if on_slurm:
+        slurm.keep_asking()
         logger.info("why jobs wait: squeue --me --states=PENDING --format='%i %k: %r'")
     # Forks share neither a GPU nor a cluster.
     if not N_GPUS and not workflow.non_local_exec:

@@ -59,6 +59,7 @@ DECIDES = {
     "planning": set(),
     "predictions": WITH_PREDICTIONS,
     "schema": set(),
+    "slurm": set(),
     "runs": WITH_NAMES | {"costs", "evaluate", "estimate"},
     "tables": WITH_TABLES,
     "timing": set(),

@@ -1,15 +1,20 @@
 """What profiles/slurm asks a cluster for.
 
-No Slurm is needed: a stand-in for its commands notes what is submitted, and refuses it. `make
-slurm-test` runs a study on a real cluster.
+No Slurm is needed: a stand-in for its commands notes what is submitted, and refuses it or lets it
+fail. `make slurm-test` runs a study on a real cluster.
 """
 
 import re
 import shlex
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from workspace import RUN, SUMMARY, Workspace
+
+from lib import slurm
+from lib.console import UserError
 
 PROFILE = "profiles/slurm/config.yaml"
 FLAGS = ("--workflow-profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1")
@@ -20,16 +25,22 @@ STAND_IN = """#!/bin/sh
 case "$(basename "$0")" in
     sinfo) echo "main*" ;;
     sacctmgr) echo my-project ;;
-    sbatch) printf '%s\\n' "$@" > "$(mktemp submitted.XXXXXX)"; exit 1 ;;
+    sbatch) printf '%s\\n' "$@" > "$(mktemp submitted.XXXXXX)"; echo $SUBMITTED; test $SUBMITTED ;;
+    sacct) if [ "$DISABLED" ]; then echo "$DISABLED" >&2; exit 1; fi ;;
+    scontrol)
+        if [ "$SUBMITTED" ] && [ -e submitted.* ] && mkdir late; then exit 1; fi
+        test "$AGE" && echo "MinJobAge               = $AGE sec" ;;
+    squeue) echo "$SUBMITTED|FAILED" ;;
 esac
 """
+NO_ACCOUNT = {"DISABLED": "Slurm accounting storage is disabled", "AGE": "300"}  # as Slurm has it
 
 
 @pytest.fixture
 def project(tmp_path) -> Workspace:
     """A copy of the project beside commands of Slurm, with the inputs of some jobs."""
     workspace = Workspace(tmp_path / "project")
-    workspace.environment = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin"}
+    workspace.environment = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "AGE": "300"}
     (tmp_path / "bin").mkdir()
     for name in ("sinfo", "sacct", "sacctmgr", "sbatch", "scontrol", "squeue"):
         (tmp_path / "bin" / name).write_text(STAND_IN)
@@ -116,3 +127,47 @@ def test_mistakes_in_a_config_file_end_in_one_line_as_without_a_cluster(project,
     failed = project.snakemake(python, *FLAGS, "--configfile=study.yaml", "-n")
     assert failed.returncode == 1 and "Traceback" not in failed.stderr
     assert failed.stderr.splitlines()[-1].startswith("error: config file 'study.yaml', line 3: ")
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "message"),
+    [
+        ({}, "sacct", "set slurm-status-command: squeue in the profile"),
+        ({"AGE": "119"}, "squeue", "set slurm-init-seconds-before-status-checks, 40 now, to at"),
+        ({}, "squeue", ""),
+        ({"AGE": "120"}, "squeue", ""),
+        ({"AGE": ""}, "squeue", ""),  # scontrol does not answer now, and may do so later
+        ({"DISABLED": ""}, "sacct", ""),
+        ({"DISABLED": "Problem talking to the database"}, "sacct", ""),
+        ({"PATH": "/nowhere"}, "sacct", ""),
+        ({}, None, ""),  # where there is no Slurm
+    ],
+)
+def test_a_cluster_is_refused_where_a_study_would_wait_for_ever(
+    project, monkeypatch, changed, status, message
+):
+    for name, value in (project.environment | NO_ACCOUNT | changed).items():
+        monkeypatch.setenv(name, value)
+    settings = SimpleNamespace(status_command=status, init_seconds_before_status_checks=40)
+    refused = pytest.raises(UserError, match=f"^this cluster keeps no account of jobs.*{message}")
+    with refused if message else nullcontext():
+        slurm.check(settings)
+
+
+def test_the_refusal_is_one_line_and_submits_nothing(project, python):
+    project.environment |= NO_ACCOUNT
+    project.write_config("study.yaml")
+    done = project.snakemake(python, *FLAGS, "--configfile=study.yaml", f"{TRAINED}/test.json")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: this cluster keeps no account of jobs")
+    assert not list(project.folder.glob("submitted.*"))
+
+
+@pytest.mark.slow
+def test_jobs_are_asked_for_again_where_the_cluster_answered_late(project, python):
+    project.environment |= NO_ACCOUNT | {"SUBMITTED": "7"}
+    project.write_config("study.yaml")
+    flags = ("--configfile=study.yaml", "--slurm-status-command", "squeue", "--retries", "0")
+    done = project.snakemake(python, *FLAGS, *flags, f"{TRAINED}/test.json")
+    assert done.returncode == 1 and "Falling back to 'sacct'" in done.stderr
+    assert "SLURM-job '7' failed, SLURM status is: 'FAILED'" in done.stderr

@@ -38,6 +38,7 @@ class Workspace:
             capture_output=True,
             text=True,
             umask=self.umask,
+            timeout=3600,  # so that a study that waits for ever fails its test
         )
 
     def variables(self) -> dict[str, str]:

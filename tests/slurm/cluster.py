@@ -6,19 +6,21 @@ starts the steps of a job without SLURM_CONF, so that they look for it there.
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
 CONF = Path("/etc/slurm/slurm.conf")
 MARK = "# Written by make slurm-test, which removes it at its end.\n"
-PATIENCE = 60  # seconds within which the cluster is up, or its jobs have ended
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PATIENCE = 300  # seconds within which the cluster is up, or its jobs have ended
 
 # More CPUs and memory than there may be, so that the node has what the profile asks for.
 SETTINGS = """\
@@ -38,6 +40,7 @@ SelectTypeParameters=CR_CPU_Memory
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SlurmdParameters=config_overrides
+KillWait=120
 NodeName={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory=64000
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE OverTimeLimit=0
 """
@@ -90,15 +93,14 @@ def cluster(folder: Path, logs: Path) -> Iterator[None]:
     (folder / "munge.key-file").touch(mode=0o600)
     (folder / "munge.key-file").write_bytes(os.urandom(128))
     settings = SETTINGS.format(host=host, folder=folder)
-    with configured(settings), daemon(logs, "munged", "--foreground", *munge):
-        wait_until("munge is up", (folder / "munge.socket").exists, logs)
-        with daemon(logs, "slurmctld", "-D"), daemon(logs, "slurmd", "-D"):
-            wait_until("a node is up", lambda: answer("sinfo", "-ho", "%T") == "idle", logs)
+    with configured(settings), daemon(logs, "munged", "--foreground", *munge) as munged:
+        wait_until_up("munge", (folder / "munge.socket").exists, munged, logs)
+        with daemon(logs, "slurmctld", "-D"), daemon(logs, "slurmd", "-D") as slurmd:
+            wait_until_up("a node", lambda: answer("sinfo", "-ho", "%T") == "idle", slurmd, logs)
             try:
                 yield
             finally:
-                answer("scancel", "--user=root")
-                wait_until("all jobs have ended", lambda: answer("squeue", "-h") == "", logs)
+                end_jobs()
 
 
 @contextmanager
@@ -113,27 +115,61 @@ def configured(settings: str) -> Iterator[None]:
 
 
 @contextmanager
-def daemon(logs: Path, name: str, *flags: str) -> Iterator[None]:
+def daemon(logs: Path, name: str, *flags: str) -> Iterator[subprocess.Popen]:
     """Run a daemon, which Ctrl-C does not reach, because it has to end after the jobs."""
     with (logs / f"{name}.log").open("w") as log:
         process = subprocess.Popen([name, *flags], stdout=log, stderr=log, start_new_session=True)
     try:
-        yield
+        yield process
     finally:
-        process.terminate()
+        end(process, signal.SIGTERM)
+
+
+def end(process: subprocess.Popen, number: int) -> None:
+    """End a process and its group by a signal, or else by SIGKILL."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+    try:
         process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
-def wait_until(what: str, holds: Callable[[], bool], logs: Path) -> None:
-    """Wait until something holds, or end with one line after a minute."""
+def ignore_signals() -> None:
+    """Let nobody interrupt the end of what was started."""
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+
+
+def end_jobs() -> None:
+    """Cancel all jobs, and end what is left of them."""
+    ignore_signals()
+    answer("scancel", "--user=root")
     deadline = time.monotonic() + PATIENCE
-    while not holds():
-        if time.monotonic() > deadline:
-            sys.exit(f"error: not after {PATIENCE} seconds: {what}; see the logs in '{logs}'")
+    while answer("squeue", "-h") != "" and time.monotonic() < deadline:
+        time.sleep(0.2)
+    for process in psutil.process_iter(["name"]):
+        if process.info["name"] == "slurmstepd":
+            for each in (*process.children(recursive=True), process):
+                with suppress(psutil.NoSuchProcess):
+                    each.kill()
+
+
+def wait_until_up(
+    what: str, is_up: Callable[[], bool], process: subprocess.Popen, logs: Path
+) -> None:
+    """Wait for a daemon, or end with one line where it ends or takes too long."""
+    deadline = time.monotonic() + PATIENCE
+    while not is_up():
+        if process.poll() is not None or time.monotonic() > deadline:
+            sys.exit(f"error: {what} does not come up; see the logs in '{logs}'")
         time.sleep(0.2)
 
 
 def answer(*command: str) -> str | None:
     """What a command of Slurm prints; None where it fails."""
-    done = subprocess.run(command, capture_output=True, text=True)
-    return None if done.returncode else done.stdout.strip()
+    with suppress(subprocess.TimeoutExpired):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+        return None if done.returncode else done.stdout.strip()
+    return None

@@ -17,7 +17,7 @@ IS_MODULE = not workflow.modifier.is_main_snakefile()
 SCRIPTS = os.path.abspath(workflow.current_basedir.join("../../scripts"))
 sys.path.insert(0, SCRIPTS)
 
-from lib import baselines, catalog, configfiles, failures, forkserver, gpus, planning, schema
+from lib import baselines, catalog, configfiles, failures, forkserver, gpus, planning, schema, slurm
 from lib import config as configuration
 from lib.console import UserError
 from lib.data import preview
