@@ -527,6 +527,8 @@ def test_every_schedule_is_built(encoders, name):
 def test_algorithms_are_deterministic_if_asked_for(monkeypatch, deterministic):
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
-    connect(SETTINGS | {"backend": "torch", "deterministic": deterministic}, seed=5)
+    connect(SETTINGS | {"backend": "torch", "threads": 3, "deterministic": deterministic}, seed=5)
+    assert torch.get_num_threads() == 3
+    torch.set_num_threads(1)
     assert torch.are_deterministic_algorithms_enabled() == deterministic
     assert ("CUBLAS_WORKSPACE_CONFIG" in os.environ) == deterministic
