@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -252,6 +253,13 @@ def test_every_example_of_an_update_is_in_one_share(examples, processes):
         shares.append(backend.share(torch.arange(examples)))
     assert sorted(torch.cat(shares).tolist()) == list(range(examples))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_the_least_of_what_processes_have_is_that_of_all():
+    backend = object.__new__(Accelerate)
+    backend.device = torch.device("cpu")
+    backend.accelerator = SimpleNamespace(gather=lambda own: torch.cat([own, torch.tensor([3, 9])]))
+    assert (backend.least(5), backend.least(2)) == (3, 2)
 
 
 def short_of_memory(model, most: int):

@@ -6,11 +6,13 @@ import os
 import re
 import subprocess
 
+import pandas as pd
 import pytest
 import yaml
 from conftest import call
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
+from sklearn.metrics import f1_score
 from statsmodels.stats.proportion import proportion_confint
 
 import evaluate
@@ -123,6 +125,11 @@ def test_the_metadata_are_those_of_the_hub_and_the_results_those_of_the_test(run
         trained, tested = told(run)
         same = ("model", "pooling", "seed", "best_epoch", "valid_accuracy")
         assert {key: tested[key] for key in same} == {key: trained[key] for key in same}
+        table = pd.read_parquet(run / "predictions.parquet", partitioning=None)
+        macro_f1 = f1_score(table["label"], table["prediction"], average="macro")
+        assert tested["macro_f1"] == pytest.approx(macro_f1)
+        assert tested["accuracy"] == (table["label"] == table["prediction"]).mean()
+        assert tested["loss"] == pytest.approx(table["loss"].mean(), rel=1e-5)
         data = read(run).data
         assert data.library_name == "transformers" and data.pipeline_tag == "text-classification"
         assert pooling in data.tags and not data.base_model and not data.datasets

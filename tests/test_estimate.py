@@ -3,8 +3,11 @@
 import json
 import re
 import subprocess
+import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, call
 from workspace import Workspace
@@ -12,8 +15,8 @@ from workspace import Workspace
 import estimate as command
 from lib.config import check_section
 from lib.console import UserError
+from lib.training import speed
 from lib.training.estimate import (
-    PARTS,
     Kind,
     Left,
     Sizes,
@@ -21,9 +24,11 @@ from lib.training.estimate import (
     jobs_at_once,
     left_of_run,
     page,
+    sizes_of,
     spent,
     whole,
 )
+from lib.training.job import Job
 
 RUN = "dataset=d/model=bert/pooling=cls/batch={}/variant={}/seed={}"
 KEYS = {"model": "bert", "pooling": "cls", "batch": "32", "seed": "1"}
@@ -70,6 +75,7 @@ def test_kinds_are_apart_where_the_time_of_a_pass_is():
         ({"threads": 4}, 2, 0, 1),
         ({"backend": "accelerate", "processes": 2}, 4, 0, 2),
         ({"device": "auto"}, 16, 4, 4),
+        ({"device": "auto"}, 2, 4, 2),
         ({"device": "auto", "backend": "accelerate", "processes": 2}, 16, 4, 2),
         ({"device": "cpu"}, 16, 4, 16),
     ],
@@ -105,8 +111,34 @@ def test_the_page_tells_what_is_apart_and_what_is_alike():
     assert "| bert | cls | 32 | 1 | 10 | 40 | 2 | 5m 26s | 2 |" in text
     assert "| bert | cls | 32 | 2 | 20 | 40 | 1 | 2m 56s | 1 |" in text
     assert "micro_batch 64" in text and "threads 1" not in text and "exchange" not in text
-    assert all(f"| {part} |" in text for part in PARTS)
+    work = ("12m 30s", "1m 00s", "1.5 s", "15 s")  # of 750 + 60 + 1.5 + 15 seconds
+    parts = ("training", "validation", "tests", "start of jobs, and checkpoints")
+    for part, seconds in zip(parts, work, strict=True):
+        assert f"| {part} | {seconds} |" in text
     assert "All of 5 runs are done" in page([], {}, 5)
+
+
+def test_sizes_are_those_of_the_splits(tmp_path):
+    for split, rows in (("train", 5), ("valid", 3), ("test", 2)):
+        pq.write_table(pa.table({"id": range(rows)}), tmp_path / f"{split}.parquet")
+    assert sizes_of(tmp_path) == (5, 3, 2)
+
+
+def test_a_speed_is_that_of_the_reviews_that_were_drawn(tokens, encoders, monkeypatch):
+    monkeypatch.setattr(speed, "UPDATES", 2)  # of 32 reviews, in two passes each
+    monkeypatch.setattr(speed, "seconds_of", lambda work, device: (work(), 0.5)[1])
+    job = Job(
+        tokens=tokens["bert"],
+        encoder=encoders["bert"],
+        run=Path(),
+        labels=(),
+        keys={"pooling": "cls", "batch": 32, "seed": 1},
+        settings=settings(micro_batch=16, micro_tokens=10**6, eval_batch=7),
+    )
+    found = speed.speed_of(job, began=time.time() - 1000)
+    assert found.training == pytest.approx(64 / (4 * 0.5 + 2 * 0.5))  # a step for each update
+    assert found.prediction == pytest.approx(40 / (6 * 0.5))
+    assert found.checkpoint == 0.5 and 1000.5 < found.start < 2000
 
 
 def flags(tokens, encoders, folder: Path, *runs: str) -> list[str]:

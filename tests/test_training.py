@@ -482,7 +482,10 @@ def test_bf16_trains_nearly_as_fp32_does(encoders, tokens, backend):
     data, valid = load(tokens, "bert"), load(tokens, "bert", "valid")
     _, losses = fit(build(encoders, "bert"), data, valid, batch=20)
     model = build(encoders, "bert")
-    _, low = fit(model, data, valid, batch=20, backend=backend(CPU, "bf16"))
+    lower = backend(CPU, "bf16")
+    with lower.autocast():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
+    _, low = fit(model, data, valid, batch=20, backend=lower)
     AcceleratorState._reset_state(reset_partial_state=True)
     assert low == pytest.approx(losses, abs=0.02) and low != losses
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
