@@ -395,11 +395,11 @@ def test_the_page_names_the_classes_of_what_it_shows(study):
     assert boundary == ["6", "bad", "good", "0.700", "0.400", "a text"]
     assert "t-SNE of the pooled vectors of 3 reviews" in study.text
     assert "Review 9 of the test split, labelled bad; a says good (0.700)." in study.text
-    stands = "a (pooling cls, batch 32, variant base, seed 2); b (pooling cls, batch 32, "
-    assert f"One run stands for each model: {stands}" in study.text
+    best = [path for path in map(str, study.runs) if path.endswith("batch=32/variant=base/seed=2")]
+    assert re.findall("- Best run: `(.*)`", study.text) == best and len(best) == 2
     for model, count in (("a", 11), ("b", 14)):
         assert f"**Most confidently wrong, {model}** ({count} errors):" in study.text
-    assert "on the test split, 60 reviews." in study.text
+    assert "on the test split, 60 reviews, by the best run of each model." in study.text
     confident = shown(study, "Confidence").iloc[0]
     i = max(wrong_of("a"), key=lambda i: wrong_of("a")[i][2])
     label, answer, sure = wrong_of("a")[i]
