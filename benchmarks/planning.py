@@ -26,6 +26,7 @@ from lib.files import write_json
 from lib.metrics import measure
 from lib.predictions import Predictions, write_predictions
 from lib.runs import KEYS, folders_of, keys_in
+from lib.training.loop import Recipe
 
 ROOT = Path(__file__).parents[1]
 QUICK = ROOT / "config" / "config.yaml"
@@ -39,6 +40,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 CONDITIONS = 2**3 * len(VARIANTS)
 EMPTY = "rule all:\n"
+TRAIN = 4800  # reviews to learn from
 PAIRS = """
 rule all:
     input: expand("{{run}}.test", run=range({runs}))
@@ -92,7 +94,7 @@ class Study(NamedTuple):
         return [sys.executable, f"{ROOT}/scripts/{name}.py", *words]
 
 
-INPUTS = {"table": "runs", "measures": "measures", "conditions": "conditions"}
+INPUTS = {"table": "runs", "conditions": "conditions"}
 
 
 def snakemake(folder: Path) -> list[str]:
@@ -172,15 +174,20 @@ def make_up(study: Study, reviews: int) -> None:
             "best_epoch": 1,
             "train_accuracy": test["accuracy"],
             "valid_accuracy": test["accuracy"],
+            "learned": True,
             "chance_p": 0.0,
+            "chance_level": 0.001,
             "diverged": False,
             "train_seconds": 60 + rng.random(),
         }
         if folder in study.baselines:
             write_json(folder / "test.json", train | test)
             continue
-        settings = config.training(study.settings, keys_in(folder)["variant"])
+        keys = keys_in(folder)
+        settings = config.training(study.settings, keys["variant"])
+        updates = Recipe(int(keys["batch"]), 0, settings).updates(TRAIN)
         train |= {"settings": settings, "learning_rate": settings["learning_rate"]}
+        train |= {"updates": updates}
         write_json(folder / "train.json", train)
         write_json(folder / "test.json", test)
         epochs = {"epoch": [1, 2], "train_accuracy": test["accuracy"], "train_loss": test["loss"]}

@@ -108,7 +108,7 @@ def test_every_table_is_well_formed_and_has_its_baselines(usual):
 
 
 def test_overviews_are_of_the_pooling_that_stands_for_the_model(usual):
-    pooling = re.search(r" a \(pooling ([\w-]+), batch", usual.text)[1]
+    pooling = re.search(r"Best run: `.*model=a/pooling=([\w-]+)/", usual.text)[1]
     runs, overview = usual.read("runs"), usual.read("accuracy_by_batch")
     own = runs[(runs["model"] == "a") & (runs["pooling"] == pooling)]
     for i, batch in enumerate((64, 256)):

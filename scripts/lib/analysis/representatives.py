@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.analysis.tuning import BETTER
+from lib.analysis.results import BETTER
 from lib.baselines import run_of
 from lib.runs import CONDITION, KEYS, Run
 from lib.tables import read_table

@@ -16,6 +16,7 @@ from lib.tables import read_table
 Content = TypeVar("Content")
 ALL = "all"  # of the training reviews, as the setting `examples` names them
 SETTING = "settings."  # begins the columns of training settings
+BETTER = ["valid_accuracy", "valid_loss"]  # a higher one, then a lower one
 NUMBERS = {"batch": "Int64", "seed": "Int64"}  # missing for baselines
 
 

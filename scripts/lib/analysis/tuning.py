@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from lib.analysis.contrasts import RATE, Tuning, Variants
-from lib.analysis.results import settings_of_variants
+from lib.analysis.results import BETTER, settings_of_variants
 from lib.console import log
 from lib.runs import CONDITION, Condition, Run
 from lib.tables import read_table, write_table
@@ -22,7 +22,6 @@ from lib.tables import read_table, write_table
 Content = TypeVar("Content")
 TUNED = " (tuned)"  # ends the name of a tuned setting, and of no variant, which has no parenthesis
 SETTING = ["model", "pooling", "batch", "setting"]
-BETTER = ["valid_accuracy", "valid_loss"]  # a higher one, then a lower one
 
 
 def tune(table: Path, out: Path) -> None:
