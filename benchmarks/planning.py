@@ -264,7 +264,7 @@ def benchmark(
         f"measure {tabulated:,} runs": many.command("measure", "table"),
         f"compare {tabulated:,} runs": many.command("compare", "table"),
         f"findings of {tabulated:,} runs": many.command(
-            "findings", "table", "measures", "conditions", margin="1"
+            "findings", "table", "conditions", margin="1"
         ),
     }
     return pd.DataFrame([*compared(plans, repeats), *compared(long, 1)])
