@@ -127,6 +127,7 @@ def test_a_log_on_a_full_disk_leaves_its_last_line_to_the_terminal(python, disk)
     assert "'results/tables/runs.csv' can't be written: no space left on device" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_full_disk_for_tracking_is_one_warning(python, disk, tmp_path):
     fill(disk, 0)
     line = CHAIN["train"].replace("--run results", "--run elsewhere")

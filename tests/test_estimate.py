@@ -199,6 +199,7 @@ def test_wrong_use_is_one_line(tokens, encoders, tmp_path, run, variant, message
         call(command, " ".join([*words, "--variants", variant]))
 
 
+@pytest.mark.slow
 def test_the_target_measures_whenever_it_is_asked_for(python, tmp_path):
     workspace = Workspace(tmp_path)
     workspace.write_config("study.yaml")
