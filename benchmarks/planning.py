@@ -174,6 +174,7 @@ def make_up(study: Study, reviews: int) -> None:
             "best_epoch": 1,
             "train_accuracy": test["accuracy"],
             "valid_accuracy": test["accuracy"],
+            "valid_loss": test["loss"],
             "learned": True,
             "chance_p": 0.0,
             "chance_level": 0.001,
