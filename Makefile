@@ -62,7 +62,7 @@ audit:  ## look for known vulnerabilities of the pinned packages; needs the pack
 	@tail -n 1 .venv/audit/messages
 
 docs: $(READY)  ## write the table of tables in docs/results.md anew, from scripts/lib/catalog.py
-	PYTHONPATH=scripts python -c 'from lib.catalog import document; document("docs/results.md")'
+	PYTHONPATH=scripts python -c 'from lib.study.catalog import document; document("docs/results.md")'
 
 dag: $(READY)  ## draw the jobs and the rules
 	snakemake --quiet all --rulegraph mermaid-js summary > results/rulegraph.mmd

@@ -70,4 +70,10 @@ onstart:
         logger.info("why jobs wait: squeue --me --states=PENDING --format='%i %k: %r'")
     # Forks share neither a GPU nor a cluster.
     if not N_GPUS and not workflow.non_local_exec:
-        forkserver.start()
+        forks.start(
+            {
+                rule.name: code_of.modules_of(rule.name)
+                for rule in workflow.rules
+                if rule.shellcmd
+            }
+        )

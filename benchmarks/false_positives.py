@@ -27,17 +27,16 @@ import pandas as pd
 import yaml
 from threadpoolctl import threadpool_limits
 
-from lib import config
 from lib.analysis.contrasts import BACKEND, BASELINE, ENCODER, Contrast, Tuning, distinct, plan
 from lib.analysis.results import SETTING, key_columns
 from lib.analysis.tuning import as_settings, tuning_of, with_settings
 from lib.analysis.verdicts import Answers, Known, decide, known_of
 from lib.analysis.wording import ALIKE, SHOWN
-from lib.baselines import FULL_TEXT, SEEN_TEXT, baseline_name
-from lib.console import progress
-from lib.metrics import chance_level, chance_p
-from lib.runs import Condition, Run
+from lib.command.console import progress
+from lib.study import config
+from lib.study.runs import FULL_TEXT, SEEN_TEXT, Condition, Run, baseline_name
 from lib.training.loop import Recipe
+from lib.training.metrics import chance_level, chance_p
 
 CONFIGS = Path(__file__).parents[1] / "config"
 POINTS = (0.5, 1.0, 2.0)

@@ -29,8 +29,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import yaml
 
-from lib.console import progress
-from lib.files import read_json, replacing
+from lib.command.console import progress
+from lib.files.whole import read_json, replacing
 
 ROOT = Path(__file__).parents[1]
 SENTENCE = re.compile(r"(?<=[.!?])\s+")
@@ -180,7 +180,7 @@ def measure(command: list[str], log: Path) -> dict[str, float]:
 
 def train_some(tokens: Path, encoder: Path) -> dict[str, float | str]:
     """Load all tokens, make some updates, and tell what that took in this process."""
-    from lib.config import check_section
+    from lib.study.config import check_section
     from lib.training.backends import connect
     from lib.training.batches import epoch_order, load_tokens
     from lib.training.loop import Recipe, train

@@ -19,14 +19,13 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from lib import config
-from lib.baselines import FULL_TEXT, SEEN_TEXT
-from lib.console import progress
-from lib.files import write_json
-from lib.metrics import measure
-from lib.predictions import Predictions, write_predictions
-from lib.runs import KEYS, folders_of, keys_in
+from lib.command.console import progress
+from lib.files.predictions import Predictions, write_predictions
+from lib.files.whole import write_json
+from lib.study import config
+from lib.study.runs import FULL_TEXT, KEYS, SEEN_TEXT, folders_of, keys_in
 from lib.training.loop import Recipe
+from lib.training.metrics import measure
 
 ROOT = Path(__file__).parents[1]
 QUICK = ROOT / "config" / "config.yaml"

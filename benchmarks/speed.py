@@ -36,14 +36,15 @@ from contestants import (
     measure,
     measure_peak_flops,
 )
-from lib import config, gpus
-from lib.cli import positive
-from lib.console import UserError, log, progress, start_logging
-from lib.files import read_json
-from lib.planning import flags
-from lib.schema import keys_that
+from lib.command.cli import positive
+from lib.command.console import UserError, log, progress, start_logging
+from lib.files.whole import read_json
+from lib.study import config
+from lib.study.planning import flags
+from lib.study.schema import keys_that
+from lib.study.version import workflow_version
+from lib.training import gpus
 from lib.training.device import choose, hardware
-from lib.version import workflow_version
 from loops import PASS, POOLING, SEED
 from speed_data import encoder_folder, prepare_model, prepare_reviews, tokens_folder, write_job
 from speed_report import write_report

@@ -13,8 +13,8 @@ import download
 import encoder
 import pretokenize
 import split
-from lib.files import write_parquet
-from lib.planning import flags
+from lib.files.whole import write_parquet
+from lib.study.planning import flags
 
 SPLITS = ("train", "valid", "test")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from lib.files import write_json
-from lib.flags import add_flags, pop_settings
+from lib.files.whole import write_json
+from lib.study.flags import add_flags, pop_settings
 from loops import Setup
 
 LOOPS = ("loop_trainer", "loop_published")

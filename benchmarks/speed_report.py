@@ -8,8 +8,8 @@ import pandas as pd
 import vl_convert
 
 from contestants import OURS, TRAINER, Case
-from lib.files import replacing, write_text
-from lib.formats import duration, plural
+from lib.command.formats import duration, plural
+from lib.files.whole import replacing, write_text
 from lib.page import figures, markdown
 
 CASE = list(Case._fields)

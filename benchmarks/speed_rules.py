@@ -10,7 +10,8 @@ import time
 
 import psutil
 
-from lib import forkserver
+from lib.forks import client
+from lib.study import code
 
 AND = "and"  # between two commands
 
@@ -18,7 +19,7 @@ AND = "and"  # between two commands
 def main() -> None:
     """Run commands, until one fails."""
     own = psutil.Process()
-    forkserver.start()
+    client.start({name: code.modules_of(name) for name in ("train", "evaluate")})
     for is_command, words in itertools.groupby(sys.argv[1:], lambda word: word != AND):
         if is_command:
             subprocess.run([sys.executable, *words], check=True)

@@ -6,7 +6,8 @@ rows brought to a sum of 1 again. One run stands for each model, as in errors.py
 
 import argparse
 
-from lib.cli import Parser, add_shared_flags, run
+from lib.command.cli import Parser, run
+from lib.study.flags import add_shared_flags
 
 
 def arguments() -> Parser:

@@ -6,7 +6,7 @@ It writes predictions.parquet and test.json, as the test of an encoder does.
 import argparse
 from pathlib import Path
 
-from lib.cli import Parser, length, positive, run, seed
+from lib.command.cli import Parser, length, positive, run, seed
 
 
 def arguments() -> Parser:

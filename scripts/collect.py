@@ -6,8 +6,8 @@ training settings) and histories (a row per run, epoch, split and measure).
 
 import argparse
 
-from lib.cli import Parser, add_shared_flags, run
-from lib.flags import add_flags
+from lib.command.cli import Parser, run
+from lib.study.flags import add_flags, add_shared_flags
 
 
 def arguments() -> Parser:

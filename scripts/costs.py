@@ -6,7 +6,8 @@ The seconds of jobs that ran side by side are added up.
 import argparse
 from pathlib import Path
 
-from lib.cli import Parser, add_shared_flags, run
+from lib.command.cli import Parser, run
+from lib.study.flags import add_shared_flags
 
 
 def arguments() -> Parser:

@@ -6,7 +6,8 @@ It writes data_curve: a row per curve, of encoders and baselines, and number of 
 import argparse
 from pathlib import Path
 
-from lib.cli import Parser, add_shared_flags, run
+from lib.command.cli import Parser, run
+from lib.study.flags import add_shared_flags
 
 
 def arguments() -> Parser:

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from lib.cli import Parser, run
-from lib.flags import add_flags, pop_settings
-from lib.schema import sources
+from lib.command.cli import Parser, run
+from lib.study.flags import add_flags, pop_settings
+from lib.study.schema import sources
 
 
 def arguments() -> Parser:

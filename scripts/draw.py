@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from lib.catalog import FIGURE
-from lib.cli import Parser, run
+from lib.command.cli import Parser, run
+from lib.study.catalog import FIGURE
 
 
 def arguments() -> Parser:

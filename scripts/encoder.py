@@ -6,9 +6,9 @@ It is tried once, and refused if it can't be used.
 import argparse
 from pathlib import Path
 
-from lib.cli import Parser, length, run
-from lib.flags import add_flags, pop_settings
-from lib.schema import poolings, sources
+from lib.command.cli import Parser, length, run
+from lib.study.flags import add_flags, pop_settings
+from lib.study.schema import poolings, sources
 
 
 def arguments() -> Parser:

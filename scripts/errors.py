@@ -8,7 +8,8 @@ the labels) and disagreements (reviews that one gets right and another wrong).
 
 import argparse
 
-from lib.cli import Parser, add_shared_flags, run
+from lib.command.cli import Parser, run
+from lib.study.flags import add_shared_flags
 
 
 def arguments() -> Parser:

@@ -8,8 +8,8 @@ and the hours of the whole.
 import argparse
 from pathlib import Path
 
-from lib.cli import Parser, add_shared_flags, mapping, run, threads
-from lib.flags import add_flags, pop_settings
+from lib.command.cli import Parser, mapping, run, threads
+from lib.study.flags import add_flags, add_shared_flags, pop_settings
 
 
 def arguments() -> Parser:

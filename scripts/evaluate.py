@@ -7,10 +7,10 @@ its checkpoint.
 import argparse
 from pathlib import Path
 
-from lib import gpus
-from lib.cli import Parser, run
-from lib.flags import add_flags, pop_settings
-from lib.schema import keys_that
+from lib.command.cli import Parser, run
+from lib.study.flags import add_flags, pop_settings
+from lib.study.schema import keys_that
+from lib.training import gpus
 
 
 def arguments() -> Parser:

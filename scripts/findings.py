@@ -7,8 +7,8 @@ same differences for single models and settings, without verdicts).
 import argparse
 from pathlib import Path
 
-from lib.cli import Parser, add_shared_flags, run
-from lib.flags import add_flags
+from lib.command.cli import Parser, run
+from lib.study.flags import add_flags, add_shared_flags
 
 
 def arguments() -> Parser:

@@ -6,7 +6,8 @@ more tokens than the encoder was given of it.
 
 import argparse
 
-from lib.cli import Parser, add_shared_flags, run
+from lib.command.cli import Parser, run
+from lib.study.flags import add_shared_flags
 
 
 def arguments() -> Parser:

@@ -7,7 +7,8 @@ class), confusion and reliability.
 
 import argparse
 
-from lib.cli import Parser, add_shared_flags, run
+from lib.command.cli import Parser, run
+from lib.study.flags import add_shared_flags
 
 
 def arguments() -> Parser:

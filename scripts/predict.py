@@ -7,8 +7,8 @@ import argparse
 import os
 from pathlib import Path
 
-from lib.cli import Parser, positive, run
-from lib.flags import add_flags, pop_settings
+from lib.command.cli import Parser, positive, run
+from lib.study.flags import add_flags, pop_settings
 
 
 def arguments() -> Parser:

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from lib.cli import Parser, length, run, threads
+from lib.command.cli import Parser, length, run, threads
 
 
 def arguments() -> Parser:

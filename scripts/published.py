@@ -8,7 +8,8 @@ agrees with any, and the row is marked as not stated in full.
 import argparse
 from pathlib import Path
 
-from lib.cli import Parser, add_shared_flags, run
+from lib.command.cli import Parser, run
+from lib.study.flags import add_shared_flags
 
 
 def arguments() -> Parser:

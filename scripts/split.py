@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from lib.cli import Parser, run
-from lib.flags import add_flags, pop_settings
+from lib.command.cli import Parser, run
+from lib.study.flags import add_flags, pop_settings
 
 
 def arguments() -> Parser:

@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from lib.cli import Parser, add_shared_flags, run
+from lib.command.cli import Parser, run
+from lib.study.flags import add_shared_flags
 
 
 def arguments() -> Parser:

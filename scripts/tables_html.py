@@ -7,7 +7,7 @@ of long texts the beginning.
 import argparse
 from pathlib import Path
 
-from lib.cli import Parser, run
+from lib.command.cli import Parser, run
 
 
 def arguments() -> Parser:

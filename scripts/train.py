@@ -9,10 +9,10 @@ disabled.
 import argparse
 from pathlib import Path
 
-from lib.cli import Parser, positive, run, seed
-from lib.flags import add_flags, pop_settings
-from lib.runs import KEYS
-from lib.schema import poolings
+from lib.command.cli import Parser, positive, run, seed
+from lib.study.flags import add_flags, pop_settings
+from lib.study.runs import KEYS
+from lib.study.schema import poolings
 from lib.training.launch import launched
 
 

@@ -7,7 +7,8 @@ the labels meet.
 
 import argparse
 
-from lib.cli import Parser, add_shared_flags, positive, run, seed
+from lib.command.cli import Parser, positive, run, seed
+from lib.study.flags import add_shared_flags
 
 
 def arguments() -> Parser:

@@ -6,7 +6,8 @@ chosen) and budgets (the validation accuracy that is expected of the best of so 
 
 import argparse
 
-from lib.cli import Parser, add_shared_flags, run
+from lib.command.cli import Parser, run
+from lib.study.flags import add_shared_flags
 
 
 def arguments() -> Parser:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from lib.cli import Parser, run
+from lib.command.cli import Parser, run
 
 
 def arguments() -> Parser:

@@ -38,7 +38,7 @@ def sample(source_csv) -> pa.Table:
 def splits(sample, tmp_path_factory) -> Path:
     """A folder of train (100), valid (40) and test (40) splits; every third review is cut short."""
     import split
-    from lib.files import write_parquet
+    from lib.files.whole import write_parquet
 
     folder = tmp_path_factory.mktemp("splits")
     texts = enumerate(sample["text"].to_pylist())

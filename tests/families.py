@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CONFIG_MAPPING, AutoModel, PreTrainedModel, PreTrainedTokenizerFast
 
 import encoder
-from lib.console import UserError
+from lib.command.console import UserError
 from lib.data.tokenizer_training import SPECIAL, _finish, train_byte_bpe, train_wordpiece
 
 VOCABULARY = 600

@@ -95,7 +95,7 @@ def name_of(process: psutil.Process) -> str:
     if output.suffix == ".log":
         return output.stem
     scripts = [Path(word).stem for word in words if Path(word).parent.name == "scripts"]
-    if "lib.forkserver" in words:  # a fork has the name of its command
+    if "lib.forks.server" in words:  # a fork has the name of its command
         return "fork server" if name.startswith("python") else name
     return START + scripts[0] if scripts else "shell"
 

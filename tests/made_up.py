@@ -24,15 +24,15 @@ import measure
 import overviews
 import summary
 import tune
-from lib.catalog import FIGURES
 from lib.data.tokens import schema
-from lib.files import write_json, write_text
-from lib.metrics import chance_level, chance_p
-from lib.metrics import measure as measure_predictions
+from lib.files.predictions import Predictions, write_predictions
+from lib.files.tables import read_table
+from lib.files.whole import write_json, write_text
 from lib.page.vega import write_library
-from lib.predictions import Predictions, write_predictions
-from lib.schema import options_of, word
-from lib.tables import read_table
+from lib.study.catalog import FIGURES
+from lib.study.schema import options_of, word
+from lib.training.metrics import chance_level, chance_p
+from lib.training.metrics import measure as measure_predictions
 
 TRAIN = 1200  # reviews of the training split
 VALID = 1000  # reviews of the validation split

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lib import cli
+from lib.command import cli
 
 
 def refusal(line: str | list[str], output: Any) -> str:

@@ -6,9 +6,9 @@ import pytest
 from conftest import ROOT
 from test_reruns import MODULES, RULES
 
-from lib import catalog, planning
 from lib.page import figures, sections
-from lib.schema import options_of
+from lib.study import catalog, code
+from lib.study.schema import options_of
 
 LIB = ROOT / "scripts" / "lib"
 STAGES = ("data", "training", "analysis", "page")
@@ -22,7 +22,7 @@ MAY_IMPORT = {
     },
     "analysis": {
         *("data.tokens", "data.encoding", "data.sampling", "data.words"),
-        "training.inference",
+        *("training.inference", "training.metrics"),
     },
     "page": {
         "data.folding",
@@ -33,21 +33,21 @@ MAY_IMPORT = {
 
 
 def stage(module: str) -> str:
-    first, _, rest = module.partition(".")
-    return first if rest else "shared"
+    first = module.partition(".")[0]
+    return first if first in STAGES else "shared"
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_dependencies_point_one_way(module):
     own = stage(module)
-    imported = planning.imported_by(module)
+    imported = code.imported_by(module)
     others = {name for name in imported if stage(name) not in ("shared", own)}
     assert others <= MAY_IMPORT[own]
 
 
 def test_commands_are_flags_and_one_call():
     for path in (ROOT / "scripts").glob("*.py"):
-        functions = [getattr(node, "name", "") for node in planning.parse(path).body]
+        functions = [getattr(node, "name", "") for node in code.parse(path).body]
         assert [name for name in functions if name] == ["arguments", "main"], path.name
         assert len(path.read_text().splitlines()) < 70, path.name
 
@@ -72,7 +72,7 @@ def test_every_table_has_its_command_and_is_shown():
         assert table.command in RULES
         assert f'"{table.name}"' in shown, f"no section shows the table {table.name}"
         assert not table.drawn or table.name in drawn
-        written = (planning.path_of(name) for name in MODULES if name.startswith("analysis."))
+        written = (code.path_of(name) for name in MODULES if name.startswith("analysis."))
         call = f'write_table(out, "{table.name}"'
         generic = "write_table(out, name,"  # in a loop over names
         texts = [path.read_text() for path in written]
@@ -98,5 +98,5 @@ def test_every_section_needs_tables_that_there_are():
 
 @pytest.mark.parametrize("key", options_of("training"))
 def test_every_training_setting_is_used(key):
-    texts = [planning.path_of(module).read_text() for module in MODULES]
+    texts = [code.path_of(module).read_text() for module in MODULES]
     assert any(f'settings["{key}"]' in text for text in texts)

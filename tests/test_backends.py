@@ -21,8 +21,8 @@ import evaluate
 import measure
 import predict
 import train
-from lib.console import UserError
-from lib.tables import read_table
+from lib.command.console import UserError
+from lib.files.tables import read_table
 from lib.training.backends import Accelerate, Torch, blame_the_other_process
 from lib.training.batches import Bounds, Tokens, epoch_order
 from lib.training.device import is_out_of_memory, should_compile
@@ -153,7 +153,8 @@ def test_a_mistake_in_several_processes_is_no_traceback(python, encoders, tokens
 def test_one_failing_process_ends_the_others_without_a_traceback(python, tmp_path):
     script = tmp_path / "fail.py"
     script.write_text(
-        "import sys, torch; from lib.training.backends import Accelerate; from lib.cli import *\n"
+        "import sys, torch; from lib.training.backends import Accelerate\n"
+        "from lib.command.cli import *\n"
         "from lib.training.launch import is_worker, launch\n"
         "def main(options):\n"
         "    if not is_worker(): return launch(2)\n"

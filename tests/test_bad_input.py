@@ -29,10 +29,10 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel, GPT2Config, GPT2Model, T5Config, T5Model
 from workspace import RUN
 
-from lib import configfiles, planning
-from lib.config import check
-from lib.console import UserError
+from lib.command.console import UserError
 from lib.data.encoders import load_tokenizer
+from lib.study import configfiles, planning
+from lib.study.config import check
 
 BASE = yaml.safe_load((ROOT / "tests" / "config.yaml").read_text())
 SECONDS = 10  # of processors

@@ -10,7 +10,7 @@ from scipy.stats import binom
 
 import baseline
 from lib.analysis.baseline import C, train_baseline, tune
-from lib.console import UserError
+from lib.command.console import UserError
 from lib.data.sampling import first_of
 
 FILLER = ["film", "plot", "song", "scene"]

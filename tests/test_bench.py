@@ -11,7 +11,7 @@ from conftest import ROOT
 import speed
 import speed_report
 from contestants import CONTESTANTS, OURS, TRAINER
-from lib.console import UserError
+from lib.command.console import UserError
 
 
 @pytest.fixture(scope="module")

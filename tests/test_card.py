@@ -18,8 +18,8 @@ from statsmodels.stats.proportion import proportion_confint
 import evaluate
 import predict
 import train
-from lib.manifests import verify
-from lib.schema import poolings
+from lib.files.manifests import verify
+from lib.study.schema import poolings
 from lib.training.card import POOLINGS, model_card
 
 LABELS = ['a "b" | `c` <b>\'s</b>', "--- # {x}: \\ [d](http://evil.example) ```$y$"]

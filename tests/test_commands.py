@@ -17,10 +17,10 @@ import encoder
 import pretokenize
 import train
 import vega
-from lib.console import progress
+from lib.command.console import progress
 from lib.data.encoders import load_tokenizer
-from lib.files import replacing, write_json
-from lib.manifests import sha256
+from lib.files.manifests import sha256
+from lib.files.whole import replacing, write_json
 
 COMMANDS = sorted(path.name for path in (ROOT / "scripts").glob("*.py"))
 
@@ -181,7 +181,7 @@ def test_replacing_keeps_the_old_and_removes_the_unfinished(tmp_path, kind):
 def test_a_stopped_command_leaves_nothing(python, tmp_path):
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from lib.cli import Parser, run; from lib.files import replacing\n"
+        "from lib.command.cli import Parser, run; from lib.files.whole import replacing\n"
         "def main(options):\n"
         "    with replacing(Path('out')) as path:\n"
         "        path.write_text('half')\n"
@@ -205,7 +205,7 @@ def test_a_stopped_command_leaves_nothing(python, tmp_path):
 BROKEN = """
 import sys
 sys.path.insert(0, {scripts!r})
-from lib.cli import Parser, run
+from lib.command.cli import Parser, run
 from lib.training.launch import launched
 
 def main(options):
@@ -218,8 +218,8 @@ run(main, flags)
 """
 FORKED = """
 import subprocess, sys
-from lib import forkserver
-forkserver.start()
+from lib.forks import client
+client.start({})
 sys.exit(subprocess.run([sys.executable, *sys.argv[1:]]).returncode)
 """
 
@@ -263,7 +263,7 @@ def test_an_unexpected_error_without_a_place_for_its_traceback_is_one_line(pytho
 
 def test_progress_is_lines_in_a_log(monkeypatch, caplog):
     caplog.set_level("INFO")
-    monkeypatch.setattr("lib.console.PROGRESS_SECONDS", 0)
+    monkeypatch.setattr("lib.command.console.PROGRESS_SECONDS", 0)
     assert list(progress(iter("abc"), 3, "epoch 1", "update")) == ["a", "b", "c"]
     assert caplog.messages[-1] == "epoch 1: 2 of 3 updates"
 

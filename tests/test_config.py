@@ -12,14 +12,13 @@ from safetensors.numpy import save_file
 
 import download
 import encoder
-from lib.baselines import run_of
-from lib.cli import Parser, add_shared_flags
-from lib.config import check, has_pooler, runs, training
+from lib.command.cli import Parser
 from lib.data.encoder_sources import SOURCES as ENCODER_SOURCES
 from lib.data.sources import SOURCES
-from lib.flags import add_flags, pop_settings
-from lib.runs import folders_of
-from lib.schema import options_of, poolings, schema, sources, typed
+from lib.study.config import check, has_pooler, runs, training
+from lib.study.flags import add_flags, add_shared_flags, pop_settings
+from lib.study.runs import folders_of, run_of
+from lib.study.schema import options_of, poolings, schema, sources, typed
 from lib.training import model
 
 SHIPPED = [*sorted((ROOT / "config").glob("*.yaml")), ROOT / "tests" / "config.yaml"]

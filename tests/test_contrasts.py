@@ -8,7 +8,6 @@ import yaml
 from conftest import ROOT
 from scipy import stats
 
-from lib import config
 from lib.analysis.contrasts import (
     BACKEND,
     BASELINE,
@@ -22,9 +21,9 @@ from lib.analysis.contrasts import (
     plan,
 )
 from lib.analysis.verdicts import accuracy_of, decide, estimate, known_of, parts
-from lib.baselines import baseline_name
-from lib.runs import Condition, Run
-from lib.schema import options_of
+from lib.study import config
+from lib.study.runs import Condition, Run, baseline_name
+from lib.study.schema import options_of
 
 SETTINGS = {key: option["default"] for key, option in options_of("training").items()}
 VARIANTS = {

@@ -12,9 +12,9 @@ from chain import CHAIN, DATASET, ENCODER, RUN, TABLES, TOKENS, run_step
 from refusals import is_one_line, refusal, tree
 from safetensors.numpy import save_file
 
-from lib.console import UserError
-from lib.files import amend, read_json, replacing, write_json
-from lib.manifests import manifest_of, verify
+from lib.command.console import UserError
+from lib.files.manifests import manifest_of, verify
+from lib.files.whole import amend, read_json, replacing, write_json
 
 
 @pytest.fixture

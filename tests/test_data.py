@@ -12,12 +12,12 @@ from conftest import CSV, call
 
 import download
 import split
-from lib.console import UserError
+from lib.command.console import UserError
 from lib.data import streaming
 from lib.data.folding import digests, fold
 from lib.data.reviews import assemble, clean, survey
 from lib.data.sampling import divide, first_of, nested, sizes_from_ratios, stratified
-from lib.manifests import sha256
+from lib.files.manifests import sha256
 
 FRAME = pd.DataFrame(
     {

@@ -10,11 +10,10 @@ from made_up import TRAIN, MadeUp, right_or_wrong
 from scipy import stats
 
 from lib.analysis.statistics import proportion
-from lib.baselines import run_of
-from lib.formats import NOT_LEARNED
+from lib.command.formats import NOT_LEARNED
+from lib.files.tables import write_table
 from lib.page import figures
-from lib.runs import Run
-from lib.tables import write_table
+from lib.study.runs import Run, run_of
 
 SEEDS = (1, 2, 3)
 N = 400

@@ -13,9 +13,9 @@ import yaml
 from conftest import ROOT
 from transformers import BertConfig, BertModel
 
+from lib.command.markup import escape
 from lib.data.encoders import load_tokenizer
-from lib.manifests import sha256
-from lib.markup import escape
+from lib.files.manifests import sha256
 
 ODD = """it's "odd" $(touch ran) `touch ran`; touch ran & *[a] %s"""  # to a shell
 RUN = "results/runs/dataset=mine/model=own/pooling=max/batch=16/variant=base/seed=1"

@@ -17,7 +17,7 @@ from transformers import (
     XLNetLMHeadModel,
 )
 
-from lib.console import UserError
+from lib.command.console import UserError
 from lib.training.model import load_encoder
 
 HEADS = {

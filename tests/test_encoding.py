@@ -22,9 +22,9 @@ import evaluate
 import pretokenize
 import train
 from lib.analysis.baseline import seen_texts
-from lib.console import UserError
+from lib.command.console import UserError
 from lib.data.encoding import TextEncoding
-from lib.files import write_parquet
+from lib.files.whole import write_parquet
 from lib.training.inference import TextClassifier, attention
 
 LENGTH = 12

@@ -13,8 +13,8 @@ from conftest import ROOT, call
 from workspace import Workspace
 
 import estimate as command
-from lib.config import check_section
-from lib.console import UserError
+from lib.command.console import UserError
+from lib.study.config import check_section
 from lib.training import speed
 from lib.training.estimate import (
     Kind,

@@ -8,7 +8,7 @@ import pytest
 from conftest import wait_until
 from workspace import SECRETS, SUMMARY, Workspace, files_with
 
-from lib.failures import describe
+from lib.study.failures import describe
 
 LOG = "results/logs/dataset=imdb-25k/download.log"
 REVIEWS = "results/datasets/imdb-25k/reviews.parquet"

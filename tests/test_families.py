@@ -15,8 +15,8 @@ import evaluate
 import predict
 import pretokenize
 import train
-from lib.console import UserError
-from lib.files import write_parquet
+from lib.command.console import UserError
+from lib.files.whole import write_parquet
 from lib.training.model import Classifier, load_checkpoint, load_encoder
 
 pytestmark = pytest.mark.slow

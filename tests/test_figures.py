@@ -11,9 +11,9 @@ from conftest import call
 from made_up import MadeUp, right_or_wrong
 
 import draw
-from lib.catalog import FIGURE
+from lib.files.tables import write_table
 from lib.page import figures
-from lib.tables import write_table
+from lib.study.catalog import FIGURE
 
 TOKENS = ["if", "datum.label", "'); alert(1)", "</script><script>alert(2)</script>", "\\", '"', "|"]
 

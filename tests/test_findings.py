@@ -5,7 +5,7 @@ import pytest
 from made_up import MadeUp, right_or_wrong
 from scipy.stats import binomtest
 
-from lib.formats import points
+from lib.command.formats import points
 
 N = 2000
 

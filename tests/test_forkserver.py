@@ -13,15 +13,15 @@ from conftest import ROOT, wait_until
 LIBRARY = "pandas"  # which the code of collect.py imports
 STARTER = """
 import subprocess, sys
-from lib import forkserver
-forkserver.start()
+from lib.forks import client
+client.start({{"collect": ["files.tables"]}})
 sys.exit(subprocess.run({command}).returncode)
 """
 COMMAND = f"""
 import json, os, signal, sys, time
 from pathlib import Path
 sys.path.insert(0, {str(ROOT / "scripts")!r})
-from lib.forkserver import ADDRESS, run_in_fork
+from lib.forks.client import ADDRESS, run_in_fork
 Path("commands").open("a").write(f"{{os.getpid()}}\\n")
 if (code := run_in_fork()) is not None:
     sys.exit(code)
@@ -152,16 +152,16 @@ def test_without_a_server_a_command_runs_in_its_own_process(python, tmp_path, ad
 
 SEVERAL = """
 import os, signal, socket, subprocess, sys, time
-from lib import forkserver
+from lib.forks import client as forks
 os.umask(0)
-forkserver.start()
-assert os.stat(os.path.dirname(os.environ[forkserver.ADDRESS])).st_mode & 0o777 == 0o700
+forks.start({})
+assert os.stat(os.path.dirname(os.environ[forks.ADDRESS])).st_mode & 0o777 == 0o700
 waiting = subprocess.Popen([sys.executable, sys.argv[1], "wait"], stdin=subprocess.DEVNULL)
 while not os.path.exists("waits"):
     time.sleep(0.02)
 for text in (b"", b"\\0\\0\\0\\5[1,2]", b"\\0\\0\\0\\2no"):
     with socket.socket(socket.AF_UNIX) as client:
-        client.connect(os.environ[forkserver.ADDRESS])
+        client.connect(os.environ[forks.ADDRESS])
         if text:
             socket.send_fds(client, [text], [0, 1, 2])
 other = subprocess.Popen([sys.executable, sys.argv[1]])
@@ -191,7 +191,7 @@ def test_a_command_that_ends_early_ends_no_other(python, tmp_path, delay):
 def test_code_that_is_being_edited_ends_its_own_command_alone(python, tmp_path):
     scripts = tmp_path / "scripts"
     shutil.copytree(ROOT / "scripts", scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "lib" / "tables.py").write_text("def (:")
+    (scripts / "lib" / "files" / "tables.py").write_text("def (:")
     folder = tmp_path / "here"
     folder.mkdir()
     done = subprocess.run(

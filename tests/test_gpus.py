@@ -12,8 +12,8 @@ import pytest
 from conftest import ROOT
 from workspace import RUN, Workspace
 
-from lib import gpus
-from lib.console import UserError
+from lib.command.console import UserError
+from lib.training import gpus
 
 HOLD = (
     "import os, sys, time; from lib import gpus\n"

@@ -9,7 +9,7 @@ from made_up import MadeUp, uneven
 from transformers import AutoModel
 
 from lib.analysis import attention, maps
-from lib.console import UserError
+from lib.command.console import UserError
 from lib.data.encoders import load_tokenizer
 from lib.training import inference
 from lib.training.model import Classifier, load_checkpoint, load_encoder, save_checkpoint

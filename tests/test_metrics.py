@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lib.metrics import chance_p, measure
-from lib.predictions import Predictions, read_predictions, write_predictions
+from lib.files.predictions import Predictions, read_predictions, write_predictions
+from lib.training.metrics import chance_p, measure
 
 PROBABILITIES = np.array([[0.5, 0.3, 0.2], [0.2, 0.7, 0.1], [0.1, 0.6, 0.3], [0.6, 0.3, 0.1]])
 LABEL = np.array([0, 1, 2, 1])

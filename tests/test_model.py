@@ -9,7 +9,7 @@ from test_training import fit, load
 from torch.nn.functional import dropout, pad
 from transformers import AutoModel, BertConfig, ModernBertConfig
 
-from lib.console import UserError
+from lib.command.console import UserError
 from lib.data.encoders import load_tokenizer
 from lib.training.model import POOLINGS, Classifier, load_checkpoint, load_encoder, save_checkpoint
 

@@ -12,7 +12,7 @@ from datasketch import MinHash, MinHashLSH
 
 import download
 import split
-from lib.console import UserError
+from lib.command.console import UserError
 from lib.data import near_duplicates
 from lib.data.near_duplicates import (
     BANDS,

@@ -15,14 +15,14 @@ import attention
 import summary_html
 import tables_html
 import tsne
-from lib.catalog import figures_in
-from lib.markup import escape
+from lib.command.markup import escape
+from lib.files.tables import write_table
 from lib.page import latex
 from lib.page.html import readable
 from lib.page.markdown import excerpt, facts
 from lib.page.sections import SECTIONS
 from lib.page.summary import opening
-from lib.tables import write_table
+from lib.study.catalog import figures_in
 
 HOSTILE = [
     "a | b || c",

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from workspace import RUN, SUMMARY, Workspace
 
-from lib.config import check, runs
+from lib.study.config import check, runs
 
 
 @pytest.fixture

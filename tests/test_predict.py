@@ -11,7 +11,7 @@ from conftest import ROOT, call
 import evaluate
 import predict
 import train
-from lib.console import UserError
+from lib.command.console import UserError
 from lib.training.inference import TextClassifier
 
 

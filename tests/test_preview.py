@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from workspace import Workspace
 
-from lib.config import check_section
-from lib.console import UserError
+from lib.command.console import UserError
 from lib.data import preview
+from lib.study.config import check_section
 
 ROWS = pd.DataFrame(
     {

@@ -27,9 +27,9 @@ from transformers import (
 import encoder
 import pretokenize
 import train
-from lib.config import check, lack_of
-from lib.console import UserError
+from lib.command.console import UserError
 from lib.data.encoders import load_config, load_tokenizer
+from lib.study.config import check, lack_of
 from lib.training.model import Classifier, load_checkpoint, load_encoder, save_checkpoint
 
 BASE = yaml.safe_load((ROOT / "tests" / "config.yaml").read_text())

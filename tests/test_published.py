@@ -7,9 +7,9 @@ from made_up import MadeUp, right_or_wrong
 
 import published
 from lib.analysis.published import read_published, with_settings
-from lib.console import UserError
+from lib.command.console import UserError
+from lib.files.tables import read_table
 from lib.page.tables import published_table
-from lib.tables import read_table
 
 HEADER = "source,model,pooling,effective_batch,epochs,learning_rate,test_accuracy,note"
 

@@ -10,7 +10,7 @@ from browser import needs_chromium, opened
 from scipy.stats import binomtest
 from workspace import RUN, USUAL_PARTS, Workspace
 
-from lib.catalog import FIGURES, figures_in, tables_to_read
+from lib.study.catalog import FIGURES, figures_in, tables_to_read
 
 RUNS = [RUN.format(model, "masked-mean", 64, "base", 1) for model in ("bert", "modernbert")]
 REPORT = "results/report.html"

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import download
-from lib.console import UserError
+from lib.command.console import UserError
 from lib.data import delimited
 
 PLAIN = [(f"a {('good', 'bad')[n % 2]} film, number {n}", str(n % 2)) for n in range(60)]

@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 from workspace import Workspace
 
-from lib import planning
+from lib.study import code
 
 MODULES = sorted(
     ".".join(path.relative_to(ROOT / "scripts" / "lib").with_suffix("").parts)
@@ -38,32 +38,33 @@ WITH_PREDICTIONS |= {"errors", "lengths"}
 
 # module -> the rules whose results it decides; those that follow from them run again as well
 DECIDES = {
-    "baselines": WITH_NAMES | {"costs"},
-    "catalog": {"summary"},
-    "cli": set(),
-    "config": set(),
-    "configfiles": set(),
-    "console": set(),
-    "failures": set(),
-    "files": set(),
-    "manifests": set(),
-    "flags": set(),
-    "formats": {
+    "study.catalog": {"summary"},
+    "command.cli": set(),
+    "study.config": set(),
+    "study.configfiles": set(),
+    "command.console": set(),
+    "study.failures": set(),
+    "files.whole": set(),
+    "files.manifests": set(),
+    "study.flags": set(),
+    "command.formats": {
         *WITH_VERDICTS,
         *("overviews", "estimate", *ON_PAGES, "summary_html", "tables_html"),
     },
-    "forkserver": set(),
-    "gpus": set(),
-    "markup": {"evaluate", "summary", "latex"},
-    "metrics": {"train", "evaluate", "estimate", "baseline"},
-    "planning": set(),
-    "predictions": WITH_PREDICTIONS,
-    "schema": set(),
-    "slurm": set(),
-    "runs": WITH_NAMES | {"costs", "evaluate", "estimate"},
-    "tables": WITH_TABLES,
-    "timing": set(),
-    "version": set(),
+    "forks.client": set(),
+    "training.gpus": set(),
+    "command.markup": {"evaluate", "summary", "latex"},
+    "training.metrics": {"train", "evaluate", "estimate", "baseline"},
+    "study.planning": set(),
+    "files.predictions": WITH_PREDICTIONS,
+    "study.schema": set(),
+    "study.slurm": set(),
+    "study.code": set(),
+    "forks.server": set(),
+    "study.runs": WITH_NAMES | {"costs", "evaluate", "estimate"},
+    "files.tables": WITH_TABLES,
+    "command.timing": set(),
+    "study.version": set(),
     "data.delimited": {"download"},
     "data.digests": set(),
     "data.download": {"download"},
@@ -143,32 +144,31 @@ DECIDES = {
 
 def test_the_table_names_every_module():
     assert sorted(DECIDES) == sorted(MODULES)
-    assert set(MODULES) >= planning.DECIDE_NOTHING
+    assert set(MODULES) >= code.DECIDE_NOTHING
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_is_in_the_digest_where_it_decides_results(module):
-    path = planning.path_of(module)
-    assert {rule for rule in RULES if path in planning.code(rule)} == DECIDES[module]
+    assert {rule for rule in RULES if module in code.modules_of(rule)} == DECIDES[module]
 
 
 def test_a_digest_follows_the_content_of_the_code_that_decides(monkeypatch, tmp_path):
     def digests() -> dict[str, str]:
-        planning.source.cache_clear()
-        return {rule: planning.digest(rule) for rule in RULES}
+        code.source.cache_clear()
+        return {rule: code.digest(rule) for rule in RULES}
 
-    shutil.copytree(planning.SCRIPTS, tmp_path, dirs_exist_ok=True)
-    monkeypatch.setattr(planning, "SCRIPTS", tmp_path)
+    shutil.copytree(code.SCRIPTS, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(code, "SCRIPTS", tmp_path)
     before = digests()
-    for module in ("tables", "training.loop", "data.hub"):
-        path = planning.path_of(module)
+    for module in ("files.tables", "training.loop", "data.hub"):
+        path = code.path_of(module)
         source = path.read_text()
         path.write_text(source + "# changed\n")
         after = digests()
         assert {rule for rule in RULES if after[rule] != before[rule]} == DECIDES[module]
         path.write_text(source)
     assert digests() == before
-    planning.source.cache_clear()
+    code.source.cache_clear()
 
 
 def test_every_rule_names_its_command_and_its_code():
@@ -200,7 +200,7 @@ CHAIN = ("download", "split", "encoder", "pretokenize", "train", "evaluate")
 def test_a_comment_in_a_module_plans_what_the_table_says(complete, python, capsys):
     plans = {}
     for module in MODULES:
-        path = complete.folder / planning.path_of(module).relative_to(ROOT)
+        path = complete.folder / code.path_of(module).relative_to(ROOT)
         source = path.read_text()
         path.write_text(source + "# changed\n")
         plans[module] = complete.jobs(python, "-n", *EVERYTHING)

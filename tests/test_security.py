@@ -15,7 +15,7 @@ import encoder
 import evaluate
 import pretokenize
 import train
-from lib.console import UserError
+from lib.command.console import UserError
 from lib.data.encoders import load_tokenizer
 from lib.training.model import ATTENTION, load_encoder
 

@@ -17,7 +17,7 @@ from transformers import BertConfig, BertModel
 from workspace import Workspace
 
 from lib.data.encoders import load_tokenizer
-from lib.schema import options_of, schema
+from lib.study.schema import options_of, schema
 
 NOTHING: set[str] = set()
 PAGE = {"costs", "summary"}

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from workspace import RUN, SUMMARY, Workspace
 
-from lib import slurm
-from lib.console import UserError
+from lib.command.console import UserError
+from lib.study import slurm
 
 PROFILE = "profiles/slurm/config.yaml"
 FLAGS = ("--workflow-profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1")

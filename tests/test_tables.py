@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from lib.analysis.wording import ALIKE, ALONE, SHOWN, UNDECIDED, what_would_decide
-from lib.formats import (
+from lib.command.formats import (
     beginning,
     class_names,
     classes_named,

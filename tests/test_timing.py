@@ -5,8 +5,8 @@ import pytest
 from conftest import call
 
 import costs
-from lib import timing
-from lib.tables import read_table, write_table
+from lib.command import timing
+from lib.files.tables import read_table, write_table
 
 RUN = {"dataset": "d", "model": "m", "pooling": "cls", "batch": 64, "variant": "base", "seed": 1}
 RUN |= {"settings.examples": "50"}

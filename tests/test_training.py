@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from lib.data.tokens import TokenFile
-from lib.schema import options_of
+from lib.study.schema import options_of
 from lib.training.backends import Accelerate, Torch, connect
 from lib.training.batches import Bounds, Tokens, epoch_order, load_tokens
 from lib.training.flops import peak_flops, training_flops

@@ -10,7 +10,6 @@ import yaml
 from conftest import ROOT
 from made_up import SETTINGS, MadeUp, right_or_wrong
 
-from lib import config
 from lib.analysis.contrasts import (
     BACKEND,
     BASELINE,
@@ -32,9 +31,9 @@ from lib.analysis.tuning import (
     with_settings,
 )
 from lib.analysis.verdicts import decide, known_of
-from lib.baselines import baseline_name
 from lib.page import figures
-from lib.runs import Run
+from lib.study import config
+from lib.study.runs import Run, baseline_name
 
 CHANGES = {
     "base": {},

@@ -15,7 +15,7 @@ def servers(folder) -> list[int]:
     """The fork servers that run the code of a folder."""
     found = []
     for process in psutil.process_iter(["cmdline", "cwd"]):
-        if "lib.forkserver" in (process.info["cmdline"] or ()):
+        if "lib.forks.server" in (process.info["cmdline"] or ()):
             found += [process.pid] if process.info["cwd"] == str(folder / "scripts") else []
     return sorted(found)
 

@@ -14,9 +14,9 @@ from made_up import CLASSES, FULL_TEXT, MATRICES, MEASURED, MadeUp, confidences,
 from scipy import stats
 from test_page import tables
 
-from lib.catalog import FIGURE
+from lib.files.tables import write_table
 from lib.page import figures
-from lib.tables import write_table
+from lib.study.catalog import FIGURE
 
 LABELS = [0] * 30 + [1] * 20 + [2] * 10
 BASELINE = "TF-IDF, full text"

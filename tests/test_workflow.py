@@ -21,15 +21,15 @@ import attention
 import evaluate
 import train
 import tsne
-from lib import catalog
 from lib.analysis.baseline import seen_texts
-from lib.config import check, training
 from lib.data.encoders import load_tokenizer
 from lib.data.folding import fold
 from lib.data.tokenizer_training import train_wordpiece
-from lib.files import amend
-from lib.manifests import sha256
-from lib.runs import KEYS
+from lib.files.manifests import sha256
+from lib.files.whole import amend
+from lib.study import catalog
+from lib.study.config import check, training
+from lib.study.runs import KEYS
 
 RUNS = [
     ("bert", "masked-mean", 64, "base", 1),

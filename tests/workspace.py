@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 from conftest import ROOT
 
-from lib import catalog
+from lib.study import catalog
 
 SUMMARY = "results/summary.md"
 # Of a study without published figures, samples of the reviews and tuned rates.

@@ -17,15 +17,18 @@ IS_MODULE = not workflow.modifier.is_main_snakefile()
 SCRIPTS = os.path.abspath(workflow.current_basedir.join("../../scripts"))
 sys.path.insert(0, SCRIPTS)
 
-from lib import baselines, catalog, configfiles, failures, forkserver, gpus, planning, schema, slurm
-from lib import config as configuration
-from lib.console import UserError
+from lib.command.console import UserError
 from lib.data import preview
 from lib.data.digests import check_made
 from lib.data.encoder_files import files_of_encoder
-from lib.manifests import sha256
-from lib.planning import Unrecorded
-from lib.runs import folders_of
+from lib.files.manifests import sha256
+from lib.forks import client as forks
+from lib.study import catalog, configfiles, failures, planning, schema, slurm
+from lib.study import code as code_of
+from lib.study import config as configuration
+from lib.study.planning import Unrecorded
+from lib.study.runs import COUNT, FULL_TEXT, SEED, SEEN_TEXT, folders_of
+from lib.training import gpus
 
 sys.path.remove(SCRIPTS)
 
@@ -76,7 +79,7 @@ def command(name):
 
 def code(name):
     """The digest of the code that decides what a command makes, which runs its rule again."""
-    return planning.digest(name)
+    return code_of.digest(name)
 
 
 def flags(settings):
@@ -291,7 +294,7 @@ def run_memory(variant):
 def run_gpus(variant):
     """GPUs of a training: one for each process, where it computes on GPUs."""
     settings = training(variant)
-    return settings["processes"] * planning.uses_gpus(settings, N_GPUS)
+    return settings["processes"] * gpus.uses_gpus(settings, N_GPUS)
 
 
 def test_threads(variant):
@@ -301,7 +304,7 @@ def test_threads(variant):
 
 def test_gpus(variant):
     """GPUs of a test."""
-    return int(planning.uses_gpus(training(variant), N_GPUS))
+    return int(gpus.uses_gpus(training(variant), N_GPUS))
 
 
 def gres(gpus):
@@ -311,15 +314,15 @@ def gres(gpus):
 
 def encoder_of_text(wildcards):
     """The encoder whose tokenizer cuts the texts of a baseline."""
-    if wildcards.text == baselines.FULL_TEXT:
+    if wildcards.text == FULL_TEXT:
         return []
-    model = wildcards.text.removeprefix(baselines.SEEN_TEXT)
+    model = wildcards.text.removeprefix(SEEN_TEXT)
     return ENCODER.format(dataset=wildcards.dataset, model=model)
 
 
 def text_settings(wildcards):
     """What a baseline sees of each text."""
-    is_whole = wildcards.text == baselines.FULL_TEXT
+    is_whole = wildcards.text == FULL_TEXT
     return {} if is_whole else {"max_length": config["max_length"]}
 
 
@@ -412,9 +415,7 @@ MODELS = list(dict.fromkeys(run.model for run in RUNS))
 RUN_FOLDERS = [RUN.format(**run._asdict()) for run in RUNS]
 RUN_PLACES = [str(workflow.modifier.modify_path(folder)) for folder in RUN_FOLDERS]
 RUN_OUTPUTS = ("checkpoint", "history.csv", "train.json", "predictions.parquet", "test.json")
-TEXTS = [baselines.FULL_TEXT, *(baselines.SEEN_TEXT + name for name in MODELS)] * ANALYSIS[
-    "baseline"
-]
+TEXTS = [FULL_TEXT, *(SEEN_TEXT + name for name in MODELS)] * ANALYSIS["baseline"]
 BASELINE_OUTPUTS = ["predictions.parquet", "test.json"]
 BASELINE_FILES = expand(f"{BASELINE}/{{file}}", dataset=DATASET, text=TEXTS, file=BASELINE_OUTPUTS)
 SIZES = {variant: training(variant)["examples"] for variant in config["variants"]}
@@ -450,10 +451,10 @@ wildcard_constraints:
     dataset=re.escape(DATASET),
     model="|".join(map(re.escape, config["models"])),
     pooling="|".join(schema.poolings()),
-    batch=planning.COUNT,
+    batch=COUNT,
     variant="|".join(map(re.escape, config["variants"])),
-    seed=planning.SEED,
-    text="|".join(map(re.escape, TEXTS)) or baselines.FULL_TEXT,
-    examples=planning.COUNT,
+    seed=SEED,
+    text="|".join(map(re.escape, TEXTS)) or FULL_TEXT,
+    examples=COUNT,
     figure="|".join(catalog.FIGURE),
     part="|".join(catalog.PARTS),

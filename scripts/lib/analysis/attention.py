@@ -8,11 +8,11 @@ import torch
 
 from lib.analysis.representatives import find_representatives
 from lib.analysis.results import read_texts
-from lib.console import UserError
+from lib.command.console import UserError
 from lib.data.words import words
-from lib.predictions import read_predictions
-from lib.runs import Run
-from lib.tables import write_table
+from lib.files.predictions import read_predictions
+from lib.files.tables import write_table
+from lib.study.runs import Run
 from lib.training.inference import Attention, attention
 
 REVIEW = ["model", "id", "label", "prediction", "confidence"]

@@ -13,15 +13,15 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import Pipeline, make_pipeline
 from threadpoolctl import threadpool_limits
 
-from lib.baselines import run_of
-from lib.console import UserError, log, one_line, progress
+from lib.command.console import UserError, log, one_line, progress
 from lib.data.encoding import TextEncoding
 from lib.data.sampling import first_of
 from lib.data.words import words
-from lib.files import write_json
-from lib.manifests import reading
-from lib.metrics import chance_p, measure
-from lib.predictions import Predictions, write_predictions
+from lib.files.manifests import reading
+from lib.files.predictions import Predictions, write_predictions
+from lib.files.whole import write_json
+from lib.study.runs import run_of
+from lib.training.metrics import chance_p, measure
 
 C = (0.01, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
 RUNS = (1, 2)  # of words, the longest that is counted

@@ -8,11 +8,11 @@ import pandas as pd
 
 from lib.analysis.results import SETTING, key_columns, read_all, read_measured
 from lib.analysis.tuning import with_settings
-from lib.console import log
-from lib.manifests import reading
-from lib.runs import KEYS, Run
-from lib.schema import word
-from lib.tables import write_table
+from lib.command.console import log
+from lib.files.manifests import reading
+from lib.files.tables import write_table
+from lib.study.runs import KEYS, Run
+from lib.study.schema import word
 
 SPLITS = ("train", "valid")
 MEASURES = ("accuracy", "loss")

@@ -14,11 +14,10 @@ import pandas as pd
 
 from lib.analysis.results import NUMBERS, read_all, read_runs
 from lib.analysis.statistics import Paired, compare_pair
-from lib.baselines import baselines_of, is_baseline
-from lib.console import log, progress
-from lib.predictions import read_predictions
-from lib.runs import KEYS, Run
-from lib.tables import write_table
+from lib.command.console import log, progress
+from lib.files.predictions import read_predictions
+from lib.files.tables import write_table
+from lib.study.runs import KEYS, Run, baselines_of, is_baseline
 
 FACTORS = ("model", "pooling", "batch", "variant")
 

@@ -14,9 +14,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lib.analysis.results import ALL
-from lib.baselines import baselines_of, is_baseline
-from lib.runs import Condition, Run
-from lib.schema import keys_that
+from lib.study.runs import Condition, Run, baselines_of, is_baseline
+from lib.study.schema import keys_that
 
 ENCODER = "Which encoder?"
 BASELINE = "Does an encoder beat the classical baseline?"

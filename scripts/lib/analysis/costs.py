@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.baselines import FULL_TEXT, SEEN_TEXT
-from lib.console import log
-from lib.runs import KEYS, keys_in
-from lib.tables import read_table, write_table
-from lib.timing import read_took
+from lib.command.console import log
+from lib.command.timing import read_took
+from lib.files.tables import read_table, write_table
+from lib.study.runs import FULL_TEXT, KEYS, SEEN_TEXT, keys_in
 
 START_UP = "start-up of training and test"
 LOOPS = {"train": "training and validation", "evaluate": "testing"}

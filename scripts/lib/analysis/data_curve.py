@@ -19,9 +19,9 @@ from lib.analysis.results import (
 )
 from lib.analysis.tuning import tuning_of
 from lib.analysis.verdicts import answers_of
-from lib.console import log
-from lib.predictions import read_predictions
-from lib.tables import read_table, write_table
+from lib.command.console import log
+from lib.files.predictions import read_predictions
+from lib.files.tables import read_table, write_table
 
 EXAMPLES = "examples"
 KEYS = ["pooling", "batch", "setting"]  # that tell the curves of a model apart

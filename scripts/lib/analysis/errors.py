@@ -8,8 +8,8 @@ import pandas as pd
 
 from lib.analysis.representatives import find_learned, find_representatives
 from lib.analysis.results import read_all, read_texts
-from lib.predictions import read_predictions
-from lib.tables import write_table
+from lib.files.predictions import read_predictions
+from lib.files.tables import write_table
 
 SHARED = ["runs_wrong", "confidence"]
 

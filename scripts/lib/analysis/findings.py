@@ -43,11 +43,10 @@ from lib.analysis.wording import (
     margin_is,
     what_would_decide,
 )
-from lib.baselines import is_baseline, run_of
-from lib.formats import duration, interval, p_is, percent, plural, points
-from lib.predictions import read_predictions
-from lib.runs import CONDITION, Run
-from lib.tables import read_table, write_table
+from lib.command.formats import duration, interval, p_is, percent, plural, points
+from lib.files.predictions import read_predictions
+from lib.files.tables import read_table, write_table
+from lib.study.runs import CONDITION, Run, is_baseline, run_of
 
 FAILURE = "Did any run fail to learn?"
 COST = "What does accuracy cost in seconds?"

@@ -14,9 +14,9 @@ from lib.analysis.representatives import find_representatives
 from lib.analysis.results import read_all, read_runs, read_texts, stack
 from lib.analysis.statistics import proportion
 from lib.data.tokens import read_lengths
-from lib.predictions import read_predictions
-from lib.runs import keys_in
-from lib.tables import write_table
+from lib.files.predictions import read_predictions
+from lib.files.tables import write_table
+from lib.study.runs import keys_in
 
 FIFTHS = 5
 

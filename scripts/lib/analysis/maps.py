@@ -12,10 +12,10 @@ from threadpoolctl import threadpool_limits
 
 from lib.analysis.representatives import find_representatives
 from lib.analysis.results import key_columns, read_texts
-from lib.console import log
-from lib.predictions import read_predictions
-from lib.runs import KEYS, keys_in
-from lib.tables import write_table
+from lib.command.console import log
+from lib.files.predictions import read_predictions
+from lib.files.tables import write_table
+from lib.study.runs import KEYS, keys_in
 from lib.training.inference import sentence_vectors
 
 PERPLEXITY = 30  # scikit-learn's default, lowered for small samples

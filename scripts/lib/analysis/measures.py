@@ -19,11 +19,10 @@ from lib.analysis.statistics import (
 )
 from lib.analysis.tuning import tuning_of
 from lib.analysis.verdicts import Answers, Known, accuracy_of, answers_of, known_of
-from lib.baselines import is_baseline
-from lib.console import log
-from lib.predictions import read_predictions
-from lib.runs import CONDITION, Condition
-from lib.tables import read_table, write_table
+from lib.command.console import log
+from lib.files.predictions import read_predictions
+from lib.files.tables import read_table, write_table
+from lib.study.runs import CONDITION, Condition, is_baseline
 
 MEANS = ["loss", "macro_f1", "calibration_error", "brier", "valid_accuracy", "train_seconds"]
 

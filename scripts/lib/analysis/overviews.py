@@ -12,8 +12,8 @@ import pandas as pd
 
 from lib.analysis.representatives import representatives
 from lib.analysis.results import read_baselines
-from lib.formats import duration, over_seeds
-from lib.tables import read_table, write_table
+from lib.command.formats import duration, over_seeds
+from lib.files.tables import read_table, write_table
 
 BATCH = ["model", "batch"]
 ACCURACIES = {

@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 
 from lib.analysis.results import ALL, SETTING, read_measured
-from lib.console import UserError, one_line
-from lib.runs import CONDITION, keys_in
-from lib.schema import word
-from lib.tables import read_table, write_table
+from lib.command.console import UserError, one_line
+from lib.files.tables import read_table, write_table
+from lib.study.runs import CONDITION, keys_in
+from lib.study.schema import word
 
 NAMES = ("source", "model", "pooling")
 NUMBERS = ("effective_batch", "test_accuracy")

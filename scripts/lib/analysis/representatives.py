@@ -6,9 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from lib.analysis.results import BETTER
-from lib.baselines import run_of
-from lib.runs import CONDITION, KEYS, Run
-from lib.tables import read_table
+from lib.files.tables import read_table
+from lib.study.runs import CONDITION, KEYS, Run, run_of
 
 
 def representatives(runs: pd.DataFrame) -> pd.DataFrame:

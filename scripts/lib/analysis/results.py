@@ -7,11 +7,10 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from lib.baselines import PREFIX, is_baseline, run_of
-from lib.files import read_json
-from lib.manifests import reading
-from lib.runs import CONDITION, KEYS, Condition, Run
-from lib.tables import read_table
+from lib.files.manifests import reading
+from lib.files.tables import read_table
+from lib.files.whole import read_json
+from lib.study.runs import CONDITION, KEYS, PREFIX, Condition, Run, is_baseline, run_of
 
 Content = TypeVar("Content")
 ALL = "all"  # of the training reviews, as the setting `examples` names them

@@ -15,9 +15,9 @@ import pandas as pd
 
 from lib.analysis.contrasts import RATE, Tuning, Variants
 from lib.analysis.results import BETTER, settings_of_variants
-from lib.console import log
-from lib.runs import CONDITION, Condition, Run
-from lib.tables import read_table, write_table
+from lib.command.console import log
+from lib.files.tables import read_table, write_table
+from lib.study.runs import CONDITION, Condition, Run
 
 Content = TypeVar("Content")
 TUNED = " (tuned)"  # ends the name of a tuned setting, and of no variant, which has no parenthesis

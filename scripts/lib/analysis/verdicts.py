@@ -25,8 +25,7 @@ from lib.analysis.crossed import (
 )
 from lib.analysis.statistics import SIGNIFICANCE, Estimate, mean_with_interval
 from lib.analysis.wording import ALONE, UNDECIDED
-from lib.baselines import is_baseline
-from lib.runs import Condition, Run
+from lib.study.runs import Condition, Run, is_baseline
 
 Answers = Mapping[tuple[Condition, int | None], np.ndarray]
 Known = Mapping[Condition, str]  # how many training reviews conditions learn from, as contrasts do

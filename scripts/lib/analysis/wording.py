@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lib.formats import plural
+from lib.command.formats import plural
 
 SHOWN = "difference shown"
 ALIKE = "alike within the margin"

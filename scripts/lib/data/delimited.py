@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from lib.console import UserError, log
+from lib.command.console import UserError, log
 from lib.data.streaming import CONVERT, LONGEST, Batches, batched, open_text, require_columns
 
 NONE = "none"  # as a key of the configuration says that there is no such character

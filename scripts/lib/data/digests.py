@@ -6,8 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lib.config import is_of
-from lib.console import UserError
+from lib.command.console import UserError
+from lib.study.config import is_of
 
 
 def verify(actual: Mapping[str, str], expected: Mapping[str, str]) -> None:

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from lib.console import log
+from lib.command.console import log, refusals_explained
 from lib.data import reviews
 from lib.data.near_duplicates import repetitions
 from lib.data.sampling import stratified
 from lib.data.sources import SOURCES
 from lib.data.streaming import chosen, writing
-from lib.files import refusals_explained, write_json
+from lib.files.whole import write_json
 
 SAMPLE_SEED = 0  # one sample for every split seed
 

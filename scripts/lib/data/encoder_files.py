@@ -5,9 +5,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from lib.console import UserError
-from lib.files import read_json
-from lib.manifests import advice, sha256, verify
+from lib.command.console import UserError
+from lib.files.manifests import advice, sha256, verify
+from lib.files.whole import read_json
 
 # Formats in which tokenizers keep vocabularies and settings, `tokenizer.json` above all. None holds
 # code, and nothing that does is ever copied or loaded.

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from safetensors import SafetensorError, safe_open
 
-from lib.console import UserError, log, one_line
+from lib.command.console import UserError, log, one_line
 from lib.data import hub, packages
 from lib.data.digests import verify
 from lib.data.encoder_files import (
@@ -21,7 +21,7 @@ from lib.data.encoder_files import (
 )
 from lib.data.reviews import texts
 from lib.data.streaming import read_reviews
-from lib.files import read_json, replacing, to_json
+from lib.files.whole import read_json, replacing, to_json
 
 NOT_FETCHED = ("*/*", "*.bin.index.json")  # of the hub: what is in folders, or is of pickles
 

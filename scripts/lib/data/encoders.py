@@ -7,9 +7,9 @@ from textwrap import shorten
 
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
 
-from lib.console import UserError, one_line
+from lib.command.console import UserError, one_line
 from lib.data.encoder_files import CONFIG_FILE, TOKENIZER_FILES, names_in
-from lib.manifests import advice, verify
+from lib.files.manifests import advice, verify
 
 SHOWN = 300  # characters of a library's reason
 # What a config may say of how a model is run, which is decided here, beside what the model is.

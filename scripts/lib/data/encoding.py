@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tokenizers import Encoding
 
-from lib.console import UserError, one_line
+from lib.command.console import UserError, one_line
 from lib.data.encoder_files import TOKENIZER_FILES
 from lib.data.encoders import load_tokenizer, using
 

@@ -21,8 +21,8 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import disable_progress_bars, filter_repo_objects
 
-from lib.console import UserError, log, one_line, without_password
-from lib.manifests import sha256
+from lib.command.console import UserError, log, one_line, without_password
+from lib.files.manifests import sha256
 
 
 def _redact(record: logging.LogRecord) -> bool:

@@ -15,11 +15,10 @@ import yaml
 from huggingface_hub import get_cached_repo_tree
 from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
-from lib.console import UserError
+from lib.command.console import UserError
 from lib.data import hub
 from lib.data.digests import verify
-from lib.data.sources import Source
-from lib.data.streaming import ROWS, Batches, require_columns
+from lib.data.streaming import ROWS, Batches, Source, require_columns
 
 # Files that tell which files belong to which split.
 CARDS = ("README.md", ".huggingface.yaml", "dataset_infos.json")

@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from lib.console import UserError, one_line
+from lib.command.console import UserError, one_line
 from lib.data.streaming import Batches, batched, open_text, require_columns
-from lib.schema import shown, word
+from lib.study.schema import shown, word
 
 TYPES = {"text": str | None, "numbers or text": str | int | float | None}  # bool is an int
 LONG = 4000  # digits

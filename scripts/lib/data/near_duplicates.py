@@ -15,7 +15,7 @@ from typing import IO
 import numpy as np
 from datasketch import MinHash
 
-from lib.console import progress
+from lib.command.console import progress
 from lib.data.folding import fold
 from lib.data.words import words
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lib.console import UserError, log, one_line, without_password
+from lib.command.console import UserError, log, one_line, without_password
 from lib.data.encoder_files import PLAIN
 
 # What zipfile raises of a wheel that is damaged or of an unknown compression.

@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lib.config import is_of
-from lib.console import UserError
+from lib.command.console import UserError
+from lib.study.config import is_of
 
 LARGEST = 100_000_000  # bytes of files that are read for a plan; larger ones take too long
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lib.console import UserError, one_line
+from lib.command.console import UserError, one_line
 from lib.data.delimited import open_delimited
 from lib.data.json_lines import open_json_lines
 from lib.data.streaming import CONVERT, Batches, read_parquet, require_columns

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lib.console import UserError, announcements
+from lib.command.console import UserError, announcements
 from lib.data.folding import digests
 from lib.data.streaming import ROWS, Batches
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lib.console import UserError
+from lib.command.console import UserError
 
 ALL = "all"  # of the training reviews
 RATIOS = (8, 1, 1)  # of the training, validation and test split

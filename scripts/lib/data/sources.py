@@ -3,29 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from lib.console import UserError
+from lib.command.console import UserError
 from lib.data import readers
 from lib.data.digests import verify
-from lib.data.streaming import Batches
-from lib.manifests import sha256
-
-
-class Source(NamedTuple):
-    """What a source gave.
-
-    Attributes:
-        name: the source in words.
-        revision: its version or commit; empty for the user's own files.
-        digests: SHA-256 by file.
-        parts: the columns asked for, by origin: a file or a split.
-    """
-
-    name: str
-    revision: str
-    digests: dict[str, str]
-    parts: dict[str, Batches]
+from lib.data.streaming import Batches, Source
+from lib.files.manifests import sha256
 
 
 def files_of_package(package: str, version: str, file: str) -> dict[str, Path]:

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from lib.console import log
+from lib.command.console import log
 from lib.data.reviews import SCHEMA, class_counts
 from lib.data.sampling import RATIOS, divide
 from lib.data.streaming import read_reviews, writing
-from lib.files import write_json
+from lib.files.whole import write_json
 
 SPLITS = ("train", "valid", "test")
 

@@ -4,14 +4,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lib.console import UserError
-from lib.files import replacing
-from lib.manifests import reading
+from lib.command.console import UserError
+from lib.files.manifests import reading
+from lib.files.whole import replacing
 
 Batches = Callable[[], Iterator[pa.RecordBatch]]  # a table, read from its start at each call
 
@@ -28,6 +29,22 @@ KINDS: Kinds = {  # of the columns of reviews
     "text": lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind),
     "label": pa.types.is_integer,
 }
+
+
+class Source(NamedTuple):
+    """What a source gave.
+
+    Attributes:
+        name: the source in words.
+        revision: its version or commit; empty for the user's own files.
+        digests: SHA-256 by file.
+        parts: the columns asked for, by origin: a file or a split.
+    """
+
+    name: str
+    revision: str
+    digests: dict[str, str]
+    parts: dict[str, Batches]
 
 
 def read_parquet(

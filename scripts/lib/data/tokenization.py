@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tokenizers import Encoding
 
-from lib.console import UserError, announcements, log, progress
+from lib.command.console import UserError, announcements, log, progress
 from lib.data import encoders, tokens
 from lib.data.encoding import TextEncoding
 from lib.data.streaming import read_reviews
-from lib.files import replacing, write_json
-from lib.manifests import reading
+from lib.files.manifests import reading
+from lib.files.whole import replacing, write_json
 
 BATCH = 1024  # texts encoded at a time
 AHEAD = 1  # batches encoded while one is written

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lib.manifests import reading
+from lib.files.manifests import reading
 
 # Columns that the encoder is fed, one value per token.
 TOKEN_COLUMNS = ("input_ids", "token_type_ids")

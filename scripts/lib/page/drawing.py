@@ -4,9 +4,9 @@ from pathlib import Path
 
 import vl_convert
 
-from lib.files import read_text, write_text
+from lib.files.tables import read_table
+from lib.files.whole import read_text, write_text
 from lib.page import figures
-from lib.tables import read_table
 
 PAGE = """<!doctype html>
 <html lang="en">

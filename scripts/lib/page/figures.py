@@ -12,7 +12,7 @@ import pandas as pd
 
 from lib.analysis.results import ALL, are_baselines, at_chosen_rates
 from lib.analysis.wording import ALIKE, ALONE, IDENTICAL, SHOWN, UNDECIDED
-from lib.formats import NOT_LEARNED
+from lib.command.formats import NOT_LEARNED
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 SHAPES = (  # one more than colours, so that together they tell 56 things apart

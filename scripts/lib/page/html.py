@@ -11,10 +11,10 @@ from itables import to_html_datatable
 from itables.javascript import generate_init_offline_itables_html
 from markdown_it import MarkdownIt
 
-from lib.files import read_json, read_text, write_text
-from lib.formats import beginning, class_names, classes_named
-from lib.manifests import reading
-from lib.tables import read_table
+from lib.command.formats import beginning, class_names, classes_named
+from lib.files.manifests import reading
+from lib.files.tables import read_table
+from lib.files.whole import read_json, read_text, write_text
 
 ROWS = 250
 LETTERS = 120

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from lib.analysis.results import at_chosen_rates, read_baselines
-from lib.files import write_text
+from lib.files.tables import read_table
+from lib.files.whole import write_text
 from lib.page.tables import LEFT, result_cells, verdict_cells
-from lib.tables import read_table
 
 HEADING = "% \\usepackage{booktabs} in the preamble; \\input this file inside a table\n"
 NUMBER = r"^(?:\\textbf\{)?(?:\+|\$-\$)?\d"

@@ -5,9 +5,9 @@ from collections.abc import Collection, Mapping
 import pandas as pd
 from tabulate import tabulate
 
+from lib.command.formats import beginning
+from lib.command.markup import escape
 from lib.data.folding import fold
-from lib.formats import beginning
-from lib.markup import escape
 
 EXCERPT = 160  # characters
 

@@ -13,11 +13,11 @@ from lib.analysis.representatives import find, representatives
 from lib.analysis.results import at_chosen_rates
 from lib.analysis.statistics import BINS
 from lib.analysis.wording import NOT_ASKED, OBSERVED
-from lib.catalog import FIGURE
-from lib.formats import NOT_LEARNED, plural
-from lib.markup import escape
+from lib.command.formats import NOT_LEARNED, plural
+from lib.command.markup import escape
 from lib.page import tables
 from lib.page.markdown import table
+from lib.study.catalog import FIGURE
 
 STANDS = "of the model's best run"
 OF_BATCHES = f"means over seeds, with pooling and variant {STANDS}"

@@ -8,14 +8,14 @@ from typing import Any
 import pandas as pd
 
 from lib.analysis.results import read_baselines, read_measured, settings_of_variants
-from lib.files import read_json, write_text
-from lib.formats import class_names, joined, plural
-from lib.markup import escape
+from lib.command.formats import class_names, joined, plural
+from lib.command.markup import escape
+from lib.files.tables import read_table
+from lib.files.whole import read_json, write_text
 from lib.page import markdown
 from lib.page.sections import Page, sections
-from lib.runs import keys_in
-from lib.schema import word
-from lib.tables import read_table
+from lib.study.runs import keys_in
+from lib.study.schema import word
 
 TOLD = ("unknown_share", "truncated_share", "warning")  # what it needs of tokens.json
 

@@ -18,7 +18,7 @@ from lib.analysis.wording import (
     margin_is,
     what_would_decide,
 )
-from lib.formats import (
+from lib.command.formats import (
     NOT_LEARNED,
     classes_named,
     duration,
@@ -30,9 +30,9 @@ from lib.formats import (
     plural,
     points,
 )
-from lib.markup import escape
+from lib.command.markup import escape
 from lib.page.markdown import excerpt, table
-from lib.runs import CONDITION
+from lib.study.runs import CONDITION
 
 NONE = "-"
 NOT_ALONE = "‡"  # marks a verdict that rests on the variance of other settings

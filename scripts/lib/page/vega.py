@@ -4,7 +4,7 @@ from pathlib import Path
 
 import vl_convert
 
-from lib.files import write_text
+from lib.files.whole import write_text
 
 
 def write_library(out: Path) -> None:

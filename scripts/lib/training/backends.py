@@ -15,7 +15,7 @@ from torch.distributed import DistError
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.optim import Optimizer
 
-from lib.console import UserError
+from lib.command.console import UserError
 from lib.training.device import choose, choose_precision, forget_overrides, prepare
 
 

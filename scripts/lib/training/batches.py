@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.console import UserError
+from lib.command.console import UserError
 from lib.data.tokens import TokenFile, read_tokens
 
 AUTO = "auto"

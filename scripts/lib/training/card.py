@@ -8,8 +8,8 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from scipy.stats import binomtest
 
-from lib.markup import escape
-from lib.schema import keys_that, word
+from lib.command.markup import escape
+from lib.study.schema import keys_that, word
 
 FILE = "README.md"
 TOLD = (  # what it needs of train.json, besides the keys of the run

@@ -14,7 +14,7 @@ import psutil
 import torch
 from transformers import set_seed
 
-from lib.console import UserError, log, one_line
+from lib.command.console import UserError, log, one_line
 from lib.training.launch import is_worker
 
 OVERRIDES = (

@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
-from lib import gpus
-from lib.config import check_section
-from lib.console import UserError, announcements, progress
-from lib.files import write_text
-from lib.formats import duration, plural
-from lib.manifests import reading
-from lib.planning import COUNT, SEED, uses_gpus
-from lib.runs import KEYS, keys_in
-from lib.schema import poolings, word
+from lib.command.console import UserError, announcements, progress
+from lib.command.formats import duration, plural
+from lib.files.manifests import reading
+from lib.files.whole import write_text
+from lib.study.config import check_section
+from lib.study.runs import COUNT, KEYS, SEED, keys_in
+from lib.study.schema import poolings, word
+from lib.training import gpus
+from lib.training.gpus import uses_gpus
 from lib.training.job import SPLITS, Job
 from lib.training.loop import Recipe
 from lib.training.speed import Speed, time_at_once

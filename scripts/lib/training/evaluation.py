@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lib.console import log
-from lib.files import amend, read_json, write_json
-from lib.metrics import measure
-from lib.predictions import write_predictions
-from lib.runs import KEYS
+from lib.command.console import log
+from lib.files.predictions import write_predictions
+from lib.files.whole import amend, read_json, write_json
+from lib.study.runs import KEYS
 from lib.training.backends import connect
 from lib.training.batches import Bounds, load_tokens
 from lib.training.card import FILE, TOLD, model_card
 from lib.training.device import explain_lack_of_memory
+from lib.training.metrics import measure
 from lib.training.model import load_checkpoint
 from lib.training.prediction import predict
 

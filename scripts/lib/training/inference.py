@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from lib.console import UserError
+from lib.command.console import UserError
 from lib.data.encoding import TextEncoding
 from lib.data.tokens import TokenFile
-from lib.files import read_json, to_json
+from lib.files.whole import read_json, to_json
 from lib.training.backends import Torch
 from lib.training.batches import AUTO, Bounds, Tokens, load_tokens
 from lib.training.device import choose, choose_precision, explain_lack_of_memory

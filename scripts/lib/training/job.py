@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from lib.console import UserError, log, silence
+from lib.command.console import UserError, log, silence
 from lib.data.encoder_files import describe_encoder, facts_of
 from lib.data.sampling import first_of
-from lib.files import replacing, write_json
-from lib.manifests import sha256
-from lib.metrics import chance_level, chance_p
-from lib.planning import digest
+from lib.files.manifests import sha256
+from lib.files.whole import replacing, write_json
+from lib.study.code import digest
+from lib.study.version import workflow_version
 from lib.training.backends import Torch, connect
 from lib.training.batches import Tokens, load_tokens
 from lib.training.device import (
@@ -31,12 +31,12 @@ from lib.training.device import (
 from lib.training.flops import peak_flops, training_flops
 from lib.training.launch import is_worker
 from lib.training.loop import Recipe, Result, Updates, scaled_learning_rate, train
+from lib.training.metrics import chance_level, chance_p
 from lib.training.model import Classifier, load_encoder, save_checkpoint
 from lib.training.progress import Epoch
 from lib.training.reporting import Reporter
 from lib.training.saving import Saving, locked, on_signal
 from lib.training.tracking import Tracker
-from lib.version import workflow_version
 
 SPLITS = ("train.parquet", "valid.parquet")
 LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "numpy")

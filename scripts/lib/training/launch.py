@@ -5,9 +5,9 @@ import os
 import sys
 import tempfile
 
-from lib import gpus
-from lib.console import give_back_terminal
-from lib.timing import STARTED, started
+from lib.command.console import give_back_terminal
+from lib.command.timing import STARTED, started
+from lib.training import gpus
 
 # Set by schedulers and MPI, and read by Accelerate as if there were more processes.
 FOREIGN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")

@@ -19,9 +19,9 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Adam, AdamW, Optimizer
 from transformers import get_scheduler
 
-from lib.console import log
-from lib.console import progress as shown
-from lib.timing import record
+from lib.command.console import log
+from lib.command.console import progress as shown
+from lib.command.timing import record
 from lib.training.backends import Torch
 from lib.training.batches import AUTO, Bounds, Tokens, epoch_order
 from lib.training.device import free_memory, is_out_of_memory

@@ -23,7 +23,7 @@ from transformers import (
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from lib.console import UserError, log
+from lib.command.console import UserError, log
 from lib.data.encoder_files import (
     CONFIG_FILE,
     WEIGHT_FILES,
@@ -33,8 +33,8 @@ from lib.data.encoder_files import (
     tokenizer_files,
 )
 from lib.data.encoders import load_config, using
-from lib.files import read_json
-from lib.manifests import advice, verify
+from lib.files.manifests import advice, verify
+from lib.files.whole import read_json
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from lib.predictions import Predictions
-from lib.timing import timed
+from lib.command.timing import timed
+from lib.files.predictions import Predictions
 from lib.training.backends import Torch
 from lib.training.batches import Bounds, Tokens
 from lib.training.model import Classifier

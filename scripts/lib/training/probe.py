@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from lib.console import UserError, announcements, log, one_line
+from lib.command.console import UserError, announcements, log, one_line
 from lib.data.encoder_files import CONFIG_FILE, PROBE
 from lib.data.encoders import load_tokenizer, using
 from lib.data.tokens import TOKEN_COLUMNS, TokenFile
-from lib.files import to_json
-from lib.manifests import advice
+from lib.files.manifests import advice
+from lib.files.whole import to_json
 from lib.training.batches import Tokens
 from lib.training.device import explain_lack_of_memory, is_out_of_memory
 from lib.training.model import (

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from lib.console import announcements, log
-from lib.formats import duration
+from lib.command.console import announcements, log
+from lib.command.formats import duration
 from lib.training.loop import Recipe, Updates
 from lib.training.progress import Epoch
 from lib.training.tracking import Tracker

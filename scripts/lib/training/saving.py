@@ -23,9 +23,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lib.console import UserError, announcements, log, one_line
-from lib.files import refusals_explained, replacing
-from lib.manifests import manifest_of, verify
+from lib.command.console import UserError, announcements, log, one_line, refusals_explained
+from lib.files.manifests import manifest_of, verify
+from lib.files.whole import replacing
 from lib.training.progress import Progress
 
 FOLDER = ".state"

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib import gpus
-from lib.console import UserError
-from lib.planning import SCRIPTS
+from lib.command.console import UserError
+from lib.study.code import SCRIPTS
+from lib.training import gpus
 from lib.training.backends import Torch, connect
 from lib.training.batches import Bounds, Tokens, epoch_order, load_tokens
 from lib.training.device import explain_lack_of_memory

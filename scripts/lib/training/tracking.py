@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
-from lib.config import tracking_mode
-from lib.console import log, one_line
+from lib.command.console import log, one_line
+from lib.study.config import tracking_mode
 
 TIMEOUT = 60  # seconds that an unreachable server may cost at the start and at the end
 

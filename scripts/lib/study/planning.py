@@ -4,40 +4,22 @@ Plain Python, so that it is linted and tested; the rules and their input functio
 workflow/rules/.
 """
 
-import ast
 import getpass
 import os
 import re
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import cache
-from hashlib import sha256
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lib import config, manifests, schema
-from lib.cli import MAX_COUNT, MAX_SEED
-from lib.console import UserError
-from lib.files import refusals_explained
-from lib.runs import KEYS
+from lib.command.cli import MAX_COUNT, MAX_SEED
+from lib.command.console import UserError, refusals_explained
+from lib.files import manifests
+from lib.study import config, schema
+from lib.study.runs import COUNT, KEYS, SEED
 
-SCRIPTS = Path(__file__).parents[1]
-COUNT = r"[1-9][0-9]*"
-SEED = r"0|[1-9][0-9]*"
+SCRIPTS = Path(__file__).parents[2]
 MARKER = Path("results/.study")
-
-# Modules that decide no result: what a person sees of a command, how files are written and flags
-# read, where a job waits, who is told. Files of the hub and of packages are known by revision or
-# version and digest, however they are fetched. A change in these modules runs nothing again.
-DECIDE_NOTHING = frozenset(
-    {
-        *("cli", "config", "configfiles", "console", "files", "flags", "forkserver", "gpus"),
-        *("manifests", "planning", "schema", "timing", "version"),
-        *("data.digests", "data.hub", "data.packages", "data.preview"),
-        *("training.launch", "training.probe", "training.reporting"),
-        *("training.saving", "training.tracking"),
-    }
-)
 
 
 class Unrecorded:
@@ -66,62 +48,6 @@ def flags(settings: Mapping[str, Any]) -> str:
         if values:
             words += [f"--{key.replace('_', '-')}", *map(schema.word, values)]
     return shlex.join(words)
-
-
-def code(command: str) -> list[Path]:
-    """The modules that decide what a command makes: what its `main` imports, and so on.
-
-    The rest of a command is flags, which decide nothing.
-    """
-    found: set[str] = set()
-    tree = parse(SCRIPTS / f"{command}.py")
-    mains = (
-        node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main"
-    )
-    queue = [module for main in mains for module in imports(main)]
-    while queue:
-        module = queue.pop()
-        if module not in found and module not in DECIDE_NOTHING:
-            found.add(module)
-            queue += imported_by(module)
-    return sorted(map(path_of, found))
-
-
-def digest(command: str) -> str:
-    """SHA-256 of the modules that decide what a command makes."""
-    return sha256(b"".join(map(source, code(command)))).hexdigest()
-
-
-def path_of(module: str) -> Path:
-    """The file of a module of `lib`, named without it, as in `data.reviews`."""
-    return SCRIPTS.joinpath("lib", *module.split(".")).with_suffix(".py")
-
-
-@cache
-def source(path: Path) -> bytes:
-    """The content of a file."""
-    return path.read_bytes()
-
-
-def parse(path: Path) -> ast.Module:
-    """The syntax of a file."""
-    return ast.parse(source(path))
-
-
-@cache
-def imported_by(module: str) -> tuple[str, ...]:
-    """Names of the modules of `lib` that one of them imports anywhere."""
-    return tuple(dict.fromkeys(imports(parse(path_of(module)))))
-
-
-def imports(tree: ast.AST) -> Iterator[str]:
-    """Names of the modules of `lib` that some code imports."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "lib":
-            package = (node.module or "").removeprefix("lib").removeprefix(".")
-            for alias in node.names:
-                inner = ".".join(filter(None, [package, alias.name]))
-                yield inner if path_of(inner).is_file() else package
 
 
 def check_target(target: str, study: Mapping[str, Any]) -> None:
@@ -213,11 +139,6 @@ def mark_study(name: str) -> None:
             temporary.replace(MARKER)
         finally:
             temporary.unlink(missing_ok=True)
-
-
-def uses_gpus(settings: Mapping[str, Any], available: int) -> bool:
-    """Whether a run computes on a GPU; with the device `auto`, if this machine has any."""
-    return settings["device"] in ("cuda", "mps") or (settings["device"] == "auto" and available > 0)
 
 
 def use_environment_of(python: str) -> None:

@@ -8,8 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lib.files import replacing
-from lib.manifests import reading, verify
+from lib.files.manifests import reading, verify
+from lib.files.whole import replacing
 
 NAME = b"table"  # of the metadata that tell which table a file is
 

@@ -11,11 +11,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lib.console import UserError, log
+from lib.command.console import UserError, log
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -105,3 +106,8 @@ def _try(gpus: list[str], wanted: int) -> list[str]:
     for lock in locks.values():
         lock.release()
     return []
+
+
+def uses_gpus(settings: Mapping[str, Any], available: int) -> bool:
+    """Whether a run computes on a GPU; with the device `auto`, if this machine has any."""
+    return settings["device"] in ("cuda", "mps") or (settings["device"] == "auto" and available > 0)

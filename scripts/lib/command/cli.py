@@ -9,12 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lib import console
-from lib.console import UserError, one_line
-from lib.files import refusals_explained
-from lib.forkserver import run_in_fork
-from lib.runs import named_in
-from lib.timing import took
+from lib.command import console
+from lib.command.console import UserError, one_line, refusals_explained
+from lib.command.timing import STARTED, started, took
+from lib.forks.client import run_in_fork
 
 MAX_SEED = 2**32 - 1
 MAX_COUNT = 2**31 - 1  # of anything, as in the schema
@@ -26,15 +24,6 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
         shown = action.default not in (None, [])
         return super()._get_help_string(action) if shown else action.help
-
-
-class Runs(argparse.Action):
-    """Folders of runs, each once, from paths in which keys may have several values."""
-
-    def __call__(self, parser: Any, options: Any, paths: Any, flag: str | None = None) -> None:
-        """Set the folders."""
-        folders = (folder for path in paths for folder in named_in(path))
-        setattr(options, self.dest, list(dict.fromkeys(folders)))
 
 
 class Parser(argparse.ArgumentParser):
@@ -66,7 +55,7 @@ def run(main: Callable[[argparse.Namespace], None], arguments: Parser) -> None:
     else:
         os.environ["HF_HUB_OFFLINE"] = "1"
     try:
-        if not hub and (code := run_in_fork()) is not None:
+        if not hub and (code := run_in_fork(**{STARTED: str(started())})) is not None:
             sys.exit(code)
         signal.signal(signal.SIGTERM, _end)
         if log:
@@ -121,31 +110,3 @@ def mapping(text: str) -> tuple[str, str]:
     if not separator:
         raise argparse.ArgumentTypeError(f"'{text}' is not of the form KEY=VALUE")
     return key, value
-
-
-# Flags that several commands of the analysis share.
-SHARED: dict[str, dict[str, Any]] = {
-    "--table": {"required": True, "type": Path, "help": "table runs of collect.py"},
-    "--runs": {
-        "required": True,
-        "nargs": "+",
-        "action": Runs,
-        "help": "folders of the runs; seed=1,2 in a path names two",
-    },
-    "--baselines": {"nargs": "*", "default": [], "type": Path, "help": "folders of baselines"},
-    "--reviews": {"required": True, "type": Path, "help": "the test split"},
-    "--tokens": {
-        "required": True,
-        "nargs": "+",
-        "type": Path,
-        "help": "the tokenized test splits, in folders such as model=bert",
-    },
-    "--threads": {"type": threads, "default": 1, "help": "CPU threads of the encoders"},
-    "--out": {"required": True, "type": Path, "help": "folder of the tables"},
-}
-
-
-def add_shared_flags(parser: Parser, *names: str) -> None:
-    """Add some of the flags that commands of the analysis share."""
-    for name in names:
-        parser.add_argument(name, **SHARED[name])

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.stats import binomtest, norm
 from sklearn.metrics import f1_score
 
-from lib.predictions import Predictions
+from lib.files.predictions import Predictions
 
 CLEAR = 0.1  # above the share of the largest class, an accuracy that is clearly above it
 LEVELS = (0.001, 0.05)

@@ -16,7 +16,7 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 from jsonschema.exceptions import best_match
 
-from lib.console import UserError
+from lib.command.console import UserError
 
 COMPARISONS = {
     "minimum": "at least",
@@ -25,7 +25,7 @@ COMPARISONS = {
     "exclusiveMaximum": "less than",
 }
 SHOWN = 100  # characters of a value in an error
-SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
+SCHEMA = Path(__file__).parents[3] / "workflow" / "schemas" / "config.schema.yaml"
 
 
 @cache

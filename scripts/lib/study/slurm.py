@@ -8,7 +8,7 @@ import subprocess
 from contextlib import suppress
 from typing import Any
 
-from lib.console import UserError
+from lib.command.console import UserError
 
 NO_ACCOUNT = "accounting storage is disabled"  # as sacct says it
 PATIENCE = 60  # seconds, as the plugin has

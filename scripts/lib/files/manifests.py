@@ -13,7 +13,7 @@ from fnmatch import fnmatch
 from hashlib import file_digest
 from pathlib import Path
 
-from lib.console import UserError, one_line
+from lib.command.console import UserError, one_line
 
 FOLDER = re.compile("results/encoders/[^/]+/[^/]+|results/runs/.+/checkpoint(?=/)")  # made whole
 COMMAND = "TEXT_ENCODERS_COMMAND"  # variable that holds the command that runs the study

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from lib.files import write_parquet
-from lib.manifests import reading
+from lib.files.manifests import reading
+from lib.files.whole import write_parquet
 
 if TYPE_CHECKING:
     import pandas as pd

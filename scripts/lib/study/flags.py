@@ -1,14 +1,25 @@
-"""Flags from the schema: one per key of a section, and settings from flags."""
+"""Flags from the schema, one per key of a section; settings from flags; flags of the analysis."""
 
 import argparse
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
-from lib.cli import mapping
-from lib.config import check_section
-from lib.schema import options_of, section, word
+from lib.command.cli import Parser, mapping, threads
+from lib.study.config import check_section
+from lib.study.runs import named_in
+from lib.study.schema import options_of, section, word
 
 TYPES: dict[str, Callable[[str], Any]] = {"integer": int, "number": float, "string": str}
+
+
+class Runs(argparse.Action):
+    """Folders of runs, each once, from paths in which keys may have several values."""
+
+    def __call__(self, parser: Any, options: Any, paths: Any, flag: str | None = None) -> None:
+        """Set the folders."""
+        folders = (folder for path in paths for folder in named_in(path))
+        setattr(options, self.dest, list(dict.fromkeys(folders)))
 
 
 def add_flags(
@@ -84,3 +95,31 @@ def pop_settings(options: argparse.Namespace, name: str) -> dict[str, Any]:
     complete = {**settings}
     check_section(name, complete)
     return settings
+
+
+# Flags that several commands of the analysis share.
+SHARED: dict[str, dict[str, Any]] = {
+    "--table": {"required": True, "type": Path, "help": "table runs of collect.py"},
+    "--runs": {
+        "required": True,
+        "nargs": "+",
+        "action": Runs,
+        "help": "folders of the runs; seed=1,2 in a path names two",
+    },
+    "--baselines": {"nargs": "*", "default": [], "type": Path, "help": "folders of baselines"},
+    "--reviews": {"required": True, "type": Path, "help": "the test split"},
+    "--tokens": {
+        "required": True,
+        "nargs": "+",
+        "type": Path,
+        "help": "the tokenized test splits, in folders such as model=bert",
+    },
+    "--threads": {"type": threads, "default": 1, "help": "CPU threads of the encoders"},
+    "--out": {"required": True, "type": Path, "help": "folder of the tables"},
+}
+
+
+def add_shared_flags(parser: Parser, *names: str) -> None:
+    """Add some of the flags that commands of the analysis share."""
+    for name in names:
+        parser.add_argument(name, **SHARED[name])

@@ -1,5 +1,6 @@
 """What a person sees of a command: its log, its progress, and mistakes in one line."""
 
+import errno
 import logging
 import os
 import re
@@ -8,7 +9,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +18,16 @@ log = logging.getLogger("study")
 announcements = log.getChild("announcements")  # the few lines that reach the terminal as well
 
 PROGRESS_SECONDS = 30
+
+# What a disk may refuse, and what to do about it.
+REFUSALS = {
+    errno.ENOSPC: "free some space, then run this again",
+    errno.EDQUOT: "free some of your quota, then run this again",
+    errno.EROFS: "make it writable, or write elsewhere, as with --directory",
+    errno.EACCES: "make it writable, or write elsewhere, as with --directory",
+    errno.ENOTDIR: "write elsewhere, or move the file that stands in its way",
+    errno.EEXIST: "write elsewhere, or move the file that stands in its way",
+}
 
 _terminal: list[int] = []  # standard error as it was before it went to a log
 
@@ -28,6 +39,35 @@ class UserError(Exception):
 def one_line(error: BaseException) -> str:
     """The message of an error with its line breaks folded to spaces."""
     return " ".join(str(error).split())
+
+
+@contextmanager
+def refusals_explained(path: Path) -> Iterator[None]:
+    """Say in one line that the disk is full, or that `path` can't be written.
+
+    Libraries raise errors of many kinds for it, which have the words of the system in common.
+
+    Raises:
+        UserError: the block failed for that.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        for number, advice in REFUSALS.items():
+            refusal = os.strerror(number)
+            if refusal in str(error) and not (number == errno.EACCES and _elsewhere(error, path)):
+                raise UserError(
+                    f"'{path}' can't be written: {refusal.lower()}; {advice}"
+                ) from error
+        raise
+
+
+def _elsewhere(error: Exception, path: Path) -> bool:
+    """Whether an error names a file that has nothing to do with writing `path`."""
+    named = Path(getattr(error, "filename", None) or path)
+    return named not in path.parents and not named.is_relative_to(path.parent)
 
 
 def without_password(text: str) -> str:

@@ -1,6 +1,5 @@
 """Files that appear whole or not at all."""
 
-import errno
 import json
 import math
 import os
@@ -11,21 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib.console import UserError
-from lib.manifests import manifest, manifest_of, reading, sha256
+from lib.command.console import refusals_explained
+from lib.files.manifests import manifest, manifest_of, reading, sha256
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-# What a disk may refuse, and what to do about it.
-REFUSALS = {
-    errno.ENOSPC: "free some space, then run this again",
-    errno.EDQUOT: "free some of your quota, then run this again",
-    errno.EROFS: "make it writable, or write elsewhere, as with --directory",
-    errno.EACCES: "make it writable, or write elsewhere, as with --directory",
-    errno.ENOTDIR: "write elsewhere, or move the file that stands in its way",
-    errno.EEXIST: "write elsewhere, or move the file that stands in its way",
-}
 
 
 @contextmanager
@@ -78,35 +67,6 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-@contextmanager
-def refusals_explained(path: Path) -> Iterator[None]:
-    """Say in one line that the disk is full, or that `path` can't be written.
-
-    Libraries raise errors of many kinds for it, which have the words of the system in common.
-
-    Raises:
-        UserError: the block failed for that.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        for number, advice in REFUSALS.items():
-            refusal = os.strerror(number)
-            if refusal in str(error) and not (number == errno.EACCES and _elsewhere(error, path)):
-                raise UserError(
-                    f"'{path}' can't be written: {refusal.lower()}; {advice}"
-                ) from error
-        raise
-
-
-def _elsewhere(error: Exception, path: Path) -> bool:
-    """Whether an error names a file that has nothing to do with writing `path`."""
-    named = Path(getattr(error, "filename", None) or path)
-    return named not in path.parents and not named.is_relative_to(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:

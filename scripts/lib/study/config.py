@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lib.console import UserError
-from lib.runs import Run
-from lib.schema import did_you_mean, poolings, schema, section, typed, validate
+from lib.command.console import UserError
+from lib.study.runs import Run
+from lib.study.schema import did_you_mean, poolings, schema, section, typed, validate
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def check(config: dict[str, Any]) -> None:

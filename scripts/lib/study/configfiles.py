@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from yaml.constructor import ConstructorError
 
-from lib.console import UserError, one_line
+from lib.command.console import UserError, one_line
 
 
 class _Loader(yaml.SafeLoader):  # not the fast one, which deep nesting crashes

@@ -1,0 +1,1 @@
+"""Files that are whole, known by their digests, and read with care."""

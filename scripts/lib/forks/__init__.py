@@ -1,0 +1,1 @@
+"""Commands that begin with their libraries imported, in forks of a server."""
