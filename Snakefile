@@ -24,56 +24,12 @@ rule all:
         f"the study '{STUDY}' is complete: results/summary.md"
 
 
-rule report_files:
-    input:
-        rules.summary.output,
-        rules.summary_html.output,
-        expand(rules.draw.output, figure=SHOWN_FIGURES),
-        expand(rules.tables_html.output, part=READ_PARTS),
-    message:
-        "everything that the report shows is there"
-
-
-rule tokens:
-    input:
-        expand(rules.pretokenize.output, dataset=DATASET, model=MODELS),
-    message:
-        "the reviews are tokenized for every model of the grid"
-
-
-rule runs:
-    input:
-        whole_runs,
-    message:
-        f"all {N_RUNS} runs are trained and tested"
-
-
-try:
-    figures = expand(rules.draw.output, figure=SHOWN_FIGURES)
-    for target in NAMED:
-        planning.check_made(target, workflow.rules, figures)
-except UserError as error:
-    sys.exit(f"error: {error}")
-
-
 onstart:
-    on_slurm = workflow.executor_plugin.name == "slurm"
     try:
-        if on_slurm:
-            slurm.check(workflow.executor_settings)
+        ENGINE.watch()
         planning.mark_study(STUDY)
     except UserError as error:
         sys.exit(f"error: {error}")
-    failures.watch()
-    if on_slurm:
-        slurm.keep_asking()
-        logger.info("why jobs wait: squeue --me --states=PENDING --format='%i %k: %r'")
     # Forks share neither a GPU nor a cluster.
-    if not N_GPUS and not workflow.non_local_exec:
-        forks.start(
-            {
-                rule.name: code_of.modules_of(rule.name)
-                for rule in workflow.rules
-                if rule.shellcmd
-            }
-        )
+    if not N_GPUS and ENGINE.is_here():
+        forks.start({name: code_of.modules_of(name) for name in code_of.commands()})

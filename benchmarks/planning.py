@@ -73,27 +73,30 @@ class Study(NamedTuple):
         files = (f"--snakefile={ROOT}/Snakefile", f"--configfile={self.folder}/config.yaml")
         return [*snakemake(self.folder), *files, *flags]
 
-    def command(self, name: str, *inputs: str, **flags: str) -> list[str]:
-        """A command of the analysis, with all runs.
+    def command(self, name: str, **flags: str) -> list[str]:
+        """A command that makes tables of all runs.
 
         Args:
             name: of the command.
-            inputs: names of the tables that it reads, as its flags call them.
             flags: what else it is given.
         """
-        tables = self.folder / "results" / "tables"
-        given = {flag: [str(tables / f"{INPUTS[flag]}.parquet")] for flag in inputs}
-        given |= {flag: [value] for flag, value in flags.items()}
         root, dataset = self.folder / "results" / "runs", self.settings["dataset"]["name"]
         blocks = [f"{root}/{folders_of(dataset, block)}" for block in self.settings["grid"]]
-        given |= {"runs": blocks, "out": [str(tables)]}
-        if name != "collect":
-            given["baselines"] = list(map(str, self.baselines))
+        given = {flag: [value] for flag, value in flags.items()}
+        given |= {"runs": blocks, "out": [str(self.folder / "results" / "tables")]}
         words = (word for flag, values in given.items() for word in (f"--{flag}", *values))
         return [sys.executable, f"{ROOT}/scripts/{name}.py", *words]
 
+    def collecting(self) -> list[str]:
+        """The command that collects all runs."""
+        return self.command("collect", logs=str(self.folder / "results" / "logs"))
 
-INPUTS = {"table": "runs", "conditions": "conditions"}
+    def analysing(self) -> list[str]:
+        """The command that measures, compares and answers, with the baselines."""
+        given = {"table": str(self.folder / "results" / "tables" / "runs.parquet")}
+        given |= dict.fromkeys(("reviews", "tokens"), "none")  # which the errors alone need
+        words = self.command("analyse", errors="false", margin="1", **given)
+        return [*words, "--baselines", *map(str, self.baselines)]
 
 
 def snakemake(folder: Path) -> list[str]:
@@ -260,12 +263,8 @@ def benchmark(
     long = {
         f"touch {touched:,} runs": finished.snakemake("--touch", "--forceall"),
         f"plan {touched:,} finished runs": finished.snakemake("--dry-run"),
-        f"collect {tabulated:,} runs": many.command("collect"),
-        f"measure {tabulated:,} runs": many.command("measure", "table"),
-        f"compare {tabulated:,} runs": many.command("compare", "table"),
-        f"findings of {tabulated:,} runs": many.command(
-            "findings", "table", "conditions", margin="1"
-        ),
+        f"collect {tabulated:,} runs": many.collecting(),
+        f"analyse {tabulated:,} runs": many.analysing(),
     }
     return pd.DataFrame([*compared(plans, repeats), *compared(long, 1)])
 

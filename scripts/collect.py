@@ -1,10 +1,13 @@
 """Collect runs into tables.
 
 It writes runs (a row per run, with its keys, every number that was measured, its setting and its
-training settings) and histories (a row per run, epoch, split and measure).
+training settings), histories (a row per run, epoch, split and measure) and costs (where the seconds
+went); of a study that is tuned, tuning (a row per setting and learning rate) and budgets (the
+validation accuracy that is expected of the best of so many runs).
 """
 
 import argparse
+from pathlib import Path
 
 from lib.command.cli import Parser, run
 from lib.study.flags import add_flags, add_shared_flags
@@ -14,12 +17,13 @@ def arguments() -> Parser:
     """The command line."""
     flags = Parser(description=__doc__)
     add_shared_flags(flags, "--runs", "--out")
+    flags.add_argument("--logs", required=True, type=Path, help="folder of the logs of all jobs")
     add_flags(flags, "analysis", keys=("tuned",))
     return flags
 
 
 def main(options: argparse.Namespace) -> None:
-    """Write both tables, in the order of the runs."""
+    """Write the tables, in the order of the runs."""
     from lib.analysis.collection import collect
 
     collect(**vars(options))

@@ -1,25 +1,21 @@
-"""Draw one figure from its table: an SVG for pages, and an interactive HTML page in one file."""
+"""Draw the figures of tables: each as SVG for pages, and as an interactive page in one file."""
 
 import argparse
 from pathlib import Path
 
 from lib.command.cli import Parser, run
-from lib.study.catalog import FIGURE
 
 
 def arguments() -> Parser:
     """The command line."""
     flags = Parser(description=__doc__)
-    flags.add_argument("figure", choices=FIGURE, metavar="FIGURE", help=", ".join(FIGURE))
-    flags.add_argument("--table", required=True, type=Path, help="the table that it shows")
-    flags.add_argument("--library", required=True, type=Path, help="what vega.py wrote")
-    flags.add_argument("--svg", required=True, type=Path, help="picture to write")
-    flags.add_argument("--html", required=True, type=Path, help="interactive page to write")
+    flags.add_argument("--tables", required=True, nargs="+", type=Path, help="tables to show")
+    flags.add_argument("--out", required=True, type=Path, help="folder of the figures")
     return flags
 
 
 def main(options: argparse.Namespace) -> None:
-    """Write both files."""
+    """Write the files."""
     from lib.page.drawing import draw
 
     draw(**vars(options))

@@ -1,4 +1,9 @@
-"""Write the summary of a study in Markdown: findings, tables, figures, and what was run."""
+"""Write what people read of a study.
+
+It writes summary.md (findings, tables, figures, and what was run), the same as a page of HTML,
+tables that can be sorted and searched, the first page of the report, and tables for papers in
+LaTeX.
+"""
 
 import argparse
 from pathlib import Path
@@ -19,15 +24,15 @@ def arguments() -> Parser:
     flags.add_argument(
         "--tokens", required=True, nargs="+", type=Path, help="tokens.json of each model"
     )
-    flags.add_argument("--out", required=True, type=Path, help="Markdown file to write")
+    flags.add_argument("--out", required=True, type=Path, help="folder to write to")
     return flags
 
 
 def main(options: argparse.Namespace) -> None:
-    """Write the page."""
-    from lib.page.summary import write_summary
+    """Write the files."""
+    from lib.page.summary import summarise
 
-    write_summary(**vars(options))
+    summarise(**vars(options))
 
 
 if __name__ == "__main__":

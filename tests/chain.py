@@ -26,19 +26,13 @@ CHAIN = {
     "train": f"train.py --tokens {TOKENS} --encoder {ENCODER} --run {RUN} --dataset mine "
     "--model own --pooling masked-mean --batch 32 --seed 1 --epochs 1 --device cpu",
     "evaluate": f"evaluate.py --tokens {TOKENS}/test.parquet --run {RUN} --device cpu",
-    "collect": f"collect.py --runs {RUN} --out {TABLES}",
-    "measure": f"measure.py {ON_RUNS}",
-    "errors": f"errors.py {ON_RUNS} --reviews {DATASET}/splits/test.parquet",
-    "lengths": f"lengths.py {ON_RUNS} --reviews {DATASET}/splits/test.parquet "
+    "collect": f"collect.py --runs {RUN} --logs results/logs --out {TABLES}",
+    "analyse": f"analyse.py {ON_RUNS} --reviews {DATASET}/splits/test.parquet "
     f"--tokens {TOKENS}/test.parquet",
-    "vega": "vega.py --out results/figures/vega.js",
-    "draw": f"draw.py learning_curves --table {TABLES}/histories.parquet "
-    "--library results/figures/vega.js --svg results/figures/learning_curves.svg "
-    "--html results/figures/learning_curves.html",
+    "draw": f"draw.py --tables {TABLES}/histories.parquet --out results/figures",
     "summary": f"summary.py --study mine --tables {TABLES}/runs.parquet {TABLES}/histories.parquet "
     f"--runs {RUN} --figures results/figures/learning_curves.svg --reviews {DATASET}/reviews.json "
-    f"--splits {DATASET}/splits.json --tokens {TOKENS}/tokens.json --out results/summary.md",
-    "summary_html": "summary_html.py --page results/summary.md --out results/summary.html",
+    f"--splits {DATASET}/splits.json --tokens {TOKENS}/tokens.json --out results",
     "predict": f"predict.py {RUN} --text film --device cpu",
 }
 

@@ -11,24 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from conftest import call
 
+import analyse
 import collect
-import compare
-import costs
-import data_curve
 import draw
-import errors
-import findings
-import latex
-import lengths
-import measure
-import overviews
 import summary
-import tune
 from lib.data.tokens import schema
 from lib.files.predictions import Predictions, write_predictions
 from lib.files.tables import read_table
 from lib.files.whole import write_json, write_text
-from lib.page.vega import write_library
 from lib.study.catalog import FIGURES
 from lib.study.schema import options_of, word
 from lib.training.metrics import chance_level, chance_p
@@ -224,36 +214,35 @@ class MadeUp:
         path.write_text(json.dumps(told | self.told.get(model, {})))
         return path
 
-    def baseline_flags(self) -> str:
-        """The baselines as commands take them."""
-        return f"--baselines {' '.join(map(str, self.baselines))}" if self.baselines else ""
+    def flags(self) -> str:
+        """The runs and the baselines as commands take them."""
+        named = {"runs": self.runs, "baselines": self.baselines}
+        return " ".join(f"--{name} {' '.join(map(str, each))}" for name, each in named.items())
 
-    def analyse(self, margin: float = 1, tuned: bool = False) -> pd.DataFrame:
+    def models(self) -> list[str]:
+        """The models, in the order of their first runs."""
+        return list(dict.fromkeys(folder.parts[-5].partition("=")[2] for folder in self.runs))
+
+    def analyse(self, margin: float = 1, tuned: bool = False, more: str = "") -> pd.DataFrame:
         """Make the tables, and return the findings.
 
         Args:
             margin: of practical equality, in points.
             tuned: whether learning rates are tuned.
+            more: flags of the analysis.
         """
+        write_text(self.folder / "logs" / "dataset=d" / "download.log", "12:00:00 took 1.50 s")
         runs = " ".join(map(str, self.runs))
-        baselines = self.baseline_flags()
         out = f"--out {self.tables}"
-        call(collect, f"--runs {runs} --tuned {word(tuned)} {out}")
-        if tuned:
-            call(tune, f"{self.table('runs')} {out}")
-        call(measure, f"{self.table('runs')} --runs {runs} {baselines} {out}")
-        if any("examples" in changes for changes in self.variants.values()):
-            tables = f"{self.table('runs')} {self.table('conditions', 'conditions')}"
-            call(data_curve, f"{tables} --baselines {' '.join(map(str, self.samples))} {out}")
-        call(compare, f"{self.table('runs')} --runs {runs} {baselines} {out}")
-        given = {"table": "runs", "conditions": "conditions"}
-        tables = " ".join(self.table(name, flag) for flag, name in given.items())
-        call(findings, f"{tables} --runs {runs} {baselines} --margin {margin} {out}")
+        call(collect, f"--runs {runs} --logs {self.folder}/logs --tuned {word(tuned)} {out}")
+        tokens = " ".join(str(self.tokens(model)) for model in self.models())
+        samples = " ".join(map(str, self.samples))
+        call(
+            analyse,
+            f"--table {self.tables}/runs.parquet {self.flags()} --samples {samples} "
+            f"--reviews {self.reviews} --tokens {tokens} --margin {margin} {more} {out}",
+        )
         return self.read("findings")
-
-    def table(self, name: str, flag: str = "table") -> str:
-        """A table as commands take it."""
-        return f"--{flag} {self.tables}/{name}.parquet"
 
     def read(self, name: str) -> pd.DataFrame:
         """A table of the study."""
@@ -266,28 +255,12 @@ class MadeUp:
             labels: names of the classes.
             drawn: whether its figures are drawn; they are empty otherwise, which is quicker.
         """
-        runs = " ".join(map(str, self.runs))
-        table, out = self.table("runs"), f"--out {self.tables}"
-        baselines = self.baseline_flags()
-        call(overviews, f"{table} {baselines} {out}")
-        write_text(self.folder / "logs" / "collect.log", "12:00:00 took 1.50 s")
-        call(costs, f"{table} --logs {self.folder}/logs {out}")
-        call(errors, f"{table} --runs {runs} --reviews {self.reviews} {out}")
-        models = dict.fromkeys(folder.parts[-5].partition("=")[2] for folder in self.runs)
-        tokens = " ".join(str(self.tokens(model)) for model in models)
-        call(
-            lengths,
-            f"{table} --runs {runs} {baselines} --reviews {self.reviews} --tokens {tokens} {out}",
-        )
         (self.folder / "figures").mkdir(exist_ok=True)
-        figures = [
-            figure for figure in FIGURES if (self.tables / f"{figure.table}.parquet").exists()
-        ]
-        for figure in figures:
-            if drawn:
-                self.draw(figure.name, figure.table)
-            else:
-                (self.folder / f"figures/{figure.name}.svg").write_text("<svg></svg>")
+        figures = [each for each in FIGURES if (self.tables / f"{each.table}.parquet").exists()]
+        if drawn:
+            self.draw(*(figure.table for figure in figures))
+        for figure in figures if not drawn else ():
+            (self.folder / f"figures/{figure.name}.svg").write_text("<svg></svg>")
         found = {"train": np.arange(TRAIN) % self.classes, "valid": np.resize(self.labels, VALID)}
         counts = {name: np.bincount(each) for name, each in {**found, "test": self.labels}.items()}
         of_all = sum(counts.values())
@@ -301,27 +274,21 @@ class MadeUp:
         }
         splits |= {"seed": 7}
         (self.folder / "splits.json").write_text(json.dumps(splits))
-        papers = " ".join(f"{self.tables}/{name}.parquet" for name in ("runs", "findings"))
-        call(latex, f"--tables {papers} {baselines} {out}")
         tables = " ".join(str(path) for path in sorted(self.tables.glob("*.parquet")))
         shown = " ".join(f"{self.folder}/figures/{figure.name}.svg" for figure in figures)
         call(
             summary,
-            f"--study made-up --tables {tables} --figures {shown} --runs {runs} {baselines} "
+            f"--study made-up --tables {tables} --figures {shown} {self.flags()} "
             f"--reviews {self.folder}/reviews.json --splits {self.folder}/splits.json "
-            f"--tokens {' '.join(str(self.counts(model)) for model in models)} "
-            f"--out {self.folder}/summary.md",
+            f"--tokens {' '.join(str(self.counts(model)) for model in self.models())} "
+            f"--out {self.folder}",
         )
         return (self.folder / "summary.md").read_text()
 
-    def draw(self, figure: str, table: str) -> None:
-        """Draw a figure from a table."""
-        files = f"{self.folder}/figures/{figure}"
-        library = self.folder / "figures" / "vega.js"
-        if not library.exists():
-            write_library(library)
-        flags = f"--library {library} --svg {files}.svg --html {files}.html"
-        call(draw, f"{figure} {self.table(table)} {flags}")
+    def draw(self, *tables: str) -> None:
+        """Draw the figures of some tables."""
+        paths = " ".join(f"{self.tables}/{name}.parquet" for name in dict.fromkeys(tables))
+        call(draw, f"--tables {paths} --out {self.folder}/figures")
 
 
 CLASSES = ["bad", "so-so", "good"]

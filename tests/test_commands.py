@@ -16,7 +16,6 @@ import draw
 import encoder
 import pretokenize
 import train
-import vega
 from lib.command.console import progress
 from lib.data.encoders import load_tokenizer
 from lib.files.manifests import sha256
@@ -122,15 +121,11 @@ def test_a_diverged_run_is_drawn_and_collected(tmp_path):
     write_json(run / "train.json", keys | measured)
     write_json(run / "test.json", keys | {"accuracy": 0.5, "loss": float("inf")})
     assert json.loads((run / "test.json").read_text())["loss"] is None
-    call(collect, f"--runs {run} --out {tmp_path}")
+    call(collect, f"--runs {run} --logs {tmp_path}/logs --out {tmp_path}")
     table = pd.read_csv(tmp_path / "runs.csv")
     assert table["accuracy"][0] == 0.5 and table[["loss", "valid_loss"]].isna().all(axis=None)
-    call(vega, f"--out {tmp_path}/vega.js")
-    files = (
-        f"--library {tmp_path}/vega.js --svg {tmp_path}/curves.svg --html {tmp_path}/curves.html"
-    )
-    call(draw, f"learning_curves --table {tmp_path}/histories.parquet {files}")
-    assert (tmp_path / "curves.svg").read_text().startswith("<svg")
+    call(draw, f"--tables {tmp_path}/histories.parquet --out {tmp_path}")
+    assert (tmp_path / "learning_curves.svg").read_text().startswith("<svg")
 
 
 def test_a_third_family_trains_without_a_change(encoders, splits, tmp_path, monkeypatch):

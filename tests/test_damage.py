@@ -164,7 +164,7 @@ READERS = {
     f"{DATASET}/splits.json": "summary",
     f"{DATASET}/splits/train.parquet": "pretokenize",
     f"{DATASET}/splits/valid.parquet": "pretokenize",
-    f"{DATASET}/splits/test.parquet": "errors",
+    f"{DATASET}/splits/test.parquet": "analyse",
     f"{ENCODER}/config.json": "pretokenize",
     f"{ENCODER}/tokenizer.json": "pretokenize",
     f"{ENCODER}/model.safetensors": "train",
@@ -181,13 +181,11 @@ READERS = {
     f"{RUN}/history.csv": "collect",
     f"{RUN}/train.json": "collect",
     f"{RUN}/test.json": "collect",
-    f"{RUN}/predictions.parquet": "measure",
-    f"{TABLES}/runs.parquet": "measure",
-    f"{TABLES}/runs.csv": "measure",
+    f"{RUN}/predictions.parquet": "analyse",
+    f"{TABLES}/runs.parquet": "analyse",
+    f"{TABLES}/runs.csv": "analyse",
     f"{TABLES}/histories.parquet": "draw",
-    "results/figures/vega.js": "draw",
-    "results/figures/learning_curves.svg": "summary_html",
-    "results/summary.md": "summary_html",
+    "results/figures/learning_curves.svg": "summary",
 }
 
 
@@ -222,7 +220,7 @@ def reshape(path: Path) -> None:
 
 DAMAGES = (flip, halve, empty, reshape, Path.unlink)
 # Where nothing but the manifest can tell: another text is as good, and no command reads that CSV.
-TEXTS = (".md", ".svg", ".js", "runs.csv")
+TEXTS = (".svg", "runs.csv")
 
 
 @pytest.fixture

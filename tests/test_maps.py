@@ -9,6 +9,7 @@ from made_up import MadeUp, uneven
 from transformers import AutoModel
 
 from lib.analysis import attention, maps
+from lib.analysis.explain import explain
 from lib.command.console import UserError
 from lib.data.encoders import load_tokenizer
 from lib.training import inference
@@ -104,13 +105,20 @@ def test_reviews_and_places_of_a_map_depend_on_the_seed_alone(tmp_path, monkeypa
     monkeypatch.setattr(maps, "sentence_vectors", vectors)
     found = []
     for seed in (1, 1, 2):
-        table, tokens = study.tables / "runs.parquet", [study.tokens("a")]
-        maps.map_reviews(table, study.runs, study.reviews, tokens, 1, 20, seed, study.tables)
+        explained(study, "a", attention=False, sample=20, seed=seed)
         found.append(study.read("tsne"))
     assert found[0].equals(found[1]) and set(found[0]["id"]) != set(found[2]["id"])
     ids = found[0]["id"]
     same, other = (maps.embed(vectors(None, None, ids).vectors, seed) for seed in (1, 2))
     assert (found[0][["x", "y"]] == same).all(axis=None) and not np.allclose(same, other)
+
+
+def explained(study, models, attention=True, review=None, **map_of) -> None:
+    """Make the tables of maps and attention of a study."""
+    given = [study.tables / "runs.parquet", study.runs, study.reviews]
+    tokens = [study.tokens(model) for model in models]
+    which = {"tsne": True, "attention": attention, "review": review}
+    explain(*given, tokens, threads=1, **which, **map_of, out=study.tables)
 
 
 def test_boundaries_are_where_labels_meet():
@@ -150,8 +158,7 @@ def test_maps_and_attention_show_the_predictions_of_the_runs_that_stand(tmp_path
 
     monkeypatch.setattr(maps, "sentence_vectors", vectors)
     monkeypatch.setattr(attention, "attention", looked)
-    table, files = study.tables / "runs.parquet", [study.tokens(model) for model in "ba"]
-    maps.map_reviews(table, study.runs, study.reviews, files, 1, 60, 1, study.tables)
+    explained(study, "ba", sample=60, seed=1, review=87)
     chosen = {"a": study.runs[1], "b": study.runs[4]}
     assert asked == [
         (("pooling=cls", "batch=32", "variant=base", "seed=2"), f"model={model}") for model in "ab"
@@ -163,7 +170,6 @@ def test_maps_and_attention_show_the_predictions_of_the_runs_that_stand(tmp_path
         for name in ("id", "label", "prediction", "confidence"):
             assert rows[name].tolist() == told[name].tolist()
         assert rows["label_name"].tolist() == ["bad"] * 30 + ["so-so"] * 20 + ["good"] * 10
-    attention.show_attention(table, study.runs, study.reviews, 1, 87, study.tables)
     found = study.read("attention")
     assert found["model"].tolist() == [*"aaaabbbb"] and set(found["label"]) == {0}
     assert found["prediction"].tolist() == [2] * 8  # the last of 30 that are labelled 0

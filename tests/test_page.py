@@ -11,14 +11,10 @@ from conftest import call
 from made_up import MadeUp, right_or_wrong
 from markdown_it import MarkdownIt
 
-import attention
-import summary_html
-import tables_html
-import tsne
+import explain
 from lib.command.markup import escape
-from lib.files.tables import write_table
 from lib.page import latex
-from lib.page.html import readable
+from lib.page.html import readable, sortable_tables
 from lib.page.markdown import excerpt, facts
 from lib.page.sections import SECTIONS
 from lib.page.summary import opening
@@ -93,7 +89,6 @@ def usual(tmp_path_factory) -> MadeUp:
 
 
 def test_every_table_is_well_formed_and_has_its_baselines(usual):
-    found = tables(usual.text)
     main = main_table(usual.text)
     assert main["Model"].tolist()[-3:] == [
         "TF-IDF, full text",
@@ -103,19 +98,6 @@ def test_every_table_is_well_formed_and_has_its_baselines(usual):
     assert "a †" in main["Model"].tolist() and len(main) == 8 + 3
     row = main[(main["Model"] == "b") & (main["Pooling"] == "cls")].iloc[1]
     assert (row["Batch"], row["Seeds"]) == ("256", "1") and "±" not in row["Test accuracy"]
-    forms = [table for table in found if "val_acc@epoch" in table or "Test Loss" in table]
-    assert all(table.iloc[:, 0].str.startswith("TF-IDF").sum() == 3 for table in forms)
-
-
-def test_overviews_are_of_the_pooling_that_stands_for_the_model(usual):
-    pooling = re.search(r"Best run: `.*model=a/pooling=([\w-]+)/", usual.text)[1]
-    runs, overview = usual.read("runs"), usual.read("accuracy_by_batch")
-    own = runs[(runs["model"] == "a") & (runs["pooling"] == pooling)]
-    for i, batch in enumerate((64, 256)):
-        found = own["accuracy"][own["batch"] == batch]
-        shown = f"{found.mean():.4f} ± {found.std(ddof=1):.4f}"
-        assert overview["Test Accuracy"][i] == shown
-    assert len(runs[(runs["model"] == "a") & (runs["batch"] == 64)]) == 4
 
 
 def headings(page: str) -> list[str]:
@@ -185,10 +167,6 @@ def test_hostile_texts_do_not_run_in_pages(tmp_path):
     study.add(right_or_wrong(60, 0.6, 2), "b", "cls", 64, "base", 42)
     study.analyse()
     study.page(["</script><script>alert(3)</script>", "good"], drawn=True)
-    call(summary_html, f"--page {tmp_path}/summary.md --out {tmp_path}/pages/summary.html")
-    errors = " ".join(f"{study.tables}/{name}_errors.parquet" for name in ("confident", "shared"))
-    flags = f"--reviews {tmp_path}/reviews.json --out {tmp_path}/pages/errors.html"
-    call(tables_html, f"--tables {errors} {flags}")
     for name in ("summary", "errors"):
         with opened(tmp_path / f"pages/{name}.html") as shown:
             shown.get_by_text("<script>alert(1)</script>").first.wait_for()
@@ -290,10 +268,11 @@ def test_a_study_of_which_nothing_learned_has_all_sections(tmp_path, baseline):
         study.add_baseline(right_or_wrong(60, 0.8, 1))
     study.analyse()
     runs = " ".join(map(str, study.runs))
-    flags = f"{study.table('runs')} --runs {runs} --reviews {study.reviews} --threads 1"
+    flags = (
+        f"--table {study.tables}/runs.parquet --runs {runs} --reviews {study.reviews} --threads 1"
+    )
     tokens = " ".join(str(study.tokens(model)) for model in ("a", "b"))
-    call(tsne, f"{flags} --tokens {tokens} --sample 9 --seed 1 --out {study.tables}")
-    call(attention, f"{flags} --out {study.tables}")
+    call(explain, f"{flags} --tokens {tokens} --sample 10 --seed 1 --out {study.tables}")
     page = study.page(drawn=True)
     assert set(headings(page)) == set(SECTIONS) - NOT_ASKED | {"What was run"}
     assert page.count("No run stands for a model of which none learned: a, b.") == 1
@@ -315,8 +294,6 @@ def test_a_model_that_did_not_learn_is_said_to_be_left_out(tmp_path):
     page = study.page()
     assert re.findall("Best run: `(.*)`", page) == [str(study.runs[0])]
     assert "No run stands for a model of which none learned: b." in page
-    overview = next(table for table in tables(page) if "val_acc@epoch" in table)
-    assert overview["model"].tolist() == ["a"]
 
 
 @pytest.fixture(scope="module")
@@ -334,21 +311,19 @@ def daggers(tmp_path_factory) -> MadeUp:
 
 def test_every_table_of_the_page_marks_what_did_not_learn(daggers):
     models = {"a †", "a", "TF-IDF, full text"}
-    main, conditions, confusion, by_model, best_epoch, *by_batch = (
+    main, conditions, confusion = (
         table[table.columns[0]].tolist()
         for table in tables(daggers.text)
         if table.columns[0].lower() == "model"
     )
     assert set(main) == set(conditions) == models
-    assert set(confusion) == set(best_epoch) == models - {"a †"}
-    assert set(by_model) == models - {"a"}
-    assert [set(names) for names in by_batch] == [models, models]
+    assert set(confusion) == models - {"a †"}
     assert "Did not learn" in daggers.text and "model=TF-IDF" not in daggers.text
 
 
 def test_every_table_with_runs_that_did_not_learn_has_a_column_for_it(daggers):
     names = ["runs", "histories", "measures", "reliability", "classes", "confusion", "lengths"]
-    for name in [*names, "accuracy_by_model", "accuracy_by_batch", "loss_by_batch"]:
+    for name in names:
         assert not daggers.read(name)["learned"].all(), name
     assert daggers.read("conditions")["learned"].tolist() == [1, 1, 1]
 
@@ -359,13 +334,10 @@ def test_every_figure_marks_what_did_not_learn(daggers):
         assert svg.count(">†<") == count, name
 
 
-def test_tables_of_the_report_show_their_first_rows_with_names(tmp_path):
+def test_tables_of_the_report_show_their_first_rows_with_names():
     row = {"label": 1, "prediction": 0, "predictions": "0 2", "text": "word " * 40}
-    write_table(tmp_path, "long", [row | {"id": 90_000 + i} for i in range(300)])
-    (tmp_path / "reviews.json").write_text('{"labels": ["x", "y", "z"], "classes": [1, 2, 3]}')
-    flags = f"--reviews {tmp_path}/reviews.json --out {tmp_path}/tables.html"
-    call(tables_html, f"--tables {tmp_path}/long.parquet {flags}")
-    page = (tmp_path / "tables.html").read_text()
+    table = pd.DataFrame([row | {"id": 90_000 + i} for i in range(300)])
+    page = sortable_tables({"long": table}, ["x", "y", "z"])
     assert "The first 250 of 300 rows of tables/long.csv." in page
     assert "90000" in page and "90249" in page and "90250" not in page
     found = readable(pd.DataFrame([row]), ["x", "y", "z"]).iloc[0]
@@ -385,11 +357,8 @@ def test_shared_settings_are_told_once_and_others_by_variant(tmp_path):
 
 @needs_chromium
 def test_tables_of_the_report_name_classes_and_sort_numbers(daggers, tmp_path):
-    names = ("conditions", "confident_errors")
-    files = " ".join(f"{daggers.tables}/{name}.parquet" for name in names)
-    (tmp_path / "reviews.json").write_text('{"labels": ["bad", "good"], "classes": [200, 200]}')
-    flags = f"--reviews {tmp_path}/reviews.json --out {tmp_path}/tables.html"
-    call(tables_html, f"--tables {files} {flags}")
+    shown = {name: daggers.read(name) for name in ("conditions", "confident_errors")}
+    (tmp_path / "tables.html").write_text(sortable_tables(shown, ["bad", "good"]))
     with opened(tmp_path / "tables.html") as page:
         table = page.locator(".dt-container").first
         heading = table.locator("th", has_text="batch")

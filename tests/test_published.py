@@ -1,14 +1,12 @@
-"""Published figures beside measured ones, and tables in the forms of published studies."""
+"""Published figures beside measured ones."""
 
 import pandas as pd
 import pytest
-from conftest import ROOT, call
+from conftest import ROOT
 from made_up import MadeUp, right_or_wrong
 
-import published
 from lib.analysis.published import read_published, with_settings
 from lib.command.console import UserError
-from lib.files.tables import read_table
 from lib.page.tables import published_table
 
 HEADER = "source,model,pooling,effective_batch,epochs,learning_rate,test_accuracy,note"
@@ -29,13 +27,8 @@ def study(tmp_path_factory) -> MadeUp:
 
 def beside(study, tmp_path, *rows: str) -> pd.DataFrame:
     (tmp_path / "published.csv").write_text("\n".join([HEADER, *rows, ""]))
-    call(
-        published,
-        f"--published {tmp_path}/published.csv {study.table('runs')} "
-        f"{study.table('conditions', 'conditions')} --runs {' '.join(map(str, study.runs))} "
-        f"--out {tmp_path}/out",
-    )
-    return read_table(tmp_path / "out" / "published.parquet")
+    study.analyse(more=f"--published {tmp_path}/published.csv")
+    return study.read("published")
 
 
 def test_the_same_condition_is_compared(study, tmp_path):
@@ -157,9 +150,8 @@ def test_what_was_measured_with_a_run_that_did_not_learn_has_a_dagger(tmp_path):
 
 def test_whole_numbers_stay_whole_where_some_are_missing(study, tmp_path):
     beside(study, tmp_path, "s,some-m,mean,64,5,,0.8,", "s,other,,,,,0.8,")
-    header, *rows = [
-        line.split(",") for line in (tmp_path / "out" / "published.csv").read_text().splitlines()
-    ]
+    text = (study.tables / "published.csv").read_text()
+    header, *rows = [line.split(",") for line in text.splitlines()]
     for name in ("published_batch", "published_epochs", "batch", "seeds", "learned"):
         values = [row[header.index(name)] for row in rows]
         assert values[0].isdigit() and values[-1] == "", name
@@ -185,24 +177,3 @@ def test_the_shipped_table_is_read(study):
     assert set(table.filter(like="settings.")) == {
         *("settings.epochs", "settings.optimizer", "settings.learning_rate", "settings.lr_scaling")
     }
-
-
-def test_overviews_have_the_columns_of_published_tables(tmp_path):
-    study = MadeUp(tmp_path)
-    for batch in (64, 256):
-        study.add(right_or_wrong(400, 0.9, batch), "m", "cls", batch, "base", 1)
-    study.add_baseline(right_or_wrong(400, 0.8, 3))
-    study.analyse()
-    study.page()
-    accuracies = ["Train Accuracy", "Validation Accuracy", "Test Accuracy"]
-    assert study.read("accuracy_by_model").columns.tolist() == ["model", *accuracies, "learned"]
-    best = study.read("best_epoch_by_model")
-    assert best.columns.tolist() == ["model", "val_acc@epoch", "test_loss", "test_acc", "learned"]
-    assert best["val_acc@epoch"][0].endswith("@2") and best["val_acc@epoch"][1] == "0.8000"
-    batch = study.read("accuracy_by_batch")
-    durations = "Training Durations"
-    assert batch.columns.tolist() == ["model", "batch", *accuracies, durations, "learned"]
-    assert batch["Training Durations"].tolist() == ["1m 01s", "1m 02s", "2.0 s"]
-    loss = study.read("loss_by_batch")
-    assert loss.columns.tolist() == ["model", "batch", "Test Loss", "Test Accuracy", "learned"]
-    assert loss["batch"].tolist()[:2] == [64, 256] and pd.isna(loss["batch"][2])

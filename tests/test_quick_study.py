@@ -29,7 +29,7 @@ def study(python, tmp_path_factory) -> Workspace:
     config["grid"] = [config["grid"][0] | {"batch": [64], "seed": [1]}]
     (workspace.folder / "study.yaml").write_text(yaml.safe_dump(config))
     for arguments in (["--cores", "2"], ["--report", REPORT]):
-        done = workspace.snakemake(python, "report_files", *arguments, "--configfile=study.yaml")
+        done = workspace.snakemake(python, *arguments, "--configfile=study.yaml")
         assert done.returncode == 0, done.stderr
     return workspace
 

@@ -20,12 +20,10 @@ from lib.data.encoders import load_tokenizer
 from lib.study.schema import options_of, schema
 
 NOTHING: set[str] = set()
-PAGE = {"costs", "summary"}
-FIGURES = PAGE | {"draw"}
-TABLES = FIGURES | {
-    *("collect", "overviews", "measure", "compare", "findings", "published", "errors", "lengths"),
-    *("tsne", "attention", "latex"),
-}
+FIGURES = {"draw", "summary"}
+ANALYSED = FIGURES | {"analyse"}
+EXPLAINED = FIGURES | {"explain"}
+TABLES = ANALYSED | EXPLAINED | {"collect"}
 TEST = TABLES | {"evaluate"}
 TRAIN = TEST | {"train"}
 TOKENS = TRAIN | {"pretokenize", "baseline"}
@@ -74,7 +72,7 @@ OF_STUDY: dict[str, tuple[Any, set[str]]] = {
     "training.lr_scaling_base": (32, TRAIN),
     "training.epochs": (2, TRAIN),
     "training.updates": (50, TRAIN),
-    "training.examples": (1000, TRAIN | {"baseline_sample", "data_curve"}),
+    "training.examples": (1000, TRAIN | {"baseline"}),
     "training.dropout": (0.0, TRAIN),
     "training.micro_batch": (32, TRAIN),
     "training.micro_tokens": (2048, TRAIN),
@@ -94,17 +92,17 @@ OF_STUDY: dict[str, tuple[Any, set[str]]] = {
     "grid.batch": ([64, 128], TRAIN),
     "grid.variant": (["base", "decayed"], TRAIN),
     "grid.seed": ([1, 2], TRAIN),
-    "analysis.baseline": (False, TABLES - {"collect", "errors", "tsne", "attention"}),
-    "analysis.statistics": (False, PAGE | {"latex"}),
-    "analysis.errors": (False, PAGE),
-    "analysis.tsne": (False, PAGE),
-    "analysis.attention": (False, PAGE),
-    "analysis.published": ("other.csv", PAGE | {"published"}),
-    "analysis.tuned": (True, TABLES | {"tune"}),
-    "analysis.margin": (2, FIGURES | {"findings", "latex"}),
-    "analysis.seed": (43, FIGURES | {"tsne"}),
-    "analysis.sample": (50, FIGURES | {"tsne"}),
-    "analysis.review": (5, FIGURES | {"attention"}),
+    "analysis.baseline": (False, TABLES),
+    "analysis.statistics": (False, ANALYSED),
+    "analysis.errors": (False, ANALYSED),
+    "analysis.tsne": (False, EXPLAINED),
+    "analysis.attention": (False, EXPLAINED),
+    "analysis.published": ("other.csv", ANALYSED),
+    "analysis.tuned": (True, TABLES),
+    "analysis.margin": (2, ANALYSED),
+    "analysis.seed": (43, EXPLAINED),
+    "analysis.sample": (50, EXPLAINED),
+    "analysis.review": (5, EXPLAINED),
     "tracking.mode": ("disabled", NOTHING),
     "tracking.project": ("other", NOTHING),
 }
@@ -362,8 +360,10 @@ def test_what_decides_results_is_a_parameter_that_snakemake_records(python, tmp_
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "parameters.json").read_text())
-    assert {rule for rule, *_ in rows} >= {"download", "encoder", "train", "baseline_sample"}
-    assert {name for _, name, kind, *_ in rows if kind == "Unrecorded"} == {"command"}
+    assert {rule for rule, *_ in rows} >= {"download", "encoder", "train", "baseline"}
+    assert {name for _, name, kind, *_ in rows if kind == "Unrecorded"} == {
+        *("command", "digests", "published")
+    }
     assert {kind for _, _, kind, *_ in rows} <= {"Unrecorded", "function", "str", "list"}
     for rule, name, _, taken, used in rows:
         assert not used, f"{name} of {rule} is not recorded, and depends on {used}: use flags()"

@@ -14,7 +14,7 @@ import yaml
 from workspace import RUN, SUMMARY, Workspace
 
 from lib.command.console import UserError
-from lib.study import slurm
+from lib.study.engine import check_slurm
 
 PROFILE = "profiles/slurm/config.yaml"
 FLAGS = ("--workflow-profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1")
@@ -114,9 +114,10 @@ def test_the_lines_that_a_site_edits_work(project, python):
         assert "-A my-project -p gpu " in shlex.join(flags) and "--gres=gpu:a100:1" in flags
 
 
-def test_figures_wait_in_no_queue_and_the_terminal_tells_how_to_see_what_does(project, python):
-    made = "results/figures/vega.js"
-    done = project.snakemake(python, *FLAGS, made)
+def test_downloads_wait_in_no_queue_and_the_terminal_tells_how_to_see_what_does(project, python):
+    project.write_config("study.yaml")
+    made = "results/datasets/imdb-25k/reviews.parquet"
+    done = project.snakemake(python, *FLAGS, "--configfile=study.yaml", made)
     assert done.returncode == 0, done.stderr
     assert (project.folder / made).is_file() and not list(project.folder.glob("submitted.*"))
     assert "why jobs wait: squeue --me" in done.stdout + done.stderr
@@ -151,7 +152,7 @@ def test_a_cluster_is_refused_where_a_study_would_wait_for_ever(
     settings = SimpleNamespace(status_command=status, init_seconds_before_status_checks=40)
     refused = pytest.raises(UserError, match=f"^this cluster keeps no account of jobs.*{message}")
     with refused if message else nullcontext():
-        slurm.check(settings)
+        check_slurm(settings)
 
 
 def test_the_refusal_is_one_line_and_submits_nothing(project, python):

@@ -252,12 +252,8 @@ def test_the_page_compares_and_shows_the_chosen_rates(study):
     assert paper.count("base (tuned)") == 2 and "fast" not in paper
     certainty = page.partition("## Accuracy and calibration")[2].partition("## ")[0]
     assert certainty.count("base (tuned)") == 2 and "| fast" not in certainty
-    overview = study.read("accuracy_by_batch")
-    assert overview["batch"].tolist()[:2] == [64, 256] and len(overview) == 3
     own = [[right(study, batch, chosen[batch], seed) for seed in (1, 2, 3)] for batch in chosen]
-    assert overview["Test Accuracy"].tolist()[:2] == [
-        f"{np.mean(each):.4f} ± {np.std(each, ddof=1):.4f}" for each in own
-    ]
+    assert all(f"{np.mean(each):.4f} ± {np.std(each, ddof=1):.4f}" in main for each in own)
     for name, table in {"accuracy": "conditions", "cost": "conditions"}.items():
         drawn = str(getattr(figures, name)(study.read(table)).to_dict())
         assert "base (tuned)" in drawn and "'variant': 'fast'" not in drawn

@@ -293,34 +293,6 @@ def test_accuracy_by_length(study):
         assert rows[["low", "high"]].iloc[0].tolist() == pytest.approx([*interval])
 
 
-def test_tables_in_published_forms_in_full(study):
-    whole = ["0.9300 ± 0.0283", "0.7800 ± 0.0566", "0.8000 ± 0.0236"]
-    other = ["0.9150 ± 0.0212", "0.7450 ± 0.0495", "0.7500 ± 0.0236"]
-    classical = ["1.0000", "0.8000", "0.8167"]
-    by_model = study.read("accuracy_by_model").drop(columns="learned")
-    assert by_model.to_numpy().tolist() == [["a", *whole], ["b", *other], [BASELINE, *classical]]
-    losses = [[f"{loss(key):.4f}"] for key in (("a", 32, 2), ("b", 32, 2), ALL[-1])]
-    one = study.read("best_epoch_by_model").drop(columns="learned").to_numpy().tolist()
-    assert one == [
-        ["a", "0.8200@2", *losses[0], "0.8167"],
-        ["b", "0.7800@2", *losses[1], "0.7667"],
-        [BASELINE, "0.8000", *losses[2], "0.8167"],
-    ]
-    by_batch = study.read("accuracy_by_batch")
-    assert by_batch["learned"].tolist() == [True, True, True, False, True]
-    assert by_batch.iloc[:, 2:6].to_numpy().tolist() == [
-        [*whole, "2m 00s ± 28 s"],
-        ["0.8800", "0.8500", "0.6833", "50 s"],
-        [*other, "2h 00m ± 42 s"],
-        ["0.5200", "0.5000", "0.5000", "1h 00m"],
-        [*classical, "2.0 s"],
-    ]
-    by_loss = study.read("loss_by_batch")
-    pairs = [[("a", 32, 1), ("a", 32, 2)], [("a", 128, 1)]]
-    assert by_loss["Test Loss"].tolist()[:2] == [over_seeds(*map(loss, each)) for each in pairs]
-    assert by_loss["Test Accuracy"].tolist()[:2] == [whole[2], "0.6833"]
-
-
 def test_rings_stand_at_the_best_epoch_by_validation(study):
     table = study.read("histories")
     best = table[table["best"]]

@@ -17,10 +17,9 @@ from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score
 from workspace import RUN, SECRETS, SUMMARY, USUAL_PARTS, Workspace, files_with
 
-import attention
 import evaluate
+import explain
 import train
-import tsne
 from lib.analysis.baseline import seen_texts
 from lib.data.encoders import load_tokenizer
 from lib.data.folding import fold
@@ -35,9 +34,8 @@ RUNS = [
     ("bert", "masked-mean", 64, "base", 1),
     ("modernbert", "mean", 64, "decayed", 1),
 ]
-ONCE = {table.command for table in catalog.TABLES if table.part in USUAL_PARTS}
 FIGURES = catalog.figures_in(USUAL_PARTS)
-FROM_RUNS = {**dict.fromkeys(ONCE, 1), "draw": len(FIGURES), "latex": 1, "summary": 1}
+FROM_RUNS = dict.fromkeys(("collect", "analyse", "explain", "draw", "summary"), 1)
 FOLDERS = [RUN.format(*run) for run in RUNS]
 BASE = FOLDERS[0]
 UMASK = 0o027
@@ -59,7 +57,6 @@ def study(python, tmp_path_factory) -> Workspace:
         "train": 2,
         "evaluate": 2,
         "baseline": 3,
-        "vega": 1,
         **FROM_RUNS,
     }
     return workspace
@@ -259,11 +256,9 @@ def test_baselines_read_what_the_encoders_see(study):
     assert load_tokenizer(encoder)(seen[:1])["input_ids"] == tokens["input_ids"]
 
 
-@pytest.mark.parametrize("command", [tsne, attention])
-def test_maps_and_attention_are_the_same_again(study, tmp_path, monkeypatch, command):
+def test_maps_and_attention_are_the_same_again(study, tmp_path, monkeypatch):
     monkeypatch.chdir(study.folder)
-    again = study.flags(command.__name__).replace("--out results/tables", f"--out {tmp_path}")
-    call(command, again)
+    call(explain, study.flags("explain").replace("--out results/tables", f"--out {tmp_path}"))
     for path in tmp_path.iterdir():
         assert path.read_bytes() == (study.folder / "results/tables" / path.name).read_bytes()
 
@@ -359,8 +354,7 @@ def test_a_model_card_that_is_written_later_makes_nothing_run_again(study, pytho
     before = checkpoint.stat().st_mtime_ns
     amend(checkpoint, "README.md", study.read(f"{BASE}/checkpoint/README.md"))
     assert checkpoint.stat().st_mtime_ns > before
-    for target in TARGETS:
-        assert nothing_to_do(study, python, "--configfile=study.yaml", target)
+    assert nothing_to_do(study, python, "--configfile=study.yaml")
 
 
 def test_training_and_test_in_another_process_give_identical_bytes(study, tmp_path, monkeypatch):
@@ -414,13 +408,10 @@ def test_a_deleted_file_of_a_run_is_made_again_with_all_that_is_made_from_it(
 ):
     path = study.folder / BASE / name
     aside = path.rename(study.folder / name)
-    found = [study.jobs(python, "-n", "--configfile=study.yaml", target) for target in TARGETS]
+    found = study.jobs(python, "-n", "--configfile=study.yaml")
     aside.rename(path)
-    assert found == [jobs | FROM_RUNS, jobs | {"runs": 1}]
+    assert found == jobs | FROM_RUNS
     assert nothing_to_do(study, python, "--configfile", "study.yaml")
-
-
-TARGETS = ("all", "runs")
 
 
 def test_code_that_decides_results_reruns_them_by_its_content_alone(study, python):
@@ -435,8 +426,7 @@ def test_code_that_decides_results_reruns_them_by_its_content_alone(study, pytho
 
 
 def test_pages_are_made_without_torch(study, python):
-    commands = ("collect", "measure", "compare", "findings", "overviews", "errors", "lengths")
-    lines = [study.command(name) for name in (*commands, "draw", "latex", "summary")]
+    lines = [study.command(name) for name in ("collect", "analyse", "draw", "summary")]
     code = (
         "import runpy, sys; sys.path.insert(0, 'scripts')\n"
         f"for line in {[shlex.split(line) for line in lines]!r}:\n"

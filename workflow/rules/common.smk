@@ -11,9 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-from snakemake.cli import get_argument_parser
-
-IS_MODULE = not workflow.modifier.is_main_snakefile()
 SCRIPTS = os.path.abspath(workflow.current_basedir.join("../../scripts"))
 sys.path.insert(0, SCRIPTS)
 
@@ -23,31 +20,26 @@ from lib.data.digests import check_made
 from lib.data.encoder_files import files_of_encoder
 from lib.files.manifests import sha256
 from lib.forks import client as forks
-from lib.study import catalog, configfiles, failures, planning, schema, slurm
+from lib.study import catalog, configfiles, planning, schema
 from lib.study import code as code_of
 from lib.study import config as configuration
+from lib.study.engine import Engine
 from lib.study.planning import Unrecorded
-from lib.study.runs import COUNT, FULL_TEXT, SEED, SEEN_TEXT, folders_of
+from lib.study.runs import COUNT, FULL_TEXT, SEED, SEEN_TEXT, folders_of, keys_in
 from lib.training import gpus
 
 sys.path.remove(SCRIPTS)
 
-# Rules and results that Snakemake's command line names, where all rules are those of this workflow.
-NAMED = []
-is_whole = not IS_MODULE and os.path.samefile(workflow.basedir, os.path.dirname(SCRIPTS))
-if is_whole and "snakemake" in Path(sys.argv[0]).parts[-2:]:
-    options, _ = get_argument_parser().parse_known_args()
-    NAMED += [*options.targets, *options.forcerun, *options.until, *options.omit_from]
-    NAMED += [*options.prioritize, *(options.allowed_rules or ())]
+ENGINE = Engine(workflow)
 
 # A config file on the command line replaces the quick study instead of being merged into it.
 QUICK_STUDY = os.path.abspath(workflow.current_basedir.join("../../config/config.yaml"))
-if not IS_MODULE:
+if not ENGINE.is_module:
     try:
-        configfiles.check_files(workflow.overwrite_configfiles or [QUICK_STUDY])
+        configfiles.check_files(ENGINE.config_files or [QUICK_STUDY])
     except UserError as error:
         sys.exit(f"error: {error}")
-if not workflow.overwrite_configfiles:
+if not ENGINE.config_files:
 
     configfile: QUICK_STUDY
 
@@ -59,17 +51,17 @@ RUN = (
     "results/runs/dataset={dataset}/model={model}/pooling={pooling}/batch={batch}/"
     "variant={variant}/seed={seed}"
 )
-BASELINE = "results/baselines/dataset={dataset}/text={text}"
-BASELINE_SAMPLE = f"{BASELINE}/examples={{examples}}/seed={{seed}}"
+BASELINE = "results/baselines/dataset={dataset}/text={text}{sample}"
 TABLES = "results/tables"
 FIGURES = "results/figures"
 LOGS = "results/logs"
 RUN_LOGS = RUN.replace("results/runs", LOGS)
+RUN_OUTPUTS = ("checkpoint", "history.csv", "train.json", "predictions.parquet", "test.json")
 
 
 def outside(path):
     """A path that is no result: as it is, or absolute where a prefix is put before results."""
-    return os.path.abspath(path) if IS_MODULE else os.path.relpath(path)
+    return os.path.abspath(path) if ENGINE.is_module else os.path.relpath(path)
 
 
 def command(name):
@@ -102,9 +94,8 @@ def table(name):
 
 def tables_of(command):
     """The files of the tables that a command writes: for rules and for people."""
-    return expand(
-        f"{TABLES}/{{name}}.{{kind}}", name=catalog.tables_of(command), kind=["parquet", "csv"]
-    )
+    names = catalog.tables_in(PARTS, command)
+    return expand(f"{TABLES}/{{name}}.{{kind}}", name=names, kind=["parquet", "csv"])
 
 
 def files_of_runs(*names):
@@ -118,7 +109,8 @@ def whole_runs(wildcards):
     That says as much as to list all files of all runs, and Snakemake plans it faster.
     """
     wanted = []
-    for folder, place in zip(RUN_FOLDERS, RUN_PLACES):
+    for folder in RUN_FOLDERS:
+        place = ENGINE.place(folder)
         missing = [name for name in RUN_OUTPUTS if not os.path.exists(f"{place}/{name}")]
         others = missing if len(missing) < len(RUN_OUTPUTS) else []
         wanted += [f"{folder}/{name}" for name in dict.fromkeys(["test.json", *others])]
@@ -140,9 +132,9 @@ def output_folder(wildcards, output):
     return os.path.dirname(output[0])
 
 
-def logs_folder(wildcards, input):
+def logs_folder(wildcards, output):
     """The folder of all logs, beside that of the tables."""
-    return os.path.join(os.path.dirname(os.path.dirname(input.table)), "logs")
+    return os.path.join(os.path.dirname(os.path.dirname(output[0])), "logs")
 
 
 def run_folders(wildcards):
@@ -154,58 +146,8 @@ def run_folders(wildcards):
 
 
 def baseline_folders(wildcards, input):
-    """The folders of the baselines among the inputs, if there are any."""
-    return planning.flags({"baselines": folders(input.baselines)})
-
-
-def token_folders(wildcards, input):
-    """The folders of tokens and encoders among the inputs."""
-    return planning.flags({"tokens": folders(input.tokens), "encoders": list(input.encoders)})
-
-
-def review_file(wildcards, input):
-    """The reviews among the inputs, if there are any."""
-    return planning.flags({"reviews": list(input.reviews)})
-
-
-def encoder_folder(wildcards, input):
-    """The encoder among the inputs of a baseline, if it has one."""
-    return planning.flags({"encoder": input.encoder} if input.encoder else {})
-
-
-def dataset_files(wildcards):
-    """The user's own data files, where the dataset has them."""
-    return list(map(outside, config["dataset"].get("paths", [])))
-
-
-def source(part):
-    """How to fetch a dataset or an encoder; what it has to be like is `digests`."""
-    others = {key: part[key] for key in part if key not in ("source", "name", "sha256")}
-    return f"{part['source']} {planning.flags(others)}"
-
-
-def digests(part):
-    """The digests that are expected of files; they decide no result, and the plan looks at them."""
-    return Unrecorded(planning.flags({"sha256": part.get("sha256", {})}))
-
-
-def described():
-    """The parts of the configuration from which something is fetched, and what tells of it."""
-    name = config["dataset"]["name"]
-    yield "dataset", config["dataset"], f"{REVIEWS}/reviews.json".format(dataset=name)
-    for model, part in config["models"].items():
-        folder = ENCODER.format(dataset=name, model=model)
-        yield f"models.{model}", part, f"{folder}/source.json"
-
-
-def dataset_source(wildcards):
-    """How to fetch the dataset."""
-    return source(config["dataset"])
-
-
-def dataset_digests(wildcards):
-    """The digests that are expected of its files."""
-    return digests(config["dataset"])
+    """The folders of the baselines among the inputs."""
+    return planning.files(baselines=folders(input.baselines))
 
 
 def encoder_files(wildcards):
@@ -218,16 +160,6 @@ def encoder_reviews(wildcards):
     """The reviews from which the tokenizer of a new encoder learns."""
     is_new = config["models"][wildcards.model]["source"] == "scratch"
     return [f"{REVIEWS}/splits/train.parquet"] if is_new else []
-
-
-def encoder_source(wildcards):
-    """How to get the encoder."""
-    return source(config["models"][wildcards.model])
-
-
-def encoder_digests(wildcards):
-    """The digests that are expected of its files."""
-    return digests(config["models"][wildcards.model])
 
 
 def encoder_trial(wildcards):
@@ -260,16 +192,6 @@ def study_settings(wildcards):
     return {"variants": variants, **config["training"]}
 
 
-def moment(wildcards):
-    """The time, as a parameter of a rule that measures whenever it is asked for."""
-    return time.time_ns()
-
-
-def all_cores(wildcards):
-    """All cores that Snakemake may use on this machine."""
-    return workflow.cores or 1
-
-
 def save_minutes(variant):
     """How often a training saves its state; as a resource, whose change runs nothing again."""
     return str(training(variant)["save_minutes"])
@@ -286,20 +208,9 @@ def run_threads(variant):
     return training(variant)["threads"] * training(variant)["processes"]
 
 
-def run_memory(variant):
-    """Memory of a training, in MB."""
-    return 8000 * training(variant)["processes"]
-
-
 def run_gpus(variant):
     """GPUs of a training: one for each process, where it computes on GPUs."""
-    settings = training(variant)
-    return settings["processes"] * gpus.uses_gpus(settings, N_GPUS)
-
-
-def test_threads(variant):
-    """CPU threads of a test, from the config."""
-    return training(variant)["threads"]
+    return training(variant)["processes"] * test_gpus(variant)
 
 
 def test_gpus(variant):
@@ -314,137 +225,70 @@ def gres(gpus):
 
 def encoder_of_text(wildcards):
     """The encoder whose tokenizer cuts the texts of a baseline."""
-    if wildcards.text == FULL_TEXT:
-        return []
     model = wildcards.text.removeprefix(SEEN_TEXT)
-    return ENCODER.format(dataset=wildcards.dataset, model=model)
-
-
-def text_settings(wildcards):
-    """What a baseline sees of each text."""
     is_whole = wildcards.text == FULL_TEXT
-    return {} if is_whole else {"max_length": config["max_length"]}
+    return [] if is_whole else ENCODER.format(dataset=wildcards.dataset, model=model)
 
 
-def sample_settings(wildcards):
+def baseline_settings(wildcards):
     """What a baseline sees of each text, and which training reviews it learns from."""
-    sample = {"examples": wildcards.examples, "seed": wildcards.seed}
-    return text_settings(wildcards) | sample
+    is_whole = wildcards.text == FULL_TEXT
+    seen = {} if is_whole else {"max_length": config["max_length"]}
+    return seen | keys_in(Path(wildcards.sample))
 
 
-def map_settings(wildcards):
-    """Which reviews are on the map, and the threads on which the vectors depend."""
-    shown = {key: ANALYSIS[key] for key in ("sample", "seed")}
-    return shown | {"threads": config["training"]["threads"]}
+def explain_settings(wildcards):
+    """Which reviews are shown, and the threads on which vectors and attention depend."""
+    keys = [key for key in ("tsne", "attention", "sample", "seed", "review") if key in ANALYSIS]
+    return {key: ANALYSIS[key] for key in keys} | {"threads": config["training"]["threads"]}
 
 
-def attention_settings(wildcards):
-    """Which review is shown, and the threads on which the attention depends."""
-    return {"review": ANALYSIS.get("review", []), "threads": config["training"]["threads"]}
-
-
-def published_file(wildcards):
-    """The published figures: no input, since a checkout has a time and a place of its own."""
-    return Unrecorded(outside(ANALYSIS["published"]))
-
-
-def published_digest(wildcards):
-    """The digest of the published figures."""
-    return sha256(Path(ANALYSIS["published"]))
-
-
-def drawn_table(wildcards):
-    """The table that a figure shows."""
-    return table(catalog.FIGURE[wildcards.figure].table)
-
-
-def figure_theme(wildcards):
-    """The theme of a figure, as a category of the report."""
-    return catalog.FIGURE[wildcards.figure].theme
-
-
-def figure_caption(wildcards):
-    """What the report says under a figure."""
-    return catalog.FIGURE[wildcards.figure].caption
-
-
-def figure_labels(form):
-    """The labels of a figure in the report."""
-    return lambda wildcards: {"figure": catalog.FIGURE[wildcards.figure].title, "form": form}
-
-
-def tables_to_read(wildcards):
-    """The tables of a part that are made to be read."""
-    return list(map(table, catalog.tables_to_read(wildcards.part)))
-
-
-def is_on(part):
-    """Whether a part of the analysis is to be made."""
-    if part == "published":
-        return "published" in ANALYSIS and ANALYSIS["statistics"]
-    if part == "data_curve":
-        return bool(SAMPLES) and ANALYSIS["statistics"]
-    return part == "results" or ANALYSIS[part]
+def published_figures():
+    """The file of published figures: no input, as a checkout has a time and a place of its own."""
+    return [ANALYSIS["published"]] if "published" in PARTS else []
 
 
 planning.use_environment_of(sys.executable)
 planning.name_user()
 try:
     configuration.check(config)
-    if not IS_MODULE and "--lint" not in sys.argv:
-        planning.check_study(config["study"])
-    for target in NAMED:
-        planning.check_target(target, config)
-    planning.configure_tracking(config, str(workflow.modifier.modify_path("results")))
-    for key, part, description in described():
-        check_made(key, part, Path(workflow.modifier.modify_path(description)))
-    _, _, description = next(described())
-    described_at = Path(workflow.modifier.modify_path(description))
-    preview.check(config["dataset"], config["split"], described_at)
+    STUDY, DATASET, ANALYSIS = config["study"], config["dataset"]["name"], config["analysis"]
+    if not ENGINE.is_module and "--lint" not in sys.argv:
+        planning.check_study(STUDY)
+    planning.configure_tracking(config, ENGINE.place("results"))
+    described = Path(ENGINE.place(REVIEWS.format(dataset=DATASET))) / "reviews.json"
+    check_made("dataset", config["dataset"], described)
+    for model, part in config["models"].items():
+        folder = Path(ENGINE.place(ENCODER.format(dataset=DATASET, model=model)))
+        check_made(f"models.{model}", part, folder / "source.json")
+    preview.check(config["dataset"], config["split"], described)
 except UserError as error:
     sys.exit(f"error: {error}")
-planning.name_study(workflow.overwrite_configfiles)
+planning.name_study(ENGINE.config_files)
 
-STUDY = config["study"]
-DATASET = config["dataset"]["name"]
-ANALYSIS = config["analysis"]
 RUNS = configuration.runs(config)
-RUNS_ROOT = str(workflow.modifier.modify_path("results/runs"))  # not known once rules are used
+RUNS_ROOT = ENGINE.place("results/runs")
 N_RUNS = len(RUNS)
 MODELS = list(dict.fromkeys(run.model for run in RUNS))
 RUN_FOLDERS = [RUN.format(**run._asdict()) for run in RUNS]
-RUN_PLACES = [str(workflow.modifier.modify_path(folder)) for folder in RUN_FOLDERS]
-RUN_OUTPUTS = ("checkpoint", "history.csv", "train.json", "predictions.parquet", "test.json")
 TEXTS = [FULL_TEXT, *(SEEN_TEXT + name for name in MODELS)] * ANALYSIS["baseline"]
-BASELINE_OUTPUTS = ["predictions.parquet", "test.json"]
-BASELINE_FILES = expand(f"{BASELINE}/{{file}}", dataset=DATASET, text=TEXTS, file=BASELINE_OUTPUTS)
-SIZES = {variant: training(variant)["examples"] for variant in config["variants"]}
-SAMPLES = {
-    f"examples={SIZES[run.variant]}/seed={run.seed}": None
-    for run in RUNS
-    if SIZES[run.variant] != "all"
-}
-SAMPLE_FILES = expand(
-    f"{BASELINE}/{{sample}}/{{file}}",
-    dataset=DATASET,
-    text=TEXTS,
-    sample=SAMPLES,
-    file=BASELINE_OUTPUTS,
+SAMPLES = planning.samples(config, RUNS)
+PARTS = planning.parts(ANALYSIS, SAMPLES)
+SHOWN_FIGURES = catalog.figures_in(PARTS)
+BASELINES, SAMPLE_BASELINES = (
+    expand(
+        f"{BASELINE}/{{file}}",
+        dataset=DATASET,
+        text=TEXTS,
+        sample=samples,
+        file=["predictions.parquet", "test.json"],
+    )
+    for samples in ([""], SAMPLES)
 )
 TEST_REVIEWS = f"{REVIEWS}/splits/test.parquet".format(dataset=DATASET)
 TEST_TOKENS = expand(f"{TOKENS}/test.parquet", dataset=DATASET, model=MODELS)
-PARTS = list(filter(is_on, catalog.PARTS))
-READ_PARTS = list(filter(catalog.tables_to_read, PARTS))
-SHOWN_TABLES = list(map(table, catalog.tables_in(PARTS)))
-FINDINGS = ["findings"] * ANALYSIS["statistics"]
-SHOWN_FIGURES = catalog.figures_in(PARTS)
-
-# As many jobs on GPUs at a time as there are GPUs here, unless --resources says otherwise or the
-# jobs run on nodes of a cluster.
 N_GPUS = gpus.count()
-on_nodes = workflow.resource_settings.nodes is not None
-if N_GPUS and not on_nodes and "gpu" not in workflow.global_resources:
-    workflow.register_resource("gpu", N_GPUS)
+ENGINE.bound_gpus(N_GPUS)
 
 
 wildcard_constraints:
@@ -455,6 +299,4 @@ wildcard_constraints:
     variant="|".join(map(re.escape, config["variants"])),
     seed=SEED,
     text="|".join(map(re.escape, TEXTS)) or FULL_TEXT,
-    examples=COUNT,
-    figure="|".join(catalog.FIGURE),
-    part="|".join(catalog.PARTS),
+    sample=f"(/examples={COUNT}/seed=({SEED}))?",

@@ -3,7 +3,7 @@
 
 rule download:
     input:
-        files=dataset_files,
+        files=map(outside, config["dataset"].get("paths", [])),
     output:
         reviews=f"{REVIEWS}/reviews.parquet",
         counts=f"{REVIEWS}/reviews.json",
@@ -15,8 +15,8 @@ rule download:
     params:
         command=command("download"),
         code=code("download"),
-        source=dataset_source,
-        digests=dataset_digests,
+        source=planning.source(config["dataset"]),
+        digests=planning.digests(config["dataset"]),
         out=output_folder,
     message:
         "fetch and clean the reviews of {wildcards.dataset}; log: {log}"
@@ -62,9 +62,9 @@ rule encoder:
     params:
         command=command("encoder"),
         code=code("encoder"),
-        source=encoder_source,
-        digests=encoder_digests,
-        learned=review_file,
+        source=lambda wildcards: planning.source(config["models"][wildcards.model]),
+        digests=lambda wildcards: planning.digests(config["models"][wildcards.model]),
+        learned=lambda wildcards, input: planning.files(reviews=input.reviews),
         trial=encoder_trial,
     message:
         "bring the encoder {wildcards.model}; log: {log}"

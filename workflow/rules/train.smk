@@ -15,7 +15,7 @@ rule train:
         "../../envs/training.yaml"
     threads: by_variant(run_threads)
     resources:
-        mem_mb=by_variant(run_memory),
+        mem_mb=by_variant(lambda variant: 8000 * training(variant)["processes"]),
         runtime=720,
         gpu=by_variant(run_gpus),
         gres=gres(run_gpus),
@@ -49,7 +49,7 @@ rule evaluate:
         f"{RUN_LOGS}/evaluate.log",
     conda:
         "../../envs/training.yaml"
-    threads: by_variant(test_threads)
+    threads: by_variant(lambda variant: training(variant)["threads"])
     resources:
         mem_mb=8000,
         gpu=by_variant(test_gpus),
@@ -76,7 +76,7 @@ rule estimate:
         f"{LOGS}/estimate.log",
     conda:
         "../../envs/training.yaml"
-    threads: all_cores
+    threads: ENGINE.all_cores
     resources:
         mem_mb=8000,
         gpu=max(map(test_gpus, config["variants"])),
@@ -84,9 +84,11 @@ rule estimate:
         command=command("estimate"),
         code=code("estimate"),
         runs=run_folders,
-        places=token_folders,
+        places=lambda wildcards, input: planning.files(
+            tokens=folders(input.tokens), encoders=input.encoders
+        ),
         study=flags(study_settings),
-        moment=moment,
+        moment=lambda wildcards: time.time_ns(),  # it measures whenever it is asked for,
     message:
         f"time each kind of training of {N_RUNS} runs; log: {{log}}"
     shell:

@@ -1,17 +1,12 @@
 """The attention of each model in one test review."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-import torch
 
-from lib.analysis.representatives import find_representatives
-from lib.analysis.results import read_texts
 from lib.command.console import UserError
 from lib.data.words import words
-from lib.files.predictions import read_predictions
-from lib.files.tables import write_table
 from lib.study.runs import Run
 from lib.training.inference import Attention, attention
 
@@ -20,30 +15,31 @@ PAIR = ["query", "key", "query_token", "key_token", "weight"]
 
 
 def show_attention(
-    table: Path, runs: Sequence[Path], reviews: Path, threads: int, review: int | None, out: Path
-) -> None:
-    """Write the table attention: a row per model and pair of tokens.
+    folders: Mapping[Run, Path],
+    predictions: Mapping[Run, pd.DataFrame],
+    texts: pd.Series,
+    review: int | None,
+) -> pd.DataFrame:
+    """The table attention: a row per model and pair of tokens.
 
     Args:
-        table: the table runs.
-        runs: folders of the runs.
-        reviews: the test split.
-        threads: CPU threads of the encoders.
+        folders: of the run that stands for each model.
+        predictions: of these runs.
+        texts: of the test reviews, by id.
         review: id of the review; without it the shortest one that the models disagree on.
-        out: folder of the tables.
+
+    Raises:
+        UserError: the review that was asked for is not in the test split.
     """
-    torch.set_num_threads(threads)
-    texts = read_texts(reviews)
-    folders = find_representatives(table, runs)
-    predictions = {key: read_predictions(folder) for key, folder in folders.items()}
-    parts = [pd.DataFrame(columns=[*REVIEW, *PAIR])]
-    if predictions:
-        shown = choose(texts, predictions, review)
-        for key, folder in folders.items():
-            found = predictions[key].loc[[shown]].reset_index().assign(model=key.model)
-            pairs = pairs_of_tokens(attention(folder / "checkpoint", texts[shown]))
-            parts.append(found[REVIEW].merge(pairs, how="cross"))
-    write_table(out, "attention", pd.concat(parts[1:] or parts))
+    if not folders:
+        return pd.DataFrame(columns=[*REVIEW, *PAIR])
+    shown = choose(texts, predictions, review)
+    parts = []
+    for key, folder in folders.items():
+        found = predictions[key].loc[[shown]].reset_index().assign(model=key.model)
+        pairs = pairs_of_tokens(attention(folder / "checkpoint", texts[shown]))
+        parts.append(found[REVIEW].merge(pairs, how="cross"))
+    return pd.concat(parts)
 
 
 def choose(texts: pd.Series, predictions: Mapping[Run, pd.DataFrame], review: int | None) -> int:

@@ -1,4 +1,4 @@
-"""All runs of a study in two tables: what they measured and how they were trained; their epochs."""
+"""All runs of a study in tables: what they measured, how they were trained, their epochs, costs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from lib.analysis.costs import costs
 from lib.analysis.results import SETTING, key_columns, read_all, read_measured
-from lib.analysis.tuning import with_settings
+from lib.analysis.tuning import budgets, rates_tried, with_settings
 from lib.command.console import log
 from lib.files.manifests import reading
 from lib.files.tables import write_table
@@ -20,18 +21,23 @@ OF_RUNS = ["learned", "setting", "chosen"]
 COLUMNS = [f"{split}_{measure}" for split in SPLITS for measure in MEASURES]
 
 
-def collect(runs: Sequence[Path], out: Path, tuned: bool = False) -> None:
-    """Write the tables runs and histories, in the order given.
+def collect(runs: Sequence[Path], logs: Path, tuned: bool, out: Path) -> None:
+    """Write the tables runs, histories and costs; of a study that is tuned, tuning and budgets.
 
     Args:
-        runs: folders of the runs.
-        out: folder of the tables.
+        runs: folders of the runs, in the order of the tables.
+        logs: folder of the logs of all jobs.
         tuned: whether variants that differ in the learning rate alone are one setting.
+        out: folder of the tables.
     """
     measured, histories = read_all(runs, read_measured), read_all(runs, read_history)
     table = with_settings(runs_table(measured), tuned)
-    write_table(out, "runs", table)
-    write_table(out, "histories", histories_table(histories, table))
+    tables = {"runs": table, "histories": histories_table(histories, table)}
+    tables["costs"] = costs(table, logs)
+    if tuned:
+        tables |= {"tuning": rates_tried(table), "budgets": budgets(table)}
+    for name, rows in tables.items():
+        write_table(out, name, rows)
     log.info("%d runs in %s", len(runs), out)
 
 

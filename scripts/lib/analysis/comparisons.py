@@ -6,33 +6,23 @@ what settings do is told by contrasts over seeds.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
-from lib.analysis.results import NUMBERS, read_all, read_runs
+from lib.analysis.results import NUMBERS
 from lib.analysis.statistics import Paired, compare_pair
-from lib.command.console import log, progress
-from lib.files.predictions import read_predictions
-from lib.files.tables import write_table
+from lib.analysis.study import Study
+from lib.command.console import progress
 from lib.study.runs import KEYS, Run, baselines_of, is_baseline
 
 FACTORS = ("model", "pooling", "batch", "variant")
 
 
-def compare(table: Path, runs: Sequence[Path], baselines: Sequence[Path], out: Path) -> None:
-    """Write the table comparisons.
-
-    Args:
-        table: the table runs, which tells who learned.
-        runs: folders of the runs.
-        baselines: folders of the baselines.
-        out: folder of the tables.
-    """
-    predictions = read_all([*runs, *baselines], read_predictions)
-    measured = read_runs(table, baselines)
+def compare(study: Study) -> pd.DataFrame:
+    """The table comparisons: a row per pair of runs."""
+    predictions, measured = study.predictions, study.measured
     found = list(pairs(list(predictions)))
     rows = []
     for factor, first, second in progress(found, len(found), "compare runs", "pair"):
@@ -43,9 +33,7 @@ def compare(table: Path, runs: Sequence[Path], baselines: Sequence[Path], out: P
             | compare_runs(predictions[first], predictions[second])._asdict()
         )
     columns = ["factor", *KEYS, "first", "second", "both_learned", *Paired._fields]
-    compared = pd.DataFrame(rows, columns=columns).astype(NUMBERS | {"both_learned": bool})
-    write_table(out, "comparisons", compared)
-    log.info("%d pairs of runs compared", len(rows))
+    return pd.DataFrame(rows, columns=columns).astype(NUMBERS | {"both_learned": bool})
 
 
 def pairs(keys: list[Run]) -> Iterator[tuple[str, Run, Run]]:

@@ -5,66 +5,59 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.command.console import log
 from lib.command.timing import read_took
-from lib.files.tables import read_table, write_table
 from lib.study.runs import FULL_TEXT, KEYS, SEEN_TEXT, keys_in
 
 START_UP = "start-up of training and test"
 LOOPS = {"train": "training and validation", "evaluate": "testing"}
-PREPARATION = {
+OTHERS = {
     **dict.fromkeys(("download", "split", "encoder"), "reviews and encoders"),
     "pretokenize": "tokenizing",
+    "baseline": "baselines",
 }
-REST = "baselines, tables and figures"
-# They begin the names of what comes afterwards, or is no part of the study.
-LATER = ("costs", "latex", "summary", "tables_html", "estimate")
-PARTS = (*dict.fromkeys(PREPARATION.values()), START_UP, *LOOPS.values(), REST)
+PARTS = ("reviews and encoders", "tokenizing", START_UP, *LOOPS.values(), "baselines")
 
 
-def cost(table: Path, logs: Path, out: Path) -> None:
-    """Write the table costs: a row per part of the work, with jobs, seconds and share of all.
+def costs(runs: pd.DataFrame, logs: Path) -> pd.DataFrame:
+    """The table costs: a row per part of the work, with jobs, seconds and share of all.
 
     Start-up is what a training or a test does outside its loops: importing libraries, loading
     tokens and model, writing results. A log without its last line is that of a job that has not
     ended, and is left out.
 
     Args:
-        table: the table runs.
+        runs: the table runs.
         logs: folder of the logs.
-        out: folder of the table.
     """
     spent = pd.DataFrame(
-        [each for path in logs_of(read_table(table), logs) for each in spent_in(path)],
+        [each for path in logs_of(runs, logs) for each in spent_in(path)],
         columns=["part", "log", "seconds"],
     )
-    costs = spent.groupby("part").agg(jobs=("log", "nunique"), seconds=("seconds", "sum"))
-    costs = costs.reindex(PARTS).dropna().astype({"jobs": int})
-    costs["share"] = costs["seconds"] / costs["seconds"].sum()
-    write_table(out, "costs", costs.reset_index())
-    log.info("%.0f seconds in %d jobs", costs["seconds"].sum(), spent["log"].nunique())
+    table = spent.groupby("part").agg(jobs=("log", "nunique"), seconds=("seconds", "sum"))
+    table = table.reindex(PARTS).dropna().astype({"jobs": int})
+    return table.assign(share=table["seconds"] / table["seconds"].sum()).reset_index()
 
 
 def logs_of(runs: pd.DataFrame, logs: Path) -> list[Path]:
-    """The logs of the runs, and of what they and their analysis are made from."""
+    """The logs of the runs, of what they are made from, and of the baselines."""
     folders = [
         logs.joinpath(*(f"{key}={value}" for key, value in run.items()))
         for run in runs[[*KEYS]].to_dict("records")
     ]
     own = [folder / f"{name}.log" for folder in folders for name in LOOPS]
     models = set(runs["model"])
-    texts = {FULL_TEXT, *(SEEN_TEXT + model for model in models)}
-    sizes, seeds = (set(runs[name].map(str)) for name in ("settings.examples", "seed"))
-    others = []
-    for path in sorted(logs.rglob("*.log")):
-        keys = keys_in(path.relative_to(logs))
-        allowed = {"dataset": set(runs["dataset"]), "model": models, "text": texts}
-        allowed |= {"examples": sizes, "seed": seeds}
-        of_the_study = all(keys.get(key) in {None, *names} for key, names in allowed.items())
-        is_run = "seed" in keys and "text" not in keys
-        if not is_run and of_the_study and not path.stem.startswith(LATER):
-            others.append(path)
-    return own + others
+    allowed = {"dataset": set(runs["dataset"]), "model": models}
+    allowed["text"] = {FULL_TEXT, *(SEEN_TEXT + model for model in models)}
+    allowed["examples"], allowed["seed"] = (
+        set(runs[name].map(str)) for name in ("settings.examples", "seed")
+    )
+    found = [path for path in sorted(logs.rglob("*.log")) if path.stem in OTHERS]
+    keys = [keys_in(path.relative_to(logs)) for path in found]
+    return own + [
+        path
+        for path, each in zip(found, keys, strict=True)
+        if all(each.get(key) in {None, *names} for key, names in allowed.items())
+    ]
 
 
 def spent_in(path: Path) -> Iterator[tuple[str, Path, float]]:
@@ -73,8 +66,8 @@ def spent_in(path: Path) -> Iterator[tuple[str, Path, float]]:
     if took is None:
         return
     total, parts = took
-    if path.stem not in LOOPS:
-        yield PREPARATION.get(path.stem, REST), path, total
+    if path.stem in OTHERS:
+        yield OTHERS[path.stem], path, total
         return
     inside = sum(parts.values())
     yield LOOPS[path.stem], path, inside

@@ -19,9 +19,7 @@ from lib.analysis.results import (
 )
 from lib.analysis.tuning import tuning_of
 from lib.analysis.verdicts import answers_of
-from lib.command.console import log
 from lib.files.predictions import read_predictions
-from lib.files.tables import read_table, write_table
 
 EXAMPLES = "examples"
 KEYS = ["pooling", "batch", "setting"]  # that tell the curves of a model apart
@@ -29,20 +27,18 @@ MEASURED = ["seeds", "learned", "accuracy", "low", "high", "deviation"]
 COLUMNS = ["curve", "model", *KEYS, EXAMPLES, *MEASURED]
 
 
-def data_curve(table: Path, conditions: Path, baselines: Sequence[Path], out: Path) -> None:
-    """Write the table data_curve.
+def data_curve(
+    runs: pd.DataFrame, conditions: pd.DataFrame, baselines: Sequence[Path]
+) -> pd.DataFrame:
+    """The table data_curve.
 
     Args:
-        table: the table runs.
+        runs: the table runs.
         conditions: the table conditions.
         baselines: folders of the baselines on samples of the training reviews.
-        out: folder of the table.
     """
-    runs = read_table(table)
-    found = [at_chosen_rates(read_table(conditions)), *([measured(baselines)] if baselines else [])]
-    points = curves(with_sizes(pd.concat(found, ignore_index=True), runs), tuning_of(runs)[1])
-    write_table(out, "data_curve", points)
-    log.info("%d learning curves over data", points["curve"].nunique())
+    found = [at_chosen_rates(conditions), *([measured(baselines)] if baselines else [])]
+    return curves(with_sizes(pd.concat(found, ignore_index=True), runs), tuning_of(runs)[1])
 
 
 def measured(folders: Sequence[Path]) -> pd.DataFrame:

@@ -1,40 +1,33 @@
 """The test reviews that the encoders get wrong, of those runs that learned."""
 
 import itertools
-from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 
-from lib.analysis.representatives import find_learned, find_representatives
-from lib.analysis.results import read_all, read_texts
-from lib.files.predictions import read_predictions
-from lib.files.tables import write_table
+from lib.analysis.study import Study
 
 SHARED = ["runs_wrong", "confidence"]
 
 
-def list_errors(table: Path, runs: Sequence[Path], reviews: Path, out: Path) -> None:
-    """Write the tables confident_errors, shared_errors and disagreements.
+def list_errors(study: Study, texts: pd.Series) -> dict[str, pd.DataFrame]:
+    """The tables confident_errors, shared_errors and disagreements.
 
     Args:
-        table: the table runs.
-        runs: folders of the runs.
-        reviews: the test split.
-        out: folder of the tables.
+        study: whose runs that learned are looked at.
+        texts: of the test reviews, by id.
     """
-    found = read_all(find_learned(table, runs).values(), mark_errors)
-    chosen = {key.model: found[key] for key in find_representatives(table, runs)}
-    texts = read_texts(reviews)
-    write_table(out, "confident_errors", confident_errors(chosen, texts))
-    write_table(out, "shared_errors", shared_errors(chosen, list(found.values()), texts))
-    write_table(out, "disagreements", disagreements(chosen, texts))
+    found = {key: mark_errors(study.predictions[key]) for key in study.learned()}
+    chosen = {key.model: found[key] for key in study.representatives()}
+    return {
+        "confident_errors": confident_errors(chosen, texts),
+        "shared_errors": shared_errors(chosen, list(found.values()), texts),
+        "disagreements": disagreements(chosen, texts),
+    }
 
 
-def mark_errors(run: Path) -> pd.DataFrame:
-    """The predictions of a run, with a column `wrong`."""
-    found = read_predictions(run)
-    return found.assign(wrong=found["label"] != found["prediction"])
+def mark_errors(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Predictions, with a column `wrong`."""
+    return predictions.assign(wrong=predictions["label"] != predictions["prediction"])
 
 
 def confident_errors(chosen: dict[str, pd.DataFrame], texts: pd.Series) -> pd.DataFrame:

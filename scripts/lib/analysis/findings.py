@@ -6,7 +6,6 @@ did not learn take no part.
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,9 +24,10 @@ from lib.analysis.contrasts import (
     Contrast,
     plan,
 )
-from lib.analysis.representatives import find_learned, representatives
-from lib.analysis.results import are_baselines, at_chosen_rates, read_all, updates_of
+from lib.analysis.representatives import representatives
+from lib.analysis.results import are_baselines, at_chosen_rates, updates_of
 from lib.analysis.statistics import SIGNIFICANCE, Paired, holm
+from lib.analysis.study import Study
 from lib.analysis.tuning import as_settings, tuning_of
 from lib.analysis.verdicts import Known, answers_of, decide, estimate, known_of, parts
 from lib.analysis.wording import (
@@ -44,9 +44,7 @@ from lib.analysis.wording import (
     what_would_decide,
 )
 from lib.command.formats import duration, interval, p_is, percent, plural, points
-from lib.files.predictions import read_predictions
-from lib.files.tables import read_table, write_table
-from lib.study.runs import CONDITION, Run, is_baseline, run_of
+from lib.study.runs import CONDITION, Run, is_baseline
 
 FAILURE = "Did any run fail to learn?"
 COST = "What does accuracy cost in seconds?"
@@ -71,46 +69,35 @@ TYPES = {**dict.fromkeys(["settings", "seeds", "n"], "Int64"), "rests_on_others"
 Predictions = Mapping[Run, pd.DataFrame]
 
 
-def answer(
-    table: Path,
-    conditions: Path,
-    runs: Sequence[Path],
-    baselines: Sequence[Path],
-    margin: float,
-    out: Path,
-) -> None:
-    """Write the tables findings and estimates.
+def answer(study: Study, conditions: pd.DataFrame, margin: float) -> dict[str, pd.DataFrame]:
+    """The tables findings and estimates.
 
     Args:
-        table: the table runs, which tells the settings of the variants, the chosen rates, and who
-            learned.
+        study: of which the runs that learned take part.
         conditions: the table conditions.
-        runs: folders of the runs.
-        baselines: folders of the baselines.
-        margin: percentage points up to which a difference counts as none in practice.
-        out: folder of the tables.
+        margin: difference up to which two levels count as equal in practice.
     """
-    trained = read_table(table)
-    tuned, variants = tuning_of(trained)
-    grid = dict.fromkeys(map(run_of, (*runs, *baselines)))
-    counted = [*find_learned(table, runs).values(), *baselines]
-    predictions = read_all(counted, read_predictions)
-    encoders = (run.condition for run in grid if not is_baseline(run))
-    known = known_of(encoders, variants, updates_of(trained))
+    tuned, variants = tuning_of(study.runs)
+    encoders = (run.condition for run in study.encoders())
+    known = known_of(encoders, variants, updates_of(study.runs))
+    grid: dict[Run, Any] = dict.fromkeys(study.predictions)
     grid |= as_settings(grid, tuned)
+    predictions = study.that_count()
     predictions |= as_settings(predictions, tuned)
     planned = plan(grid, variants, predictions, tuned)
-    judged = judge(planned, predictions, known, margin / 100)
+    judged = judge(planned, predictions, known, margin)
     tables = [
         judged,
         pd.DataFrame(not_asked(planned)),
-        pd.DataFrame(failures(trained)),
-        pd.DataFrame(costs(read_table(conditions), representatives(trained))),
+        pd.DataFrame(failures(study.runs)),
+        pd.DataFrame(costs(conditions, representatives(study.runs))),
     ]
     findings = pd.concat([each for each in tables if len(each)], ignore_index=True)
-    write_table(out, "findings", findings.reindex(columns=COLUMNS).astype(TYPES))
     differing = [planned[i] for i in judged.index[judged["verdict"] != IDENTICAL]]
-    write_table(out, "estimates", estimates(differing, predictions, known))
+    return {
+        "findings": findings.reindex(columns=COLUMNS).astype(TYPES),
+        "estimates": estimates(differing, predictions, known),
+    }
 
 
 def judge(

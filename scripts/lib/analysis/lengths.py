@@ -10,48 +10,35 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib.analysis.representatives import find_representatives
-from lib.analysis.results import read_all, read_runs, read_texts, stack
+from lib.analysis.results import stack
 from lib.analysis.statistics import proportion
+from lib.analysis.study import Study
 from lib.data.tokens import read_lengths
-from lib.files.predictions import read_predictions
-from lib.files.tables import write_table
 from lib.study.runs import keys_in
 
 FIFTHS = 5
 
 
-def measure_by_length(
-    table: Path,
-    runs: Sequence[Path],
-    baselines: Sequence[Path],
-    reviews: Path,
-    tokens: Sequence[Path],
-    out: Path,
-) -> None:
-    """Write the table lengths: a row per run and group of reviews.
+def measure_by_length(study: Study, texts: pd.Series, tokens: Sequence[Path]) -> pd.DataFrame:
+    """The table lengths: a row per run and group of reviews.
 
     Args:
-        table: the table runs.
-        runs: folders of the runs.
-        baselines: folders of the baselines.
-        reviews: the test split.
+        study: whose runs and baselines are measured.
+        texts: of the test reviews, by id.
         tokens: the tokenized test splits, in folders that name the model.
-        out: folder of the tables.
     """
-    chosen = find_representatives(table, runs)
-    fifths = fifths_of_words(reviews)
+    fifths = fifths_of_words(texts)
     truncated = {keys_in(path)["model"]: truncation(path) for path in tokens}
     tables = {
         key: accuracies(found, {"words": fifths, "truncation": truncated.get(key.model)})
-        for key, found in read_all([*runs, *baselines], read_predictions).items()
+        for key, found in study.predictions.items()
     }
-    write_table(out, "lengths", stack(tables, read_runs(table, baselines), chosen))
+    return stack(tables, study.measured, study.representatives())
 
 
-def fifths_of_words(reviews: Path) -> pd.Series:
+def fifths_of_words(texts: pd.Series) -> pd.Series:
     """By review id, the fifth of the reviews to which it belongs, such as `52 to 130`."""
-    words = read_texts(reviews).str.split().str.len()
+    words = texts.str.split().str.len()
     bins = pd.qcut(words, FIFTHS, labels=False, duplicates="drop").fillna(0)  # one length
     names = words.groupby(bins).agg(lambda group: f"{group.min():,} to {group.max():,}")
     ordered = pd.CategoricalDtype(names.tolist(), ordered=True)

@@ -1,7 +1,5 @@
 """What every run and baseline measures on the test split, and every condition over its seeds."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,54 +7,42 @@ import pandas as pd
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from lib.analysis.contrasts import Tuning, Variants, size_of
-from lib.analysis.representatives import find_learned, find_representatives
-from lib.analysis.results import ALL, read_all, read_runs, stack, updates_of
+from lib.analysis.results import ALL, stack, updates_of
 from lib.analysis.statistics import (
     brier,
     calibration_error,
     proportion,
     reliability,
 )
+from lib.analysis.study import Study
 from lib.analysis.tuning import tuning_of
 from lib.analysis.verdicts import Answers, Known, accuracy_of, answers_of, known_of
-from lib.command.console import log
-from lib.files.predictions import read_predictions
-from lib.files.tables import read_table, write_table
 from lib.study.runs import CONDITION, Condition, is_baseline
 
 MEANS = ["loss", "macro_f1", "calibration_error", "brier", "valid_accuracy", "train_seconds"]
 
 
-def measure(table: Path, runs: Sequence[Path], baselines: Sequence[Path], out: Path) -> None:
-    """Write the tables measures, conditions, reliability, classes and confusion.
-
-    Args:
-        table: the table runs.
-        runs: folders of the runs.
-        baselines: folders of the baselines.
-        out: folder of the tables.
-    """
-    chosen = find_representatives(table, runs)
-    measured = read_runs(table, baselines)
-    predictions = read_all([*runs, *baselines], read_predictions)
+def measure(study: Study) -> dict[str, pd.DataFrame]:
+    """The tables measures, conditions, reliability, classes and confusion."""
+    predictions, measured, chosen = study.predictions, study.measured, study.representatives()
     bins = {key: reliability_bins(found) for key, found in predictions.items()}
     rows = {
         key: pd.DataFrame([measure_run(measured[key], predictions[key], bins[key])])
         for key in predictions
     }
     measures = stack(rows, measured, chosen)
-    write_table(out, "measures", measures)
-    trained = read_table(table)
-    tuned, variants = tuning_of(trained)
-    encoders = (key.condition for key in predictions if not is_baseline(key))
-    known = known_of(encoders, variants, updates_of(trained))
-    answers = answers_of({key: predictions[key] for key in find_learned(table, runs)})
-    write_table(out, "conditions", conditions(measures, answers, known, tuned, variants))
-    write_table(out, "reliability", stack(bins, measured, chosen))
+    tuned, variants = tuning_of(study.runs)
+    encoders = (key.condition for key in study.encoders())
+    known = known_of(encoders, variants, updates_of(study.runs))
+    answers = answers_of({key: predictions[key] for key in study.learned()})
+    by_run = {"reliability": bins}
     for name, tabulate in (("classes", classes), ("confusion", confusion)):
-        tables = {key: tabulate(found) for key, found in predictions.items()}
-        write_table(out, name, stack(tables, measured, chosen))
-    log.info("%d runs and baselines measured", len(measures))
+        by_run[name] = {key: tabulate(found) for key, found in predictions.items()}
+    return {
+        "measures": measures,
+        "conditions": conditions(measures, answers, known, tuned, variants),
+        **{name: stack(tables, measured, chosen) for name, tables in by_run.items()},
+    }
 
 
 def measure_run(

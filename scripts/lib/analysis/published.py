@@ -5,15 +5,14 @@ training setting agree for which the table of published figures has a column. Wh
 not state agrees with any, and the row is marked as not stated in full.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from lib.analysis.results import ALL, SETTING, read_measured
+from lib.analysis.study import Study
 from lib.command.console import UserError, one_line
-from lib.files.tables import read_table, write_table
 from lib.study.runs import CONDITION, keys_in
 from lib.study.schema import word
 
@@ -24,20 +23,19 @@ COUNTED = ("published_batch", "published_epochs", "batch", "seeds", "learned")  
 MEASURED = ("seeds", "learned", "accuracy", "low", "high", "interval", "loss", "train_seconds")
 
 
-def set_beside(
-    published: Path, table: Path, conditions: Path, runs: Sequence[Path], out: Path
-) -> None:
-    """Write the table published: a row per published row and measured condition.
+def set_beside(published: Path, study: Study, conditions: pd.DataFrame) -> pd.DataFrame:
+    """The table published: a row per published row and measured condition.
 
     Args:
         published: CSV of published figures.
-        table: the table runs, which tells how they were trained.
+        study: whose runs tell how they were trained, and where their encoders come from.
         conditions: the table conditions.
-        runs: folders of the runs, which tell where the encoders come from.
-        out: folder of the tables.
+
+    Raises:
+        UserError: the published figures can't be used.
     """
-    measured = with_settings(read_table(conditions), read_table(table))
-    names = {keys_in(folder)["model"]: spellings(folder) for folder in runs}
+    measured = with_settings(conditions, study.runs)
+    names = {keys_in(folder)["model"]: spellings(folder) for folder in study.folders}
     rows = []
     for number, row in enumerate(read_published(published, measured).to_dict("records")):
         own = [model for model, known in names.items() if row["model"].lower() in known]
@@ -47,10 +45,8 @@ def set_beside(
                 same &= measured[key] == row[key]
         found = measured[same].to_dict("records") or [{}]
         rows += [known(number, row) | beside(row["test_accuracy"], each) for each in found]
-    columns = list(known(0, {}) | beside(0, {}))
-    found = pd.DataFrame(rows, columns=columns)
-    found[[*COUNTED]] = found[[*COUNTED]].convert_dtypes()
-    write_table(out, "published", found)
+    table = pd.DataFrame(rows, columns=list(known(0, {}) | beside(0, {})))
+    return table.assign(**table[[*COUNTED]].convert_dtypes())
 
 
 def with_settings(conditions: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:

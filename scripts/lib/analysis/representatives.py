@@ -6,7 +6,6 @@ from pathlib import Path
 import pandas as pd
 
 from lib.analysis.results import BETTER
-from lib.files.tables import read_table
 from lib.study.runs import CONDITION, KEYS, Run, run_of
 
 
@@ -45,27 +44,6 @@ def best_run(runs: pd.DataFrame) -> pd.DataFrame:
     distance = (learned["valid_accuracy"] - rows["valid_accuracy"].median()).abs().round(9)
     order = learned.sort_values(BETTER, ascending=[False, True], kind="stable").index
     return learned.loc[distance[order].nsmallest(1).index]
-
-
-def find_learned(table: Path, folders: Iterable[Path]) -> dict[Run, Path]:
-    """The keys and the folders of the runs that learned.
-
-    Args:
-        table: the table runs.
-        folders: of all its runs.
-    """
-    runs = read_table(table)
-    return find(runs[runs["learned"]], folders)
-
-
-def find_representatives(table: Path, folders: Iterable[Path]) -> dict[Run, Path]:
-    """The keys and the folder of the run that stands for each model.
-
-    Args:
-        table: the table runs.
-        folders: of all its runs.
-    """
-    return find(representatives(read_table(table)), folders)
 
 
 def find(rows: pd.DataFrame, folders: Iterable[Path]) -> dict[Run, Path]:

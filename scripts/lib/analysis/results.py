@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from lib.files.manifests import reading
-from lib.files.tables import read_table
 from lib.files.whole import read_json
 from lib.study.runs import CONDITION, KEYS, PREFIX, Condition, Run, is_baseline, run_of
 
@@ -37,18 +36,16 @@ def read_all(folders: Iterable[Path], read: Callable[[Path], Content]) -> dict[R
     return {run_of(folder): read(folder) for folder in folders}
 
 
-def read_runs(table: Path, baselines: Iterable[Path]) -> dict[Run, dict[str, Any]]:
-    """What the table runs tells of each run, and its files of each baseline, by their keys."""
-    rows = read_table(table).to_dict("records")
-    runs = {Run(*(row[key] for key in KEYS)): row for row in rows}
-    return runs | read_all(baselines, read_measured)
-
-
 def settings_of_variants(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """The training settings of each variant, from the table runs."""
     columns = [name for name in runs.columns if name.startswith(SETTING)]
     first = runs.drop_duplicates("variant").set_index("variant")[columns]
     return first.rename(columns=lambda name: name.removeprefix(SETTING)).to_dict("index")
+
+
+def has_samples(runs: pd.DataFrame) -> bool:
+    """Whether some runs of the table runs learn from a part of the training reviews."""
+    return bool(runs[f"{SETTING}examples"].ne(ALL).any())
 
 
 def updates_of(runs: pd.DataFrame) -> dict[Condition, int]:

@@ -7,7 +7,6 @@ arXiv:2002.06305).
 
 from collections import defaultdict
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,26 +14,11 @@ import pandas as pd
 
 from lib.analysis.contrasts import RATE, Tuning, Variants
 from lib.analysis.results import BETTER, settings_of_variants
-from lib.command.console import log
-from lib.files.tables import read_table, write_table
 from lib.study.runs import CONDITION, Condition, Run
 
 Content = TypeVar("Content")
 TUNED = " (tuned)"  # ends the name of a tuned setting, and of no variant, which has no parenthesis
 SETTING = ["model", "pooling", "batch", "setting"]
-
-
-def tune(table: Path, out: Path) -> None:
-    """Write the tables tuning and budgets.
-
-    Args:
-        table: the table runs, of a study that is tuned.
-        out: folder of the tables.
-    """
-    runs = read_table(table)
-    write_table(out, "tuning", rates_tried(runs))
-    write_table(out, "budgets", budgets(runs))
-    log.info("%d settings tuned", runs.loc[runs["rates"] > 1, SETTING].drop_duplicates().shape[0])
 
 
 def with_settings(runs: pd.DataFrame, tuned: bool) -> pd.DataFrame:

@@ -1,19 +1,25 @@
 """Figures as files: a picture, and an interactive page that needs no other file."""
 
+from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 
 import vl_convert
 
+from lib.command.console import progress
 from lib.files.tables import read_table
-from lib.files.whole import read_text, write_text
+from lib.files.whole import write_text
 from lib.page import figures
+from lib.study.catalog import FIGURES
 
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <title>{title}</title>
-<style>body {{ margin: 0; background: white; }}</style>
+<style>body {{ margin: 0; background: white; }}
+p {{ font: 14px/1.4 Arial, sans-serif; max-width: 680px; margin: 1em; }}</style>
 <div id="figure"></div>
+<p>{caption}</p>
 <script>{library}</script>
 <script>
 const actions = {{source: false, compiled: false, editor: false}};
@@ -23,22 +29,24 @@ vegaEmbed("#figure", {chart}, {{renderer: "svg", actions}});
 """
 
 
-def draw(figure: str, table: Path, library: Path, svg: Path, html: Path) -> None:
-    """Draw a figure.
+def draw(tables: Sequence[Path], out: Path) -> None:
+    """Draw the figures that show some tables, each by the function of its name.
 
     Args:
-        figure: its name, which is that of the function that draws it.
-        table: that it shows.
-        library: the JavaScript that draws it in a browser.
-        svg: picture to write.
-        html: interactive page to write.
+        tables: their Parquet files.
+        out: folder of the figures.
     """
-    javascript = read_text(library)
-    chart = figures.styled(getattr(figures, figure)(read_table(table))).to_json(indent=None)
-    write_text(svg, vl_convert.vegalite_to_svg(chart))
-    page = PAGE.format(
-        title=figure,
-        library=javascript,
-        chart=chart.replace("<", "\\u003c"),  # a text in it can't end the script
-    )
-    write_text(html, page)
+    rows = {path.stem: read_table(path) for path in tables}
+    shown = [figure for figure in FIGURES if figure.table in rows]
+    library = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # a snippet is optional
+    for figure in progress(shown, len(shown), "draw", "figure"):
+        chart = figures.styled(getattr(figures, figure.name)(rows[figure.table]))
+        text = chart.to_json(indent=None)
+        write_text(out / f"{figure.name}.svg", vl_convert.vegalite_to_svg(text))
+        page = PAGE.format(
+            title=escape(figure.title),
+            caption=escape(figure.caption),
+            library=library,
+            chart=text.replace("<", "\\u003c"),  # a text in it can't end the script
+        )
+        write_text(out / f"{figure.name}.html", page)

@@ -1,8 +1,7 @@
 """Pages of HTML for the report, each in one file that needs no other and no network."""
 
 import base64
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,14 +10,11 @@ from itables import to_html_datatable
 from itables.javascript import generate_init_offline_itables_html
 from markdown_it import MarkdownIt
 
-from lib.command.formats import beginning, class_names, classes_named
+from lib.command.formats import beginning, classes_named
 from lib.files.manifests import reading
-from lib.files.tables import read_table
-from lib.files.whole import read_json, read_text, write_text
 
 ROWS = 250
 LETTERS = 120
-LINK = re.compile(r"\[[^\]]*\]\([^)]*\)")  # a paragraph that is one link
 TEMPLATE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -32,6 +28,10 @@ th, td {{ border: 1px solid #d1d9e0; padding: 4px 8px; }}
 img {{ max-width: 100%; }}
 </style>
 {body}
+<script>
+if (!["file:", "http:", "https:"].includes(location.protocol))  // inside a report
+  document.querySelectorAll("a").forEach((link) => link.replaceWith(...link.childNodes));
+</script>
 </html>
 """
 TABLES = """<!doctype html>
@@ -43,28 +43,27 @@ td { vertical-align: top; }</style>
 """
 
 
-def write_page(page: Path, out: Path) -> None:
-    """Write a page of Markdown as HTML.
+def page(text: str, folder: Path, up: str) -> str:
+    """A page of HTML from one of Markdown.
 
     Args:
-        page: Markdown file.
-        out: HTML file to write.
+        text: in Markdown.
+        folder: in which its pictures and files are.
+        up: path from where the page is to be to that folder, for its links.
     """
-    text = read_text(page)
     title = text.partition("\n")[0].lstrip("# ")
-    write_text(out, TEMPLATE.format(title=title, body=render(text, page.parent)))
+    return TEMPLATE.format(title=title, body=render(text, folder, up))
 
 
-def render(text: str, folder: Path) -> str:
-    """The HTML of a Markdown text, with the pictures of a folder inside it and without links."""
+def render(text: str, folder: Path, up: str = ".") -> str:
+    """The HTML of a Markdown text, with the pictures of a folder inside it."""
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-    for rule in ("link_open", "link_close"):
-        parser.add_render_rule(rule, lambda *_: "")
-    paragraphs = [part for part in text.split("\n\n") if not LINK.fullmatch(part)]
-    tokens = parser.parse("\n\n".join(paragraphs))
-    for image in (child for token in tokens for child in token.children or []):
-        if image.type == "image":
-            image.attrSet("src", embedded(folder / str(image.attrGet("src"))))
+    tokens = parser.parse(text)
+    for child in (child for token in tokens for child in token.children or []):
+        if child.type == "image":
+            child.attrSet("src", embedded(folder / str(child.attrGet("src"))))
+        elif child.type == "link_open":
+            child.attrSet("href", f"{up}/{child.attrGet('href')}")
     return parser.renderer.render(tokens, parser.options, {})
 
 
@@ -74,24 +73,24 @@ def embedded(picture: Path) -> str:
         return "data:image/svg+xml;base64," + base64.b64encode(picture.read_bytes()).decode()
 
 
-def write_tables(tables: Sequence[Path], reviews: Path, out: Path) -> None:
-    """Write tables that can be sorted and searched.
+def sortable_tables(tables: Mapping[str, pd.DataFrame], classes: Sequence[str]) -> str:
+    """A page of tables that can be sorted and searched without a network.
+
+    Browsers show no page of over 2 MB inside a report, so of long tables the first rows are shown
+    and of long texts the beginning.
 
     Args:
-        tables: their Parquet files.
-        reviews: reviews.json of the dataset, which names the classes.
-        out: HTML file to write.
+        tables: by name.
+        classes: names of the classes.
     """
-    classes = class_names(read_json(reviews, "labels", "classes"))
-    found = {path.stem: read_table(path) for path in tables}
-    contents = " · ".join(f'<a href="#{name}">{name}</a>' for name in found)
+    contents = " · ".join(f'<a href="#{name}">{name}</a>' for name in tables)
     parts = [TABLES, generate_init_offline_itables_html(itables.dt_bundle), f"<p>{contents}</p>"]
-    for name, table in found.items():
+    for name, table in tables.items():
         parts.append(f'<h2 id="{name}">{name}</h2>')
         if len(table) > ROWS:
             parts.append(f"<p>The first {ROWS} of {len(table):,} rows of tables/{name}.csv.</p>")
         parts.append(sortable(readable(table.head(ROWS), classes)))
-    write_text(out, "\n".join([*parts, "</html>", ""]))
+    return "\n".join([*parts, "</html>", ""])
 
 
 def readable(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:

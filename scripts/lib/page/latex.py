@@ -1,14 +1,11 @@
 """Tables for papers: LaTeX with the cells of the summary, of which each text stays a text."""
 
 import re
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 import pandas as pd
 
-from lib.analysis.results import at_chosen_rates, read_baselines
-from lib.files.tables import read_table
-from lib.files.whole import write_text
+from lib.analysis.results import at_chosen_rates
 from lib.page.tables import LEFT, result_cells, verdict_cells
 
 HEADING = "% \\usepackage{booktabs} in the preamble; \\input this file inside a table\n"
@@ -34,20 +31,19 @@ LETTERS = str.maketrans(
 )
 
 
-def write_latex(tables: Sequence[Path], baselines: Sequence[Path], out: Path) -> None:
-    """Write results.tex, and findings.tex where there are findings.
+def papers(tables: Mapping[str, pd.DataFrame], baselines: pd.DataFrame) -> dict[str, str]:
+    """The main table as `results`, and the findings as `findings` where there are any.
 
     Args:
-        tables: the table runs, and the table findings where it is made.
-        baselines: folders of the baselines.
-        out: folder of the tables.
+        tables: of the study, by name.
+        baselines: what was measured of the baselines.
     """
-    found = {path.stem: read_table(path) for path in tables}
-    cells, best = result_cells(at_chosen_rates(found["runs"]), read_baselines(baselines))
+    cells, best = result_cells(at_chosen_rates(tables["runs"]), baselines)
     cells = cells.map(escape)
-    write_text(out / "results.tex", tabular(cells.where(~best, r"\textbf{" + cells + "}")))
-    if "findings" in found:
-        write_text(out / "findings.tex", tabular(verdict_cells(found["findings"]).map(escape)))
+    found = {"results": cells.where(~best, r"\textbf{" + cells + "}")}
+    if "findings" in tables:
+        found["findings"] = verdict_cells(tables["findings"]).map(escape)
+    return {name: tabular(rows) for name, rows in found.items()}
 
 
 def escape(text: object) -> str:

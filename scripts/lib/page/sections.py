@@ -19,17 +19,6 @@ from lib.page import tables
 from lib.page.markdown import table
 from lib.study.catalog import FIGURE
 
-STANDS = "of the model's best run"
-OF_BATCHES = f"means over seeds, with pooling and variant {STANDS}"
-OVERVIEWS = {
-    "accuracy_by_model": ("Accuracies per model", f"means over seeds, of the condition {STANDS}"),
-    "best_epoch_by_model": (
-        "Validation accuracy with its epoch, test loss and test accuracy",
-        f"{STANDS} alone",
-    ),
-    "accuracy_by_batch": ("Accuracies and duration by effective batch size", OF_BATCHES),
-    "loss_by_batch": ("Test loss and accuracy by effective batch size", OF_BATCHES),
-}
 CONFIDENCES = {"label": "Label", "prediction": "Predicted", "confidence": "Confidence"}
 
 
@@ -84,6 +73,16 @@ class Page:
         absent = [name for name in runs["model"].unique() if name not in {c.model for c in chosen}]
         if absent:
             yield f"No run stands for a model of which none learned: {escape(', '.join(absent))}."
+
+
+def answer(page: Page) -> Iterator[str]:
+    """What the report shows first: the differences as a picture, and what they show in words."""
+    found = page.tables.get("findings", pd.DataFrame(columns=["first"])).dropna(subset="first")
+    if len(found):
+        yield f"![{FIGURE['findings'].alternative}]({page.figures['findings']})"
+        yield "\n".join(f"- {escape(text)}" for text in found["answer"])
+    else:
+        yield "The study has no findings: see its summary."
 
 
 def findings(page: Page) -> Iterator[str]:
@@ -235,16 +234,6 @@ def published(page: Page) -> Iterator[str]:
     yield page.file("published")
 
 
-def overviews(page: Page) -> Iterator[str]:
-    """The results in the forms of published tables."""
-    yield f"{NOT_LEARNED} marks rows with a run that did not learn."
-    for name, (heading, what) in OVERVIEWS.items():
-        rows = page.tables[name]
-        if len(rows):
-            yield f"**{heading}**, {what}:"
-            yield tables.overview_table(rows)
-
-
 def curves(page: Page) -> Iterator[str]:
     """Learning curves."""
     yield page.figure("learning_curves")
@@ -355,7 +344,6 @@ SECTIONS: dict[str, tuple[tuple[str, ...], Callable[[Page], Iterator[str]]]] = {
     "By model and setting": (("estimates", "comparisons"), estimates),
     "Reliability and confusion": (("reliability", "confusion", "classes"), calibration),
     "Published and measured": (("published",), published),
-    "In the form of published tables": (tuple(OVERVIEWS), overviews),
     "Learning curves": (("histories",), curves),
     "Errors on the test split": (
         ("confident_errors", "shared_errors", "disagreements", "lengths"),

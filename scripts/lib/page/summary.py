@@ -1,4 +1,4 @@
-"""The summary of a study: what was found, how sure that is, and what was run."""
+"""The summary of a study, as all its pages: what was found, how sure that is, what was run."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,15 +12,17 @@ from lib.command.formats import class_names, joined, plural
 from lib.command.markup import escape
 from lib.files.tables import read_table
 from lib.files.whole import read_json, write_text
-from lib.page import markdown
-from lib.page.sections import Page, sections
+from lib.page import html, markdown
+from lib.page.latex import papers
+from lib.page.sections import Page, answer, sections
+from lib.study.catalog import PARTS, tables_to_read
 from lib.study.runs import keys_in
 from lib.study.schema import word
 
 TOLD = ("unknown_share", "truncated_share", "warning")  # what it needs of tokens.json
 
 
-def write_summary(
+def summarise(
     study: str,
     tables: Sequence[Path],
     figures: Sequence[Path],
@@ -31,7 +33,7 @@ def write_summary(
     tokens: Sequence[Path],
     out: Path,
 ) -> None:
-    """Write the page.
+    """Write summary.md, and in pages/ and tables/ what is made of the same.
 
     Args:
         study: its name.
@@ -42,7 +44,7 @@ def write_summary(
         reviews: reviews.json of the dataset.
         splits: splits.json of the dataset.
         tokens: tokens.json of each model, in folders that name it.
-        out: Markdown file to write.
+        out: folder to write to.
     """
     data = read_json(reviews, "source", "labels", "classes", "dropped")
     division = read_json(splits, "train", "valid", "test")
@@ -51,8 +53,8 @@ def write_summary(
     classes = division["test"]["classes"]
     page = Page(
         tables={path.stem: read_table(path) for path in tables},
-        figures={path.stem: os.path.relpath(path, out.parent) for path in figures},
-        folder=os.path.relpath(tables[0].parent, out.parent),
+        figures={path.stem: os.path.relpath(path, out) for path in figures},
+        folder=os.path.relpath(tables[0].parent, out),
         runs=runs,
         baselines=read_baselines(baselines),
         names=class_names(data),
@@ -68,7 +70,16 @@ def write_summary(
             data_facts(data, division) | run_facts(page.tables["runs"], trainings, counts)
         ),
     ]
-    write_text(out, "\n\n".join(paragraphs) + "\n")
+    text = "\n\n".join(paragraphs) + "\n"
+    write_text(out / "summary.md", text)
+    write_text(out / "pages" / "summary.html", html.page(text, out, up=".."))
+    write_text(out / "pages" / "answer.html", html.render("\n\n".join(answer(page)), out))
+    for part in PARTS:
+        shown = {name: page.tables[name] for name in tables_to_read(part) if name in page.tables}
+        if shown:
+            write_text(out / "pages" / f"{part}.html", html.sortable_tables(shown, page.names))
+    for name, text in papers(page.tables, page.baselines).items():
+        write_text(tables[0].parent / f"{name}.tex", text)
 
 
 def opening(trainings: Sequence[Mapping[str, Any]], splits: Mapping[str, Any]) -> str:

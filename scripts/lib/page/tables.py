@@ -371,13 +371,6 @@ def confusion_table(confusion: pd.DataFrame, classes: pd.DataFrame, names: Seque
     return table(cells, LEFT)
 
 
-def overview_table(rows: pd.DataFrame) -> str:
-    """An overview: its cells as they are, rows with a run that did not learn marked."""
-    cells = rows.drop(columns="learned").astype(object)
-    cells["model"] = marked(rows["model"], ~rows["learned"])
-    return table(cells.map(lambda cell: NONE if missing(cell) else escape(cell)), ["model"])
-
-
 def cost_cells(costs: pd.DataFrame) -> pd.DataFrame:
     """The parts of the work, with their jobs, seconds and shares, and all of them together."""
     whole = pd.DataFrame([{"part": "all", "seconds": costs["seconds"].sum(), "share": 1.0}])

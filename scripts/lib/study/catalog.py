@@ -39,7 +39,7 @@ class Figure(NamedTuple):
         theme: its heading in the report.
         title: its name in the report.
         alternative: text for those who do not see it.
-        caption: for the report.
+        caption: under its interactive page.
     """
 
     name: str
@@ -68,50 +68,22 @@ TABLES = (
         drawn=True,
     ),
     Table(
-        name="accuracy_by_model",
-        command="overviews",
-        part="results",
-        row="model",
-        content="training, validation and test accuracy, as published tables have it",
-    ),
-    Table(
-        name="best_epoch_by_model",
-        command="overviews",
-        part="results",
-        row="model",
-        content="validation accuracy with its epoch, test loss and accuracy, likewise",
-    ),
-    Table(
-        name="accuracy_by_batch",
-        command="overviews",
-        part="results",
-        row="model and batch",
-        content="accuracies and duration, likewise",
-    ),
-    Table(
-        name="loss_by_batch",
-        command="overviews",
-        part="results",
-        row="model and batch",
-        content="test loss and accuracy, likewise",
-    ),
-    Table(
         name="costs",
-        command="costs",
+        command="collect",
         part="results",
         row="part of the work",
         content="its jobs, their seconds added up, and its share of all",
     ),
     Table(
         name="tuning",
-        command="tune",
+        command="collect",
         part="tuned",
         row="condition: a setting and a learning rate",
         content="mean validation accuracy, whether the rate is chosen, and whether at an edge",
     ),
     Table(
         name="budgets",
-        command="tune",
+        command="collect",
         part="tuned",
         row="setting and number of runs",
         content="the validation accuracy that is expected of the best of so many",
@@ -119,7 +91,7 @@ TABLES = (
     ),
     Table(
         name="data_curve",
-        command="data_curve",
+        command="analyse",
         part="data_curve",
         row="model, pooling, batch and setting, and number of training reviews",
         content="the name of its curve; accuracy with deviation and interval over seeds and "
@@ -127,14 +99,14 @@ TABLES = (
     ),
     Table(
         name="measures",
-        command="measure",
+        command="analyse",
         part="statistics",
         row="run or baseline",
         content="accuracy with Wilson interval, macro F1, calibration error, Brier score",
     ),
     Table(
         name="conditions",
-        command="measure",
+        command="analyse",
         part="statistics",
         row="condition: model, pooling, batch and variant",
         content="its setting and training reviews; means over its seeds; accuracy with deviation "
@@ -142,35 +114,35 @@ TABLES = (
     ),
     Table(
         name="reliability",
-        command="measure",
+        command="analyse",
         part="statistics",
         row="run or baseline, and bin of confidence",
         content="accuracy by confidence",
     ),
     Table(
         name="classes",
-        command="measure",
+        command="analyse",
         part="statistics",
         row="run or baseline, and class",
         content="precision, recall, F1",
     ),
     Table(
         name="confusion",
-        command="measure",
+        command="analyse",
         part="statistics",
         row="run or baseline, and pair of classes",
         content="how many reviews of a label got a prediction",
     ),
     Table(
         name="comparisons",
-        command="compare",
+        command="analyse",
         part="statistics",
         row="two runs that differ in one key, or a run and a baseline",
         content="difference with interval over reviews, exact McNemar test, agreement",
     ),
     Table(
         name="findings",
-        command="findings",
+        command="analyse",
         part="statistics",
         row="answer",
         content="the sentence and its verdict; of a contrast: difference, simultaneous interval, "
@@ -178,49 +150,49 @@ TABLES = (
     ),
     Table(
         name="estimates",
-        command="findings",
+        command="analyse",
         part="statistics",
         row="contrast, and model or setting in it",
         content="difference with its own 95% interval, without a verdict",
     ),
     Table(
         name="published",
-        command="published",
+        command="analyse",
         part="published",
         row="published figure and condition that fits",
         content="both, the difference, whether the figure lies in the interval",
     ),
     Table(
         name="confident_errors",
-        command="errors",
+        command="analyse",
         part="errors",
         row="model and test review that it labels wrongly",
         content="the most confident first",
     ),
     Table(
         name="shared_errors",
-        command="errors",
+        command="analyse",
         part="errors",
         row="test review that every model labels wrongly",
         content="mean confidence, share of the runs that learned which err",
     ),
     Table(
         name="disagreements",
-        command="errors",
+        command="analyse",
         part="errors",
         row="test review that one model gets right and another wrong",
         content="confidence of both",
     ),
     Table(
         name="lengths",
-        command="lengths",
+        command="analyse",
         part="errors",
         row="run or baseline, and group of test reviews",
         content="accuracy with Wilson interval by number of words, and of truncated reviews",
     ),
     Table(
         name="tsne",
-        command="tsne",
+        command="explain",
         part="tsne",
         row="model and test review",
         content="its place on the map",
@@ -228,14 +200,14 @@ TABLES = (
     ),
     Table(
         name="boundary_errors",
-        command="tsne",
+        command="explain",
         part="tsne",
         row="model and test review that it labels wrongly",
         content="those whose neighbours on the map have both labels",
     ),
     Table(
         name="attention",
-        command="attention",
+        command="explain",
         part="attention",
         row="model and pair of tokens",
         content="attention of the last layer in one test review",
@@ -357,14 +329,11 @@ PARTS = tuple(dict.fromkeys(table.part for table in TABLES))
 FIGURE = {figure.name: figure for figure in FIGURES}
 
 
-def tables_of(command: str) -> list[str]:
-    """The names of the tables that a command writes."""
-    return [table.name for table in TABLES if table.command == command]
-
-
-def tables_in(parts: Collection[str]) -> list[str]:
-    """The names of the tables of some parts of the analysis."""
-    return [table.name for table in TABLES if table.part in parts]
+def tables_in(parts: Collection[str], command: str = "") -> list[str]:
+    """The names of the tables of some parts of the analysis: of one command, or of all."""
+    return [
+        table.name for table in TABLES if table.part in parts and command in ("", table.command)
+    ]
 
 
 def tables_to_read(part: str) -> list[str]:

@@ -83,3 +83,8 @@ def imports(tree: ast.AST) -> Iterator[str]:
             for alias in node.names:
                 inner = ".".join(filter(None, [package, alias.name]))
                 yield inner if path_of(inner).is_file() else package
+
+
+def commands() -> list[str]:
+    """The names of all commands."""
+    return sorted(path.stem for path in SCRIPTS.glob("*.py"))

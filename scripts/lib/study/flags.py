@@ -107,6 +107,12 @@ SHARED: dict[str, dict[str, Any]] = {
         "help": "folders of the runs; seed=1,2 in a path names two",
     },
     "--baselines": {"nargs": "*", "default": [], "type": Path, "help": "folders of baselines"},
+    "--samples": {
+        "nargs": "*",
+        "default": [],
+        "type": Path,
+        "help": "folders of baselines on samples of the training reviews",
+    },
     "--reviews": {"required": True, "type": Path, "help": "the test split"},
     "--tokens": {
         "required": True,
