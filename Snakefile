@@ -48,14 +48,6 @@ rule runs:
         f"all {N_RUNS} runs are trained and tested"
 
 
-try:
-    figures = expand(rules.draw.output, figure=SHOWN_FIGURES)
-    for target in NAMED:
-        planning.check_made(target, workflow.rules, figures)
-except UserError as error:
-    sys.exit(f"error: {error}")
-
-
 onstart:
     on_slurm = workflow.executor_plugin.name == "slurm"
     try:

@@ -11,8 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-from snakemake.cli import get_argument_parser
-
 IS_MODULE = not workflow.modifier.is_main_snakefile()
 SCRIPTS = os.path.abspath(workflow.current_basedir.join("../../scripts"))
 sys.path.insert(0, SCRIPTS)
@@ -31,14 +29,6 @@ from lib.study.runs import COUNT, FULL_TEXT, SEED, SEEN_TEXT, folders_of
 from lib.training import gpus
 
 sys.path.remove(SCRIPTS)
-
-# Rules and results that Snakemake's command line names, where all rules are those of this workflow.
-NAMED = []
-is_whole = not IS_MODULE and os.path.samefile(workflow.basedir, os.path.dirname(SCRIPTS))
-if is_whole and "snakemake" in Path(sys.argv[0]).parts[-2:]:
-    options, _ = get_argument_parser().parse_known_args()
-    NAMED += [*options.targets, *options.forcerun, *options.until, *options.omit_from]
-    NAMED += [*options.prioritize, *(options.allowed_rules or ())]
 
 # A config file on the command line replaces the quick study instead of being merged into it.
 QUICK_STUDY = os.path.abspath(workflow.current_basedir.join("../../config/config.yaml"))
@@ -393,8 +383,6 @@ try:
     configuration.check(config)
     if not IS_MODULE and "--lint" not in sys.argv:
         planning.check_study(config["study"])
-    for target in NAMED:
-        planning.check_target(target, config)
     planning.configure_tracking(config, str(workflow.modifier.modify_path("results")))
     for key, part, description in described():
         check_made(key, part, Path(workflow.modifier.modify_path(description)))

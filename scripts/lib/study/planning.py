@@ -1,4 +1,4 @@
-"""What the Snakefile asks before any job runs: flags, targets, and the code that decides results.
+"""What the Snakefile asks before any job runs: flags, the study of a folder, the environment.
 
 Plain Python, so that it is linted and tested; the rules and their input functions are in
 workflow/rules/.
@@ -6,17 +6,14 @@ workflow/rules/.
 
 import getpass
 import os
-import re
 import shlex
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lib.command.cli import MAX_COUNT, MAX_SEED
 from lib.command.console import UserError, refusals_explained
 from lib.files import manifests
 from lib.study import config, schema
-from lib.study.runs import COUNT, KEYS, SEED
 
 SCRIPTS = Path(__file__).parents[2]
 MARKER = Path("results/.study")
@@ -48,66 +45,6 @@ def flags(settings: Mapping[str, Any]) -> str:
         if values:
             words += [f"--{key.replace('_', '-')}", *map(schema.word, values)]
     return shlex.join(words)
-
-
-def check_target(target: str, study: Mapping[str, Any]) -> None:
-    """Refuse a result that the configuration does not know, and say what it knows.
-
-    Raises:
-        UserError: a key in the path of the target is none of the configuration's.
-    """
-    parts = Path(target).parts
-    if parts[:1] != ("results",):
-        return
-    named = [part.partition("=")[0] for part in parts[2:]]
-    if parts[1:2] == ("runs",) and (tuple(named[:-1]) != KEYS or "=" in parts[-1]):
-        raise UserError(
-            f"'{target}' is no file of a run; name one, such as "
-            f"results/runs/{'/'.join(f'{key}=...' for key in KEYS)}/test.json"
-        )
-    keys = dict(part.split("=", 1) for part in parts if "=" in part)
-    allowed = {
-        "dataset": [study["dataset"]["name"]],
-        "model": list(study["models"]),
-        "pooling": schema.poolings(),
-        "variant": list(study["variants"]),
-    }
-    for key, names in allowed.items():
-        if keys.get(key, names[0]) not in names:
-            hint = schema.did_you_mean(keys[key], names)
-            raise UserError(
-                f"'{target}': unknown {key} '{keys[key]}'; allowed: {', '.join(names)}{hint}"
-            )
-    counts = (("batch", COUNT, 1, MAX_COUNT), ("examples", COUNT, 1, MAX_COUNT))
-    for key, pattern, least, most in (*counts, ("seed", SEED, 0, MAX_SEED)):
-        number = keys.get(key, "1")
-        if not re.fullmatch(pattern, number) or len(number) > 10 or int(number) > most:
-            raise UserError(
-                f"'{target}': {key} is '{number}'; allowed: a whole number from {least} to {most}, "
-                "without zeros before it"
-            )
-    if "model" in keys and (lack := config.lack_of(study, keys["model"], keys.get("pooling", ""))):
-        raise UserError(f"'{target}': model '{keys['model']}' {lack}; take another pooling")
-
-
-def check_made(target: str, rules: Collection[Any], figures: Iterable[str]) -> None:
-    """Refuse a target that no rule makes, once all rules are known.
-
-    Args:
-        target: the name of a rule, or a path.
-        rules: those of Snakemake's workflow.
-        figures: their files, which can be meant as well as the files that rules name.
-
-    Raises:
-        UserError: the message names what may have been meant.
-    """
-    path = os.path.normpath(target)
-    if any(rule.name == target or rule.is_producer(path) for rule in rules):
-        return
-    files = (str(file) for rule in rules for file in rule.output)
-    known = [*(rule.name for rule in rules), *(file for file in files if "{" not in file), *figures]
-    hint = schema.did_you_mean(target, known) or "; docs/results.md lists the files of a study"
-    raise UserError(f"no rule makes '{target}'{hint}")
 
 
 def check_study(name: str) -> None:
