@@ -93,7 +93,7 @@ def test_no_rule_makes_a_result_of_a_name_that_the_study_does_not_know(project, 
     target = RUN.format("gpt", "cls", 64, "base", 1)
     failed = project.snakemake(python, f"{target}/test.json", "-n", "--configfile", "study.yaml")
     assert failed.returncode == 1
-    assert f"No rule to produce {target}/test.json" in failed.stderr
+    assert f"No rule to produce {target}/test.json" in failed.stdout + failed.stderr
 
 
 def test_a_bad_grid_is_refused_in_one_line_before_any_job(project, python):
