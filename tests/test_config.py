@@ -4,18 +4,16 @@ import argparse
 from copy import deepcopy
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 from conftest import ROOT
-from safetensors.numpy import save_file
 
 import download
 import encoder
 from lib.command.cli import Parser
 from lib.data.encoder_sources import SOURCES as ENCODER_SOURCES
 from lib.data.sources import SOURCES
-from lib.study.config import check, has_pooler, runs, training
+from lib.study.config import check, runs, training
 from lib.study.flags import add_flags, add_shared_flags, pop_settings
 from lib.study.runs import folders_of, run_of
 from lib.study.schema import options_of, poolings, schema, sources, typed
@@ -169,25 +167,6 @@ def test_numbers_that_yaml_reads_as_text_are_numbers():
     check(config)
     assert training(config, "base")["learning_rate"] == 5e-5
     assert training(config, "slow")["learning_rate"] == 1e-6
-
-
-@pytest.mark.parametrize(
-    ("names", "has"),
-    [
-        (["embeddings.weight", "pooler.dense.weight"], True),
-        (["bert.embeddings.weight", "bert.pooler.dense.weight", "cls.bias"], True),
-        (["deberta.embeddings.weight", "pooler.dense.weight"], False),  # that of the head
-        (["embeddings.weight"], False),
-    ],
-)
-def test_a_folder_has_the_pooler_that_its_weights_tell_of(tmp_path, names, has):
-    save_file({name: np.zeros(1) for name in names}, tmp_path / "model.safetensors")
-    assert has_pooler({"source": "folder", "path": str(tmp_path)}) is has
-
-
-def test_damaged_weights_are_left_to_the_rule_that_reads_them(tmp_path):
-    (tmp_path / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
-    assert has_pooler({"source": "folder", "path": str(tmp_path)})
 
 
 def test_a_command_names_all_runs_of_a_large_grid_in_their_order():

@@ -66,11 +66,9 @@ def training(config: Mapping[str, Any], variant: str) -> dict[str, Any]:
 
 def lack_of(study: Mapping[str, Any], name: str, pooling: str) -> str:
     """Why a model of a study does not offer a pooling, as far as is known; or empty."""
-    model = study["models"][name]
-    if pooling == "pooler" and not has_pooler(model):
+    architecture = study["models"][name].get("architecture")  # of random weights alone
+    if pooling == "pooler" and architecture == "modernbert":
         return "has no pooler"
-    if pooling == "cls" and _folder_config(model).get("is_decoder") is True:
-        return "is causal, and its first token sees no other"
     return _facts_of(study, name).get("lacks", {}).get(pooling, "")
 
 
@@ -107,35 +105,6 @@ def _words(value: Any) -> Any:
         return [_words(item) for item in value]
     is_whole = isinstance(value, float) and value.is_integer()
     return str(int(value) if is_whole else value)
-
-
-def has_pooler(model: Mapping[str, Any]) -> bool:
-    """Whether an encoder can offer the pooling `pooler`, as far as can be told before it is tried.
-
-    A folder is known by the weights that it holds.
-    """
-    if model["source"] in ("hub", "package"):
-        return True
-    if model["source"] == "folder":
-        names = set().union(*map(_names_of_weights, Path(model["path"]).glob("*.safetensors")))
-        poolers = [name.partition("pooler.")[0] for name in names if "pooler." in name]
-        beside = (name.startswith(f"{each}embeddings.") for each in poolers for name in names)
-        return not names or any(beside)  # that of a task's head does not count
-    return model["architecture"] == "bert"
-
-
-def _names_of_weights(path: Path) -> set[str]:
-    """The names in the header of a safetensors file; none if it is damaged.
-
-    See https://huggingface.co/docs/safetensors for the format: a length in 8 bytes, then JSON.
-    """
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = file.read(size) if size < path.stat().st_size else b""
-    try:
-        return set(json.loads(header))
-    except ValueError:  # the rule `encoder` says what is wrong with it
-        return set()
 
 
 def locate(path: str) -> str:
@@ -249,26 +218,14 @@ def _check_models(config: dict[str, Any]) -> None:
 
 
 def _check_folder(model: dict[str, Any], where: str) -> None:
-    """Find the folder of an encoder, and look at the config in it."""
+    """Find the folder of an encoder."""
     given = model["path"]
     model["path"] = locate(given)
-    path = Path(model["path"]) / "config.json"
-    config = _read_object(path)
-    if not config:
+    if not (Path(model["path"]) / "config.json").is_file():
         raise UserError(
-            f"{where}.path' is '{given}', where config.json can't be read; allowed: a folder "
-            "written by save_pretrained, adapters merged"
+            f"{where}.path' is '{given}', where there is no config.json; allowed: a folder written "
+            "by save_pretrained, adapters merged"
         )
-    if not isinstance(config.get("model_type"), str):
-        raise UserError(
-            f"{where}.path': '{path}' names no model_type; allowed: the name of an architecture, "
-            "such as bert, as save_pretrained writes it"
-        )
-
-
-def _folder_config(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The config of an encoder in a folder; empty of others."""
-    return _read_object(Path(model["path"]) / "config.json") if model["source"] == "folder" else {}
 
 
 def _read_object(path: Path) -> dict[str, Any]:
