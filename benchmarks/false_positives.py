@@ -348,9 +348,9 @@ def simulate(studies: int, processes: int) -> pd.DataFrame:
 
 def two_settings(seeds: int) -> Study:
     """The smallest design: two settings of a model with so many seeds, and one contrast."""
-    first, second = Condition("a", "cls", 64, "base"), Condition("a", "mean", 64, "base")
+    first, second = Condition("a", "cls", 64, "base"), Condition("a", "padded-mean", 64, "base")
     ids = range(seeds)
-    contrast = Contrast("", "cls", "mean", [(first, second)], ids)
+    contrast = Contrast("", "cls", "padded-mean", [(first, second)], ids)
     known = {first: "all", second: "all"}
     both: dict[Condition, set[int | None]] = {first: set(ids), second: set(ids)}
     return Study("config.yaml", [contrast], known, {}, Tuning(), both, [], ["a"], 0.01)

@@ -131,7 +131,12 @@ KEYS: list[tuple[str, list[Any], str]] = [
     ("training.device", ["gpu"], "'gpu'; allowed: auto, cpu, cuda, mps"),
     ("training.precision", ["fp16"], "'fp16'; allowed: auto, fp32, bf16"),
     ("training.micro_batch", ["largest"], "allowed: `auto`, or a whole number from 1 on"),
-    ("grid.0.pooling", [["avg"]], r"pooling\[0\]' is 'avg'; allowed: cls, mean, masked-mean, max,"),
+    ("grid.0.pooling", [["mean"]], r"'mean'; .*did you mean 'padded-mean' or 'masked-mean'\?"),
+    (
+        "grid.0.pooling",
+        [["avg"]],
+        r"pooling\[0\]' is 'avg'; allowed: cls, padded-mean, masked-mean, max,",
+    ),
     ("tracking.mode", ["ofline"], "allowed: .*did you mean 'offline'"),
     # bounds
     ("dataset.limit", [0, 1], "allowed: at least 2"),
@@ -416,7 +421,11 @@ ENCODERS: list[tuple[Any, str, str]] = [
     (write(f"{WEIGHTS}.index.json", "{}"), COPY, "index.json' has no weight_map; write it"),
     (settings(max_position_embeddings="x"), COPY, "'own': config.json can't be used: .*'x'"),
     (settings(), f"{COPY} --max-length 65", "max_length is 65, .* 'own' takes 64 tokens at most"),
-    (causal, f"{COPY} --poolings max cls", "'own' is causal.* 'cls' does not fit it; take mean or"),
+    (
+        causal,
+        f"{COPY} --poolings max cls",
+        "'own' is causal.* 'cls' does not fit it; take padded-mean or",
+    ),
 ]
 
 SPLIT = "split.py --reviews {splits}/reviews.parquet --out splits --counts splits.json"

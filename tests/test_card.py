@@ -23,7 +23,7 @@ from lib.study.schema import poolings
 from lib.training.card import POOLINGS, model_card
 
 LABELS = ['a "b" | `c` <b>\'s</b>', "--- # {x}: \\ [d](http://evil.example) ```$y$"]
-ENCODER_OF = dict.fromkeys(POOLINGS, "bert") | {"mean": "modernbert", "max": "modernbert"}
+ENCODER_OF = dict.fromkeys(POOLINGS, "bert") | {"padded-mean": "modernbert", "max": "modernbert"}
 SHORT = ["A film I will not forget.", "", "Schön, aber lang — 映画"]
 LONG = ["Dull and too long. " * 40, *SHORT]
 CALL = """

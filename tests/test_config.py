@@ -147,14 +147,20 @@ def test_the_full_study_asks_what_published_studies_asked():
     check(config)
     asked = {run[1:] for run in runs(config)}
     for name in ("bert", "modernbert"):
-        settings = [(pooling, 64) for pooling in ("cls", "mean", "masked-mean")]
+        settings = [(pooling, 64) for pooling in ("cls", "padded-mean", "masked-mean")]
         settings += [("masked-mean", 256), ("masked-mean", 1024)]
         rates = ("base", "base-2e-5", "base-1e-4", "base-2e-4")
         answers = [(*setting, rate) for setting in settings for rate in rates]
         answers += [("masked-mean", n, "sqrt-lr") for n in (256, 1024)]
         answers += [("masked-mean", 64, "accelerate")]
         assert {(name, *keys, seed) for keys in answers for seed in (1, 2, 3)} <= asked
-        published = [("mean", 8), ("mean", 256), ("mean", 1024), ("masked-mean", 8), ("cls", 32)]
+        published = [
+            ("padded-mean", 8),
+            ("padded-mean", 256),
+            ("padded-mean", 1024),
+            ("masked-mean", 8),
+            ("cls", 32),
+        ]
         assert {(name, pooling, n, "base", 1) for pooling, n in published} <= asked
     assert training(config, "base")["learning_rate"] == 5e-5
     assert {model["source"] for model in config["models"].values()} == {"hub"}

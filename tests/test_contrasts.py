@@ -47,7 +47,7 @@ def planned(runs, learned=None):
 
 
 def test_two_models_are_compared_in_the_mean_over_all_that_they_share():
-    runs = [*grid(poolings=("cls", "max")), *grid(models="b", poolings=("mean",))]
+    runs = [*grid(poolings=("cls", "max")), *grid(models="b", poolings=("padded-mean",))]
     (contrast,) = [each for each in planned(runs).values() if each.question == ENCODER]
     assert contrast.weights == {
         Condition("a", "cls", 64, "base"): -0.5,
@@ -60,7 +60,7 @@ def test_two_models_are_compared_in_the_mean_over_all_that_they_share():
 
 def test_every_question_has_its_contrasts():
     runs = [
-        *grid(poolings=("cls", "mean", "masked-mean")),
+        *grid(poolings=("cls", "padded-mean", "masked-mean")),
         *grid(batches=(256, 1024), variants=("base", "steep")),
         *grid(variants=("spread", "decayed")),
         *(Run("d", baseline_name(text)) for text in ("full", "seen-by-a", "seen-by-b")),
@@ -71,9 +71,9 @@ def test_every_question_has_its_contrasts():
         (BASELINE, "TF-IDF, full text", "b"),
         (BASELINE, "TF-IDF, text of a", "a"),
         (BASELINE, "TF-IDF, text of b", "b"),
-        (POOLING, "cls", "mean"),
+        (POOLING, "cls", "padded-mean"),
         (POOLING, "cls", "masked-mean"),
-        (PADDING, "mean", "masked-mean"),
+        (PADDING, "padded-mean", "masked-mean"),
         (BATCH, "64", "256"),
         (BATCH, "64", "1024"),
         (BATCH, "256", "1024"),

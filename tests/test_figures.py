@@ -23,7 +23,7 @@ def drawn(tmp_path_factory) -> MadeUp:
     """Figures of two models, four poolings, three batches and two variants, some with two seeds."""
     variants = {"sqrt-lr": {"lr_scaling": "sqrt"}}
     study = MadeUp(tmp_path_factory.mktemp("drawn"), 200, variants=variants)
-    poolings = ("cls", "mean", "masked-mean", "max")
+    poolings = ("cls", "padded-mean", "masked-mean", "max")
     number = itertools.count()
     for model, pooling, batch in itertools.product(
         ("bert", "modernbert"), poolings, (64, 256, 1024)
@@ -150,7 +150,12 @@ def test_figures_are_the_same_again_and_white_behind(drawn, tmp_path):
 def test_panels_of_a_grid_with_gaps_show_what_their_titles_say(tmp_path):
     study = MadeUp(tmp_path, 60)
     for i, (model, pooling, variant) in enumerate(
-        [("a", "cls", "base"), ("b", "cls", "base"), ("b", "max", "steep"), ("a", "mean", "base")]
+        [
+            ("a", "cls", "base"),
+            ("b", "cls", "base"),
+            ("b", "max", "steep"),
+            ("a", "padded-mean", "base"),
+        ]
     ):
         study.add(right_or_wrong(60, 0.7, i), model, pooling, 64, variant, 1)
     study.analyse()
@@ -162,7 +167,7 @@ def test_panels_of_a_grid_with_gaps_show_what_their_titles_say(tmp_path):
     assert shown == {
         "cls, base": {("cls", "base")},
         "max, steep": {("max", "steep")},
-        "mean, base": {("mean", "base")},
+        "padded-mean, base": {("padded-mean", "base")},
     }
     curves = figures.learning_curves(study.read("histories")).to_dict()
     for panel in curves["concat"]:

@@ -99,7 +99,7 @@ def test_a_small_difference_may_be_shown_within_the_margin(tmp_path):
 
 def test_poolings_batches_and_padding(tmp_path):
     study = MadeUp(tmp_path, N)
-    add_seeds(study, 0.75, "a", "mean", 64, "base", draw=1)
+    add_seeds(study, 0.75, "a", "padded-mean", 64, "base", draw=1)
     add_seeds(study, 0.85, "a", "masked-mean", 64, "base", draw=2)
     add_seeds(study, 0.85, "a", "masked-mean", 256, "base", draw=3)
     findings = study.analyse()
@@ -253,7 +253,7 @@ def test_the_cheapest_and_the_best_are_those_of_validation(tmp_path):
     study = MadeUp(tmp_path, N)
     study.add(right_or_wrong(N, 0.7, 1), "a", "cls", 64, "base", 1, valid=0.9, seconds=10)
     study.add(right_or_wrong(N, 0.9, 2), "a", "max", 64, "base", 1, valid=0.7, seconds=30)
-    study.add(right_or_wrong(N, 0.9, 3), "a", "mean", 64, "base", 1, valid=0.5, seconds=1)
+    study.add(right_or_wrong(N, 0.9, 3), "a", "padded-mean", 64, "base", 1, valid=0.5, seconds=1)
     ((_, answer),) = answers(study.analyse(), "What does accuracy cost")
     assert "cls, batch 64, highest in validation, took 10 s" in answer
     assert answer.startswith("a: 20 s of training per run")  # of those that learned

@@ -23,7 +23,7 @@ MASK = torch.tensor([[True, True, False], [True, True, True]])  # the third toke
 
 BY_HAND = {
     "cls": [[1.0, -2.0], [-1.0, -5.0]],
-    "mean": [[18.0, 62 / 3], [-3.0, -5.0]],
+    "padded-mean": [[18.0, 62 / 3], [-3.0, -5.0]],
     "masked-mean": [[2.0, 1.0], [-3.0, -5.0]],
     "max": [[3.0, 4.0], [-1.0, -3.0]],
 }
@@ -39,7 +39,9 @@ def test_padding_changes_only_the_unmasked_mean(name):
     changed = STATES.clone()
     changed[0, 2] = 1e6
     assert torch.equal(POOLINGS[name](STATES, MASK), POOLINGS[name](changed, MASK))
-    assert not torch.equal(POOLINGS["mean"](STATES, MASK), POOLINGS["mean"](changed, MASK))
+    assert not torch.equal(
+        POOLINGS["padded-mean"](STATES, MASK), POOLINGS["padded-mean"](changed, MASK)
+    )
 
 
 def inputs(model: Classifier) -> dict[str, torch.Tensor]:
@@ -68,7 +70,7 @@ def test_dropout_is_between_pooling_and_head_in_training_alone(encoders):
 
 
 def test_pooler_is_refused_where_there_is_none(encoders):
-    with pytest.raises(UserError, match="modernbert has not; allowed: cls, mean"):
+    with pytest.raises(UserError, match="modernbert has not; allowed: cls, padded-mean"):
         Classifier(load_encoder(encoders["modernbert"], "pooler"), "pooler", 2, 0.0)
 
 

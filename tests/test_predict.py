@@ -22,7 +22,7 @@ def runs(encoders, tokens, tmp_path_factory):
     The one with the unmasked mean is a ModernBERT, whose padding is not token 0.
     """
     folders = {}
-    for pooling, model in (("mean", "modernbert"), ("masked-mean", "bert")):
+    for pooling, model in (("padded-mean", "modernbert"), ("masked-mean", "bert")):
         folders[pooling] = folder = tmp_path_factory.mktemp(pooling)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("WANDB_MODE", "disabled")
@@ -36,7 +36,7 @@ def runs(encoders, tokens, tmp_path_factory):
     return folders
 
 
-@pytest.mark.parametrize("pooling", ["mean", "masked-mean"])
+@pytest.mark.parametrize("pooling", ["padded-mean", "masked-mean"])
 def test_labels_are_those_of_the_test(runs, splits, pooling):
     texts = pd.read_parquet(splits / "test.parquet").set_index("id")["text"]
     tested = pd.read_parquet(runs[pooling] / "predictions.parquet", partitioning=None)
@@ -87,7 +87,7 @@ def test_texts_come_from_flags_a_file_or_standard_input(runs, tmp_path, capsys, 
 
 
 def test_the_command_reads_a_pipe_that_its_reader_closes_early(python, runs):
-    command = f"yes 'A film I will not forget.' | {python} scripts/predict.py {runs['mean']}"
+    command = f"yes 'A film I will not forget.' | {python} scripts/predict.py {runs['padded-mean']}"
     done = subprocess.run(
         ["bash", "-c", f"{command} | head -n 1"], cwd=ROOT, capture_output=True, text=True
     )

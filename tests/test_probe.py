@@ -55,7 +55,7 @@ def test_how_a_model_is_run_is_not_read_from_its_config(made, key):
     folder = made("bert")
     expected = load_encoder(folder, "cls").state_dict()
     change(folder / "config.json", **(LEFTOVERS if key == "all" else {key: LEFTOVERS[key]}))
-    bring(folder, "--poolings cls pooler mean")
+    bring(folder, "--poolings cls pooler padded-mean")
     model = Classifier(load_encoder(folder, "pooler"), "pooler", 2, 0.0).eval()
     assert all(torch.equal(expected[name], x) for name, x in model.encoder.state_dict().items())
     save_checkpoint(model, folder, folder.with_name("checkpoint"), 16)
@@ -204,23 +204,25 @@ def test_a_tokenizer_may_be_too_modest(made, caplog):
 def test_padding_that_changes_states_leaves_mean_alone(made, family):
     folder = made(family)
     for pooling in ("cls", "masked-mean", "max"):
-        said = refusal(folder, f"--max-length 40 --poolings mean {pooling}")
-        assert f"so pooling '{pooling}' does not fit it; take mean, or another encoder" in said
-    assert set(bring(folder, "--max-length 40 --poolings mean")["lacks"]) == {
+        said = refusal(folder, f"--max-length 40 --poolings padded-mean {pooling}")
+        assert (
+            f"so pooling '{pooling}' does not fit it; take padded-mean, or another encoder" in said
+        )
+    assert set(bring(folder, "--max-length 40 --poolings padded-mean")["lacks"]) == {
         *("cls", "masked-mean", "max", "pooler")
     }
     with pytest.raises(UserError, match=r"pooling 'max' does not fit '.*out', which lets the"):
         load_encoder(folder.with_name("out"), "max")
-    assert load_encoder(folder.with_name("out"), "mean")
+    assert load_encoder(folder.with_name("out"), "padded-mean")
 
 
 def test_an_encoder_of_one_length_takes_that_alone(made):
     folder = made("nystromformer", num_landmarks=8, segment_means_seq_len=16)
     assert "fails on texts of 8 tokens" in refusal(folder, "--max-length 16 --poolings cls")
-    assert bring(folder, "--max-length 16 --poolings mean")["positions"] is None
+    assert bring(folder, "--max-length 16 --poolings padded-mean")["positions"] is None
     folder.with_name("out").rename(folder.with_name("before"))
     with pytest.raises(UserError, match=r"'.*own' can't be used: .*; take another encoder"):
-        bring(folder, "--max-length 20 --poolings mean")
+        bring(folder, "--max-length 20 --poolings padded-mean")
 
 
 @pytest.mark.parametrize("family", ["gpt2", "qwen3", "bloom"])

@@ -19,8 +19,8 @@ def study(tmp_path_factory) -> MadeUp:
     study = MadeUp(tmp_path_factory.mktemp("measured"), 500, variants=variants)
     study.add(right_or_wrong(500, 0.9, 1), "m", "cls", 64, "base", 1)
     study.add(right_or_wrong(500, 0.9, 2), "m", "cls", 64, "base", 2)
-    study.add(right_or_wrong(500, 0.8, 3), "m", "mean", 64, "base", 1)
-    study.add(right_or_wrong(500, 0.8, 4), "m", "mean", 64, "steep", 1)
+    study.add(right_or_wrong(500, 0.8, 3), "m", "padded-mean", 64, "base", 1)
+    study.add(right_or_wrong(500, 0.8, 4), "m", "padded-mean", 64, "steep", 1)
     study.analyse()
     return study
 
@@ -32,24 +32,24 @@ def beside(study, tmp_path, *rows: str) -> pd.DataFrame:
 
 
 def test_the_same_condition_is_compared(study, tmp_path):
-    (row,) = beside(study, tmp_path, "s,some-m,mean,64,5,5e-5,0.8111,x").to_dict("records")
+    (row,) = beside(study, tmp_path, "s,some-m,padded-mean,64,5,5e-5,0.8111,x").to_dict("records")
     conditions = study.read("conditions")
-    measured = conditions.query("pooling == 'mean' and variant == 'base'").iloc[0]
+    measured = conditions.query("pooling == 'padded-mean' and variant == 'base'").iloc[0]
     assert row["accuracy"] == measured["accuracy"] and row["stated"]
     assert row["difference"] == pytest.approx(measured["accuracy"] - 0.8111)
     assert row["inside"] == (measured["low"] <= 0.8111 <= measured["high"])
-    (far,) = beside(study, tmp_path, "s,Some-m,mean,64,5,5e-5,0.99,x").to_dict("records")
+    (far,) = beside(study, tmp_path, "s,Some-m,padded-mean,64,5,5e-5,0.99,x").to_dict("records")
     assert not far["inside"] and far["difference"] < -0.1
 
 
 @pytest.mark.parametrize(
     "row",
     [
-        "s,other,mean,64,5,5e-5,0.8,",
+        "s,other,padded-mean,64,5,5e-5,0.8,",
         "s,some-m,max,64,5,5e-5,0.8,",
-        "s,some-m,mean,256,5,5e-5,0.8,",
-        "s,some-m,mean,64,3,5e-5,0.8,",
-        "s,some-m,mean,64,5,1e-5,0.8,",
+        "s,some-m,padded-mean,256,5,5e-5,0.8,",
+        "s,some-m,padded-mean,64,3,5e-5,0.8,",
+        "s,some-m,padded-mean,64,5,1e-5,0.8,",
     ],
 )
 def test_another_condition_is_not_measured(study, tmp_path, row):
@@ -129,18 +129,21 @@ def test_a_table_without_rows_is_no_error(study, tmp_path):
 
 def test_what_a_source_does_not_state_agrees_with_any(study, tmp_path):
     rows = beside(study, tmp_path, "s,some-m,,64,5,,0.85,")
-    assert rows["pooling"].tolist() == ["cls", "mean", "mean"] and not rows["stated"].any()
+    assert (
+        rows["pooling"].tolist() == ["cls", "padded-mean", "padded-mean"]
+        and not rows["stated"].any()
+    )
     text = published_table(rows)
     assert "3 conditions fit" in text and text.count("\n") == 2 and "†" not in text
 
 
 def test_what_was_measured_with_a_run_that_did_not_learn_has_a_dagger(tmp_path):
     study = MadeUp(tmp_path, 200)
-    for pooling, seed in (("cls", 1), ("cls", 2), ("mean", 1)):
+    for pooling, seed in (("cls", 1), ("cls", 2), ("padded-mean", 1)):
         failed = {"answer": 0} if (pooling, seed) == ("cls", 2) else {}
         study.add(right_or_wrong(200, 0.9, seed), "m", pooling, 64, "base", seed, **failed)
     study.analyse()
-    sources = [f"s,m,{pooling},64,5,,0.85," for pooling in ("cls", "mean", "")]
+    sources = [f"s,m,{pooling},64,5,,0.85," for pooling in ("cls", "padded-mean", "")]
     found = beside(study, tmp_path, *sources)
     rows = published_table(found).splitlines()[2:]
     assert ["†" in row for row in rows] == [True, False, True]
@@ -149,7 +152,7 @@ def test_what_was_measured_with_a_run_that_did_not_learn_has_a_dagger(tmp_path):
 
 
 def test_whole_numbers_stay_whole_where_some_are_missing(study, tmp_path):
-    beside(study, tmp_path, "s,some-m,mean,64,5,,0.8,", "s,other,,,,,0.8,")
+    beside(study, tmp_path, "s,some-m,padded-mean,64,5,,0.8,", "s,other,,,,,0.8,")
     text = (study.tables / "published.csv").read_text()
     header, *rows = [line.split(",") for line in text.splitlines()]
     for name in ("published_batch", "published_epochs", "batch", "seeds", "learned"):
@@ -162,12 +165,14 @@ def test_a_table_that_lacks_columns_or_numbers_is_refused(study, tmp_path):
     with pytest.raises(UserError, match="lacks the columns pooling, effective_batch"):
         read_published(tmp_path / "bad.csv", pd.DataFrame())
     with pytest.raises(UserError, match="column effective_batch holds something that is not a"):
-        beside(study, tmp_path, "s,m,mean,many,5,,0.8,")
+        beside(study, tmp_path, "s,m,padded-mean,many,5,,0.8,")
     with pytest.raises(UserError, match="column epochs holds something that is not a number"):
-        beside(study, tmp_path, "s,m,mean,64,few,,0.8,")
+        beside(study, tmp_path, "s,m,padded-mean,64,few,,0.8,")
+    with pytest.raises(UserError, match="holds 'mean'; write padded-mean or masked-mean"):
+        beside(study, tmp_path, "s,m,Mean,64,5,,0.8,")
     for accuracy in ("", "inf", "80.1"):
         with pytest.raises(UserError, match="test_accuracy holds something that is not from 0"):
-            beside(study, tmp_path, f"s,m,mean,64,5,,{accuracy},")
+            beside(study, tmp_path, f"s,m,padded-mean,64,5,,{accuracy},")
 
 
 def test_the_shipped_table_is_read(study):

@@ -52,7 +52,7 @@ def test_one_seed_does_not_win_over_a_mean_of_several():
 
 
 def test_ties_go_to_the_lower_loss_and_then_to_the_first():
-    table = runs(("a", "cls", 1, 0.8), ("a", "max", 1, 0.8), ("a", "mean", 1, 0.8))
+    table = runs(("a", "cls", 1, 0.8), ("a", "max", 1, 0.8), ("a", "padded-mean", 1, 0.8))
     assert representatives(table)["pooling"].tolist() == ["cls"]
     table["valid_loss"] = [0.6, 0.4, 0.4]
     assert representatives(table)["pooling"].tolist() == ["max"]

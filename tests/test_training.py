@@ -269,7 +269,7 @@ def test_passes_are_as_few_as_their_bounds_allow(bounds, expected):
 
 
 def test_lengths_do_not_count_where_all_is_padded_to_max_length():
-    tokens = tokens_of_lengths([2, 8, 4], pooling="mean")
+    tokens = tokens_of_lengths([2, 8, 4], pooling="padded-mean")
     rows = tokens.by_length(torch.tensor([2, 0, 1]))
     assert [part.tolist() for part in tokens.passes(rows, Bounds(9, 20))] == [[2, 0], [1]]
 
@@ -431,7 +431,7 @@ def test_rates_rise_from_zero_and_would_fall_to_zero_after_the_last(
 
 def test_unmasked_mean_pads_every_batch_to_max_length(tokens):
     path = tokens["bert"] / "train.parquet"
-    padded = load_tokens(path, CPU, "mean")
+    padded = load_tokens(path, CPU, "padded-mean")
     short = padded.lengths.argsort()[:4]
     assert padded.batch(short)["input_ids"].shape == (4, 48)
     longest = int(padded.lengths[short].max())

@@ -32,7 +32,7 @@ from lib.study.runs import KEYS
 
 RUNS = [
     ("bert", "masked-mean", 64, "base", 1),
-    ("modernbert", "mean", 64, "decayed", 1),
+    ("modernbert", "padded-mean", 64, "decayed", 1),
 ]
 FIGURES = catalog.figures_in(USUAL_PARTS)
 FROM_RUNS = dict.fromkeys(("collect", "analyse", "explain", "draw", "summary"), 1)

@@ -32,7 +32,7 @@ QUESTIONS = (
 )
 
 MIN_SEEDS = 3  # for a verdict
-MEANS = {"mean", "masked-mean"}
+MEANS = {"padded-mean", "masked-mean"}
 SCALINGS = ("lr_scaling", "lr_scaling_base")
 AMOUNTS = {"updates", "examples"}  # which are given, and not compared
 RATE = "learning_rate"

@@ -53,7 +53,7 @@ WHEN_ASKED = {
     ENCODER: "no two runs differ in the encoder alone",
     BASELINE: "the study leaves the baseline out",
     POOLING: "no two runs differ in the pooling alone, but for the two means",
-    PADDING: "no two runs differ in that alone, mean against masked-mean",
+    PADDING: "no two runs differ in that alone, padded-mean against masked-mean",
     BATCH: "no two runs differ in the batch alone",
     BACKEND: "no two runs differ in the back-end alone (one with backend: accelerate would)",
     SCALING: "no two runs differ in that alone, one scaled and one not, above lr_scaling_base",

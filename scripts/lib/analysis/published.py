@@ -14,7 +14,7 @@ from lib.analysis.results import ALL, SETTING, read_measured
 from lib.analysis.study import Study
 from lib.command.console import UserError, one_line
 from lib.study.runs import CONDITION, keys_in
-from lib.study.schema import word
+from lib.study.schema import poolings, word
 
 NAMES = ("source", "model", "pooling")
 NUMBERS = ("effective_batch", "test_accuracy")
@@ -94,9 +94,12 @@ def read_published(path: Path, measured: pd.DataFrame) -> pd.DataFrame:
     if not table["test_accuracy"].between(0, 1).all():
         raise UserError(f"'{path}': column test_accuracy holds something that is not from 0 to 1")
     own = {f"{SETTING}{name}": table[name] for name in settings}
-    poolings = table["pooling"].str.lower()
+    pooling = table["pooling"].str.lower()
+    for name in set(pooling) - set(poolings()):
+        if meant := [known for known in poolings() if name in known.split("-")]:
+            raise UserError(f"'{path}': column pooling holds '{name}'; write {' or '.join(meant)}")
     return table.assign(
-        published_pooling=table["pooling"], pooling=poolings, batch=table["effective_batch"], **own
+        published_pooling=table["pooling"], pooling=pooling, batch=table["effective_batch"], **own
     )
 
 

@@ -211,7 +211,8 @@ def did_you_mean(word: Any, known: Iterable[str]) -> str:
     """A guess at what was meant, to end an error with; empty where nothing comes close."""
     names = {name.lower(): name for name in known}
     close = get_close_matches(str(word).lower(), names, n=1)
-    return f"; did you mean '{names[close[0]]}'?" if close else ""
+    close = close or [name for name in names if str(word).lower() in name.split("-")]
+    return f"; did you mean {' or '.join(repr(names[name]) for name in close)}?" if close else ""
 
 
 def shown(value: Any) -> str:

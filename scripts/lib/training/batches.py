@@ -71,7 +71,7 @@ class Tokens:
         Args:
             file: the arrays.
             device: where tokens and batches live.
-            pooling: `mean` has every batch padded to `max_length`.
+            pooling: `padded-mean` has every batch padded to `max_length`.
 
         Raises:
             UserError: an example has no tokens, and so no states to pool.
@@ -90,7 +90,9 @@ class Tokens:
             },
             starts=bounds[:-1].to(device),
             lengths=lengths.to(device),
-            widths=torch.full_like(lengths, file.max_length) if pooling == "mean" else lengths,
+            widths=torch.full_like(lengths, file.max_length)
+            if pooling == "padded-mean"
+            else lengths,
             pad_id=file.pad_id,
             max_length=file.max_length,
         )

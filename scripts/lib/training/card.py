@@ -33,7 +33,10 @@ METRICS = {"accuracy": "accuracy", "macro_f1": "f1", "loss": "loss"}  # by the n
 # pooling -> what it is, and its lines in the snippet
 POOLINGS = {
     "cls": ("the state of the first token", "vectors = states[:, 0]"),
-    "mean": ("the mean over all positions, padding included", "vectors = states.mean(dim=1)"),
+    "padded-mean": (
+        "the mean over all positions, padding included",
+        "vectors = states.mean(dim=1)",
+    ),
     "masked-mean": (
         "the mean over all tokens, without padding",
         'mask = inputs["attention_mask"].unsqueeze(-1)\n'
@@ -218,7 +221,7 @@ def snippet(trained: Mapping[str, Any]) -> str:
     """Python that labels texts, without this project."""
     filled = {
         "MAX_LENGTH": str(trained["max_length"]),
-        "PADDING": '"max_length"' if trained["pooling"] == "mean" else "True",
+        "PADDING": '"max_length"' if trained["pooling"] == "padded-mean" else "True",
         "POOLED": POOLINGS[trained["pooling"]][1],
     }
     text = SNIPPET

@@ -62,7 +62,7 @@ def pool_cls(states: Tensor, mask: Tensor) -> Tensor:
     return states[:, 0]
 
 
-def pool_mean(states: Tensor, mask: Tensor) -> Tensor:
+def pool_padded_mean(states: Tensor, mask: Tensor) -> Tensor:
     """The mean over all positions, padding included, as several published studies have it."""
     return states.mean(dim=1)
 
@@ -81,7 +81,7 @@ def pool_max(states: Tensor, mask: Tensor) -> Tensor:
 # (n, length, width) states and an (n, length) boolean mask of real tokens -> (n, width)
 POOLINGS = {
     "cls": pool_cls,
-    "mean": pool_mean,
+    "padded-mean": pool_padded_mean,
     "masked-mean": pool_masked_mean,
     "max": pool_max,
 }
@@ -188,13 +188,15 @@ def load_encoder(folder: Path, pooling: str) -> PreTrainedModel:
             )
     if lack := facts_of(folder).get("lacks", {}).get(pooling):
         raise UserError(f"pooling '{pooling}' does not fit '{folder}', which {lack}; take another")
-    if pooling != "mean":  # whose passes are all of one length, which may be the only one to work
+    # The passes of padded-mean are all of one length, which may be the only one to work.
+    if pooling != "padded-mean":
         with using(folder, CONFIG_FILE):
             ahead = looks_ahead(encoder)
         if pooling == "cls" and not ahead:
             raise UserError(
                 "pooling 'cls' takes the state of the first token, which in "
-                f"{encoder.config.model_type} has seen no other; take mean, masked-mean or max"
+                f"{encoder.config.model_type} has seen no other; take padded-mean, masked-mean "
+                "or max"
             )
     return encoder
 

@@ -32,7 +32,7 @@ from lib.training.model import (
     save_checkpoint,
 )
 
-MEAN = "mean"  # the pooling that has all passes at the same length
+PADDED_MEAN = "padded-mean"  # the pooling that has all passes at the same length
 # How far a state may move, relative to its norm, where nothing but rounding differs. Padding moved
 # those of some fifty families by 4e-7 at most, and by 5e-5 in deep ones with exaggerated weights;
 # where it is not left out of account, by 1e-3 or more.
@@ -57,7 +57,7 @@ def probe(folder: Path, name: str, max_length: int, poolings: Sequence[str]) -> 
         UserError: it can't be used; the message names what is wrong with it.
     """
     with _trying(folder, name), explain_lack_of_memory("lower max_length"):
-        encoder = load_encoder(folder, MEAN)
+        encoder = load_encoder(folder, PADDED_MEAN)
         tokenizer = load_tokenizer(folder)
         _check_vocabulary(folder, tokenizer, encoder)
         trial = Trial(folder, tokenizer, encoder)
@@ -145,7 +145,7 @@ def _ordinary(tokenizer: PreTrainedTokenizerFast) -> list[int]:
 def _lacks(trial: "Trial", max_length: int) -> dict[str, str]:
     """Why an encoder does not offer some of the poolings, by their names."""
     padding = trial.effect_of_padding(max_length)
-    lacks = {each: padding for each in (*POOLINGS, POOLER) if padding and each != MEAN}
+    lacks = {each: padding for each in (*POOLINGS, POOLER) if padding and each != PADDED_MEAN}
     if not has_pooler(trial.encoder):
         lacks[POOLER] = "has no pooler"
     if not padding and not looks_ahead(trial.encoder):
@@ -168,7 +168,7 @@ class Trial:
         self.folder = folder
         self.tokenizer = tokenizer
         self.encoder = encoder
-        pooling = POOLER if has_pooler(encoder) else MEAN
+        pooling = POOLER if has_pooler(encoder) else PADDED_MEAN
         with using(folder, CONFIG_FILE):
             self.model = Classifier(encoder, pooling, 2, 0.0).eval()
         ordinary = _ordinary(tokenizer)
@@ -187,7 +187,7 @@ class Trial:
         bounds = np.cumsum([0, *(len(text["input_ids"]) for text in texts)])
         ids, pad_id = np.arange(len(texts)), self.tokenizer.pad_token_id
         file = TokenFile(ids, ids, columns, bounds, pad_id, max(width, *lengths))
-        tokens = Tokens.of(file, torch.device("cpu"), MEAN)
+        tokens = Tokens.of(file, torch.device("cpu"), PADDED_MEAN)
         return tokens.batch(torch.arange(len(tokens)))
 
     @torch.inference_mode()
