@@ -1,70 +1,59 @@
 """How long a study takes: what is left to do, and how fast it goes."""
 
 import json
+import os
 import re
-import subprocess
-import time
+from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import ROOT, call
+from conftest import call
+from workspace import RUN as STUDY_RUN
 from workspace import Workspace
 
 import estimate as command
+import train as train_command
 from lib.command.console import UserError
 from lib.study.config import check_section
-from lib.training import speed
-from lib.training.estimate import (
-    Kind,
-    Left,
-    Sizes,
-    Speed,
-    jobs_at_once,
-    left_of_run,
-    page,
-    sizes_of,
-    spent,
-    whole,
-)
+from lib.study.runs import run_of
+from lib.training import estimate
 from lib.training.job import Job
+from lib.training.loop import Result, train
 
 RUN = "dataset=d/model=bert/pooling=cls/batch={}/variant={}/seed={}"
-KEYS = {"model": "bert", "pooling": "cls", "batch": "32", "seed": "1"}
-SIZES = Sizes(100, 40, 20)
-SPEED = Speed(training=10.0, prediction=40.0, start=2.0, checkpoint=1.0)
 
 
-def settings(**changes) -> dict:
-    found = {"device": "cpu", **changes}
-    check_section("training", found)
-    return found
+@pytest.fixture
+def job(tmp_path):
+    """What makes a run of 100 training, 40 validation and 20 test reviews, at a batch of 32."""
+    for split, rows in (("train", 100), ("valid", 40), ("test", 20)):
+        pq.write_table(pa.table({"id": range(rows)}), tmp_path / f"{split}.parquet")
+
+    def make(**changes) -> Job:
+        check_section("training", settings := {"device": "cpu", **changes})
+        keys = run_of(tmp_path / RUN.format(32, "base", 1))._asdict()
+        return Job(tmp_path, tmp_path, tmp_path, (), keys, settings)
+
+    return make
 
 
 @pytest.mark.parametrize(
-    ("changes", "seen", "epochs"),
+    ("changes", "seen", "predicted"),
     [
-        ({"epochs": 3}, 300, 3),
-        ({"epochs": 2, "examples": 50}, 100, 2),
-        ({"updates": 6}, 100 + 2 * 32, 2),
-        ({"updates": 3, "examples": 50}, 50 + 32, 2),
+        ({"epochs": 3}, 300, 3 * 40 + 20),
+        ({"epochs": 2, "examples": 50}, 100, 2 * 40 + 20),
+        ({"updates": 6}, 100 + 2 * 32, 2 * 40 + 20),
+        ({"epochs": 1, "backend": "accelerate", "processes": 2}, 100, 40 + 2 * 20),
     ],
 )
-def test_what_is_left_of_a_run_follows_from_its_settings(changes, seen, epochs):
-    left = left_of_run(KEYS, settings(**changes), SIZES, trained=False)
-    assert (left.seen, left.validated, left.tested) == (seen, epochs * 40, 20)
-    left = left_of_run(KEYS, settings(**changes), SIZES, trained=True)
-    assert (left.seen, left.validated, left.tested) == (0, 0, 20)
-
-
-def test_kinds_are_apart_where_the_time_of_a_pass_is():
-    def kind(**changes) -> Kind:
-        return left_of_run(KEYS, settings(**changes), SIZES, trained=False).kind
-
-    assert kind() == kind(learning_rate=1e-3, epochs=7, examples=50)
-    for changes in ({"micro_batch": 8}, {"threads": 2}, {"backend": "accelerate"}):
-        assert kind() != kind(**changes)
+def test_what_is_left_of_a_run(job, changes, seen, predicted):
+    assert estimate.reviews_left(job(**changes)) == pytest.approx(seen + predicted / 3)
+    (job().run / "train.json").write_text("{}")
+    assert estimate.reviews_left(job(epochs=3)) == pytest.approx(20 / 3)
 
 
 @pytest.mark.parametrize(
@@ -80,123 +69,141 @@ def test_kinds_are_apart_where_the_time_of_a_pass_is():
         ({"device": "cpu"}, 16, 4, 16),
     ],
 )
-def test_jobs_at_once(changes, cores, gpus, jobs):
-    assert jobs_at_once(settings(**changes), cores, gpus) == jobs
+def test_jobs_at_once(job, changes, cores, gpus, jobs):
+    assert estimate.jobs_at_once(job(**changes).settings, cores, gpus) == jobs
 
 
-def test_seconds_of_a_run_and_of_all():
-    left = left_of_run(KEYS, settings(epochs=2), SIZES, trained=False)
-    assert spent(left, SPEED) == (20, 2, 0.5, 5)
-    tested = left_of_run(KEYS, settings(epochs=2), SIZES, trained=True)
-    assert spent(tested, SPEED) == (0, 0, 0.5, 2)
-    two = settings(epochs=2, backend="accelerate", processes=2)
-    assert spent(left_of_run(KEYS, two, SIZES, trained=False), SPEED) == (20, 1, 0.5, 5)
-    measured = {left.kind: (SPEED, 2)}
-    assert whole([left] * 3 + [tested], measured) == (3 * 27.5 + 2.5) / 2
-    assert whole([left], measured) == 27.5  # which no second core makes faster
-    assert whole([], {}) == 0
+def test_the_whole_is_shared_by_jobs_at_once_and_no_shorter_than_a_run():
+    assert estimate.whole([(30, 2), (30, 2), (30, 2), (8, 4)]) == 47
+    assert estimate.whole([(30, 2), (4, 2)]) == 30
+    assert estimate.whole([]) == 0
 
 
-def test_the_page_tells_what_is_apart_and_what_is_alike():
-    lefts = [
-        Left(kind=one.kind, settings=one.settings, seen=3000, validated=800, tested=20)
-        for one in (
-            left_of_run(KEYS, settings(), SIZES, trained=False),
-            left_of_run(KEYS, settings(threads=2), SIZES, trained=False),
+@pytest.mark.parametrize(
+    ("changes", "gpus", "count", "speed"),
+    [
+        ({}, 0, 3, 10),
+        ({"backend": "accelerate", "processes": 2}, 0, 6, 20),
+        ({"device": "auto", "backend": "accelerate", "processes": 2}, 4, 1, 20),
+    ],
+)
+def test_as_many_are_timed_as_run_at_once(job, monkeypatch, changes, gpus, count, speed):
+    found = {1: [10.0], 3: [5.0, 10.0, 15.0], 6: [5.0, 10.0, 15.0] * 2}
+    monkeypatch.setattr(estimate, "in_processes", lambda work, count: found.pop(count))
+    assert estimate.timed(job(**changes), 3, gpus) == speed
+    assert count not in found
+
+
+@pytest.mark.parametrize(("processes", "speed"), [(1, 100 / 4), (2, 64 / 4)])
+def test_the_training_loop_is_timed(tokens, encoders, monkeypatch, processes, speed):
+    def second_per_update(model, data, recipe, backend):
+        done = train(model, data, recipe, backend).history
+        taken = [e.updates - b for e, b in zip(done, [0, *(e.updates for e in done)], strict=False)]
+        return Result(
+            [replace(e, seconds=s) for e, s in zip(done, taken, strict=True)], *[None] * 3
         )
-    ]
-    measured = {lefts[0].kind: (SPEED, 2), lefts[1].kind: (SPEED._replace(training=20), 1)}
-    text = page([lefts[0], *lefts], measured, 5)
-    assert "Of 5 runs, 3 are left: about **8m 21s**" in text
-    assert "| bert | cls | 32 | 1 | 10 | 40 | 2 | 5m 26s | 2 |" in text
-    assert "| bert | cls | 32 | 2 | 20 | 40 | 1 | 2m 56s | 1 |" in text
-    assert "micro_batch 64" in text and "threads 1" not in text and "exchange" not in text
-    work = ("12m 30s", "1m 00s", "1.5 s", "15 s")  # of 750 + 60 + 1.5 + 15 seconds
-    parts = ("training", "validation", "tests", "start of jobs, and checkpoints")
-    for part, seconds in zip(parts, work, strict=True):
-        assert f"| {part} | {seconds} |" in text
-    assert "All of 5 runs are done" in page([], {}, 5)
+
+    monkeypatch.setattr(estimate, "train", second_per_update)
+    settings = {"device": "cpu", "backend": "accelerate", "processes": processes}
+    check_section("training", settings)
+    keys = {"pooling": "cls", "batch": 32, "seed": 1}
+    job = Job(tokens["bert"], encoders["bert"], Path(), (), keys, settings)
+    assert estimate.speed_of(job) == speed  # the fourth update of all 100 reviews has but 4
 
 
-def test_sizes_are_those_of_the_splits(tmp_path):
-    for split, rows in (("train", 5), ("valid", 3), ("test", 2)):
-        pq.write_table(pa.table({"id": range(rows)}), tmp_path / f"{split}.parquet")
-    assert sizes_of(tmp_path) == (5, 3, 2)
+def refuse():
+    raise UserError("a mistake")
 
 
-def test_a_speed_is_that_of_the_reviews_that_were_drawn(tokens, encoders, monkeypatch):
-    monkeypatch.setattr(speed, "UPDATES", 2)  # of 32 reviews, in two passes each
-    monkeypatch.setattr(speed, "seconds_of", lambda work, device: (work(), 0.5)[1])
-    job = Job(
-        tokens=tokens["bert"],
-        encoder=encoders["bert"],
-        run=Path(),
-        labels=(),
-        keys={"pooling": "cls", "batch": 32, "seed": 1},
-        settings=settings(micro_batch=16, micro_tokens=10**6, eval_batch=7),
-    )
-    found = speed.speed_of(job, began=time.time() - 1000)
-    assert found.training == pytest.approx(64 / (4 * 0.5 + 2 * 0.5))  # a step for each update
-    assert found.prediction == pytest.approx(40 / (6 * 0.5))
-    assert found.checkpoint == 0.5 and 1000.5 < found.start < 2000
+def test_processes_work_at_the_same_time_and_tell_what_fails():
+    wait = partial(get_context("fork").Barrier(2).wait, 60)
+    assert sorted(estimate.in_processes(wait, 2)) == [0, 1]
+    with pytest.raises(UserError, match="a mistake"):
+        estimate.in_processes(refuse, 2)
+    with pytest.raises(UserError, match="has ended"):
+        estimate.in_processes(partial(os._exit, 3), 1)
 
 
-def flags(tokens, encoders, folder: Path, *runs: str) -> list[str]:
-    """The flags of an estimate of some runs of BERT."""
-    folder.joinpath("model=bert").mkdir(parents=True, exist_ok=True)
+@pytest.fixture
+def flags(tokens, encoders, tmp_path):
+    """The flags of an estimate on two cores, but for runs and variants."""
+    (tmp_path / "model=bert").mkdir()
     for name, path in (("tokens", tokens["bert"]), ("encoder", encoders["bert"])):
-        link = folder / "model=bert" / name
-        link.is_symlink() or link.symlink_to(path)
-    return [
-        *("--runs", *(str(folder / run) for run in runs)),
-        *("--tokens", f"{folder}/model=bert/tokens", "--encoders", f"{folder}/model=bert/encoder"),
-        *("--out", str(folder / "estimate.md"), "--device", "cpu"),
-    ]
+        (tmp_path / "model=bert" / name).symlink_to(path)
+    data = f"--tokens {tmp_path}/model=bert/tokens --encoders {tmp_path}/model=bert/encoder"
+    return f"{data} --out {tmp_path}/estimate.md --cores 2 --device cpu --epochs 1"
 
 
-def test_the_measured_speed_is_that_of_a_training(python, tokens, encoders, tmp_path):
-    done = tmp_path / RUN.format(32, "base", 1)
-    shared = ["--epochs", "20", "--micro-batch", "16"]
-    train = [
-        *("scripts/train.py", "--tokens", str(tokens["bert"]), "--encoder", str(encoders["bert"])),
-        *("--run", str(done), "--dataset", "d", "--model", "bert", "--pooling", "cls"),
-        *("--batch", "32", "--seed", "1", "--device", "cpu", *shared),
-    ]
-    environment = {"WANDB_MODE": "disabled", "PATH": "/usr/bin:/bin"}
-    subprocess.run([python, *train], cwd=ROOT, env=environment, check=True, capture_output=True)
-    words = flags(tokens, encoders, tmp_path, RUN.format(32, "base,wide", "1,2"))
-    variants = ["--variants", "base={}", 'wide={"micro_batch": 64}', "--cores", "2"]
-    estimated = subprocess.run(
-        [python, "scripts/estimate.py", *words, *shared, *variants],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert estimated.returncode == 0, estimated.stderr
-    assert "4 of 4 runs left" in estimated.stderr  # one is trained, and not yet tested
+@pytest.fixture
+def finish(flags, tokens, encoders, tmp_path, monkeypatch):
+    """What writes the train.json of a real training into the folder of a run, with changes."""
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    data = f"--tokens {tokens['bert']} --encoder {encoders['bert']} --run {tmp_path}/real"
+    keys = "--dataset d --model bert --pooling cls --batch 32 --seed 1"
+    call(train_command, f"{data} {keys} --device cpu --epochs 1")
+    told = json.loads((tmp_path / "real" / "train.json").read_text())
+
+    def write(run: str, **changes) -> None:
+        (tmp_path / run).mkdir(parents=True)
+        settings = told["settings"] | changes.pop("settings", {})
+        text = json.dumps({**told, **changes, "settings": settings})
+        (tmp_path / run / "train.json").write_text(text)
+
+    return write
+
+
+def test_finished_runs_of_a_kind_tell_its_speed_and_others_are_timed(
+    flags, finish, tmp_path, monkeypatch
+):
+    timed = []
+    monkeypatch.setattr(estimate, "timed", lambda job, *_: timed.append(job.settings) or 8.0)
+    for seed, speed in ((1, 10.0), (2, 20.0), (3, 90.0)):
+        finish(RUN.format(32, "base", seed), examples_per_second=speed)
+    (tmp_path / RUN.format(32, "base", 1) / "test.json").touch()
+    runs = f"--runs {tmp_path}/{RUN.format(32, 'base,rate', '1,2,3,4')} "
+    runs += f"{tmp_path}/{RUN.format(32, 'small', 1)}"
+    variants = '--variants base={} rate={"learning_rate":0.1} small={"micro_batch":8}'
+    call(command, f"{runs} {variants} {flags}")
+    assert [settings["micro_batch"] for settings in timed] == [8]
     text = (tmp_path / "estimate.md").read_text()
-    row = re.search(r"\| bert \| cls \| 32 \| 16 \| ([\d,]+) \| [\d,]+ \| 2 \| .* \| 2 \|", text)
-    expected = json.loads((done / "train.json").read_text())["examples_per_second"]
-    assert expected / 3 < float(row[1].replace(",", "")) < expected * 3
+    # 5 of 100 + (40 + 40) / 3 reviews and 2 tests of 40 / 3, at 20 reviews a second; one at 8
+    assert "Of 9 runs, 8 are left: about **24 s**" in text
+    assert "| bert | cls | 32 | base, rate | 20 | 3 finished runs | 7 | 4.7 s | 2 |" in text
+    assert "| bert | cls | 32 | small | 8 | timed updates | 1 | 16 s | 2 |" in text
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"hardware": "another machine"},
+        {"precision": "bf16"},
+        {"tokens_sha256": "0"},
+        {"encoder": {"sha256": {}}},
+        *({"settings": {key: "other"}} for key in estimate.DECIDING),
+    ],
+    ids=str,
+)
+def test_a_run_of_another_kind_tells_nothing(flags, finish, tmp_path, monkeypatch, other):
+    monkeypatch.setattr(estimate, "timed", lambda *_: 8.0)
+    finish(RUN.format(32, "base", 1), **other)
+    call(command, f"--runs {tmp_path}/{RUN.format(32, 'base', '1,2')} {flags}")
+    assert "timed updates" in (tmp_path / "estimate.md").read_text()
 
 
 @pytest.mark.parametrize(
     ("run", "variant", "message"),
     [
-        ("dataset=d/model=bert", "base={}", "does not name dataset, model, pooling"),
-        (RUN.format(0, "base", 1), "base={}", "names no batch that there is"),
-        (RUN.format(32, "base", 1), "other={}", "--variants lacks base"),
-        (RUN.format(32, "base", 1), "base=[", "allowed: a JSON object"),
+        ("dataset=d/model=bert", "base={}", "is no folder of a run"),
+        (RUN.format(0, "base", 1), "base={}", "names no batch or no pooling"),
+        (RUN.format(32, "base", 1), "other={}", "names 'base', which no other flag gives"),
         (RUN.format(32, "base", 1), "base=3", "allowed: a JSON object"),
         (RUN.format(32, "base", 1), 'base={"epochs":0}', "'variants.base.epochs' is 0"),
-        (RUN.format(32, "base", 1).replace("bert", "gpt"), "base={}", "--tokens lacks gpt"),
+        (RUN.format(32, "base", 1).replace("bert", "gpt"), "base={}", "names 'gpt'"),
     ],
 )
-def test_wrong_use_is_one_line(tokens, encoders, tmp_path, run, variant, message):
-    words = flags(tokens, encoders, tmp_path, run)
+def test_wrong_use_is_one_line(flags, tmp_path, run, variant, message):
     with pytest.raises(UserError, match=re.escape(message)):
-        call(command, " ".join([*words, "--variants", variant]))
+        call(command, f"--runs {tmp_path}/{run} --variants {variant} {flags}")
 
 
 @pytest.mark.slow
@@ -208,6 +215,9 @@ def test_the_target_measures_whenever_it_is_asked_for(python, tmp_path):
     made = {"download": 1, "split": 1, "encoder": 2, "pretokenize": 2, "estimate": 1}
     assert workspace.jobs(python, *study, "estimate") == made
     assert "2 of 2 runs left" in workspace.said
+    assert workspace.read("results/estimate.md").count("timed updates") == 2
+    run = STUDY_RUN.format("bert", "masked-mean", 64, "base", 1)
+    workspace.jobs(python, *study, f"{run}/train.json")
+    assert workspace.jobs(python, *study, "results/estimate.md") == {"estimate": 1}
     text = workspace.read("results/estimate.md")
-    assert "| modernbert | mean | 64 | 2 | accelerate |" in text and "exchange" in text
-    assert workspace.jobs(python, "-n", *study, "results/estimate.md") == {"estimate": 1}
+    assert "1 finished run" in text and text.count("timed updates") == 1

@@ -52,11 +52,10 @@ Of {runs}, {left} are left: about **{total}**.
 | --- | --- | --: | --- | --: | --- | --: | --: | --: |
 {rows}
 
-A speed is that of one training, on this machine and beside as many others as run at once: the \
-median of finished runs of the kind, or else timed in some updates. A review in validation or test \
-takes a third of its time in training. The total divides the time of each run by its jobs at once. \
-Left out are the start of each job, some seconds; what processes that share a training exchange, \
-where it was timed; and downloads, tokens, baselines, tables and figures, some minutes.
+A speed is that of one training beside as many others as run at once: the median of finished runs \
+of the kind on this hardware, or else that of updates timed now. A review takes a third as long in \
+validation and test. The total divides the time of each run by its jobs at once. Left out: starts \
+of jobs, seconds each; what processes of a timed training exchange; all other rules, some minutes.
 """
 
 
@@ -89,8 +88,7 @@ def estimate(jobs: Sequence[Job], cores: int, out: Path) -> None:
         found = f"{speed:,.0f}", source, len(alike), duration(fmean(seconds)), at_once
         rows.append(f"| {' | '.join(map(str, [*keys, *found]))} |")
     runs, total = plural(len(jobs), "run"), duration(whole(spent))
-    text = PAGE.format(runs=runs, left=len(left), total=total, rows="\n".join(rows))
-    write_text(out, text)
+    write_text(out, PAGE.format(runs=runs, left=len(left), total=total, rows="\n".join(rows)))
     announcements.info("%d of %s left, about %s: %s", len(left), runs, total, out)
 
 
@@ -121,11 +119,10 @@ def jobs_of(
         if not run.batch or run.pooling not in poolings():
             raise UserError(f"--runs: '{path}' names no batch or no pooling that there is")
         try:
-            own = data[run.model], models[run.model], given[run.variant]
+            own = data[run.model], models[run.model], path, (), run._asdict(), given[run.variant]
         except KeyError as error:
-            flags = "--tokens, --encoders or --variants"
-            raise UserError(f"{flags} lacks {error}, which '{path}' names") from error
-        jobs.append(Job(*own[:2], path, (), run._asdict(), own[2]))
+            raise UserError(f"'{path}' names {error}, which no other flag gives") from error
+        jobs.append(Job(*own))
     return jobs
 
 
@@ -165,9 +162,8 @@ def place_of(device: str, precision: str) -> dict[str, str]:
 
 def kind_of(facts: Mapping[str, Any]) -> str:
     """The kind of a training of which train.json tells these facts."""
-    shared, settings = [facts[key] for key in SHARED], facts["settings"]
-    deciding = [settings[key] for key in DECIDING]
-    return json.dumps([*shared, facts["encoder"]["sha256"], *deciding], sort_keys=True)
+    told = [facts[key] for key in SHARED] + [facts["settings"][key] for key in DECIDING]
+    return json.dumps([facts["encoder"]["sha256"], *told], sort_keys=True)
 
 
 def speeds_of_finished(jobs: Iterable[Job]) -> dict[str, list[float]]:
@@ -184,8 +180,7 @@ def speeds_of_finished(jobs: Iterable[Job]) -> dict[str, list[float]]:
 def sizes_of(tokens: Path) -> list[int]:
     """The reviews in training, validation and test."""
     with reading(tokens):
-        files = [tokens / name for name in (*SPLITS, "test.parquet")]
-        return [pq.read_metadata(file).num_rows for file in files]
+        return [pq.read_metadata(tokens / name).num_rows for name in (*SPLITS, "test.parquet")]
 
 
 def reviews_left(job: Job) -> float:
@@ -222,12 +217,11 @@ def timed(job: Job, at_once: int, available: int) -> float:
 def speed_of(job: Job) -> float:
     """The reviews per second of the training loop, with one process's share of each update.
 
-    Trainings on twice as many reviews follow one another, until one takes `SECONDS`.
+    Trainings on 8, 16, 32, ... reviews follow one another, until one takes `SECONDS`.
     """
     forget_other_launchers()
     share, seed = math.ceil(job.keys["batch"] / job.settings["processes"]), job.keys["seed"]
-    advice = explain_lack_of_memory("lower micro_batch, micro_tokens or max_length")
-    with connect(job.settings, seed) as backend, advice:
+    with connect(job.settings, seed) as backend, explain_lack_of_memory("lower max_length"):
         data = load_tokens(job.tokens / SPLITS[0], backend.device, job.keys["pooling"])
         model, data = build_model(job, data), job.sample(data)
         reviews, seconds = 4, 0.0
