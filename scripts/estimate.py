@@ -1,8 +1,9 @@
-"""Estimate how long a study takes, from a few timed passes of each kind of training in it.
+"""Estimate how long a study takes, from its finished runs and from updates that are timed.
 
-As many processes are timed at once as the study has jobs at once. Runs whose train.json and
-test.json are there are done, and count for nothing. Written is a page: a row per kind of training,
-and the hours of the whole.
+Runs of one kind train at one speed: that of finished ones on the same hardware, or else the speed
+of some updates, timed in as many processes as the study has jobs at once. Runs whose train.json
+and test.json are there are done. Written is a page: a row per kind of training, and the hours of
+the whole.
 """
 
 import argparse
@@ -39,12 +40,12 @@ def arguments() -> Parser:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Time each kind of training, and write how long the study takes."""
+    """Find the speed of each kind of training, and write how long the study takes."""
     settings = pop_settings(options, "training")
-    from lib.training.estimate import Study, estimate
+    from lib.training.estimate import estimate, jobs_of
 
     out, cores = vars(options).pop("out"), vars(options).pop("cores")
-    estimate(Study(**vars(options), settings=settings), cores, out)
+    estimate(jobs_of(**vars(options), settings=settings), cores, out)
 
 
 if __name__ == "__main__":

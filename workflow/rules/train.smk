@@ -90,6 +90,6 @@ rule estimate:
         study=flags(study_settings),
         moment=lambda wildcards: time.time_ns(),  # it measures whenever it is asked for,
     message:
-        f"time each kind of training of {N_RUNS} runs; log: {{log}}"
+        f"estimate how long {N_RUNS} runs take; log: {{log}}"
     shell:
         "python {params.command:q} --log {log:q} --runs {params.runs} {params.places} {params.study} --cores {threads} --out {output:q}"

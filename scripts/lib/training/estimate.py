@@ -1,218 +1,133 @@
-"""How long a study takes: a few timed passes of each kind of training, times what is left to do."""
+"""How long a study takes: what is left of it, at the speed of finished runs or of timed updates.
+
+Runs of one kind train at one speed: they share model, pooling, batch, tokens, hardware and the
+settings that decide it. Finished runs of a kind tell its speed; a kind without any is timed.
+"""
 
 import json
 import math
-import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
-from statistics import fmean
-from typing import Any, NamedTuple
+from statistics import fmean, median
+from typing import Any
 
 import pyarrow.parquet as pq
+import torch
 
-from lib.command.console import UserError, announcements, progress
+from lib.command.console import UserError, announcements, progress, silence
 from lib.command.formats import duration, plural
-from lib.files.manifests import reading
+from lib.data.encoder_files import describe_encoder
+from lib.files.manifests import reading, sha256
 from lib.files.whole import write_text
 from lib.study.config import check_section
-from lib.study.runs import COUNT, KEYS, SEED, keys_in
-from lib.study.schema import poolings, word
+from lib.study.runs import keys_in, run_of
+from lib.study.schema import poolings
 from lib.training import gpus
-from lib.training.gpus import uses_gpus
-from lib.training.job import SPLITS, Job
-from lib.training.loop import Recipe
-from lib.training.speed import Speed, time_at_once
+from lib.training.backends import connect
+from lib.training.batches import load_tokens
+from lib.training.device import choose, choose_precision, explain_lack_of_memory, hardware
+from lib.training.job import SPLITS, Job, build_model
+from lib.training.launch import forget_other_launchers
+from lib.training.loop import Recipe, train
 
-# The settings that decide how long an update or a pass takes.
+# What train.json tells of a kind besides the encoder, and the settings that decide its speed.
+SHARED = ("model", "pooling", "batch", "tokens_sha256", "device", "precision", "hardware")
 DECIDING = (
-    *("micro_batch", "micro_tokens", "eval_batch", "threads", "processes", "device", "precision"),
-    *("backend", "compile", "deterministic"),
+    *("micro_batch", "micro_tokens", "threads", "processes", "backend", "compile"),
+    "deterministic",
 )
-PARTS = ("training", "validation", "tests", "start of jobs, and checkpoints")
-MEASURED = (
-    *("reviews/s in training", "reviews/s in validation and test"),
-    *("runs left", "one run", "jobs at once"),
-)
-PROCESSES = (
-    "\n\nA training in several processes was timed as one of them, with its share of each update: "
-    "what they exchange is left out."
-)
+PREDICTION = 1 / 3  # of the time of a review in training: its forward pass alone
+SECONDS = 3.0  # that the last of the timed trainings takes at least
 PAGE = """# How long the study takes
 
-{done}: about **{total}**, while this machine does as much else as when this was measured.
+Of {runs}, {left} are left: about **{total}**.
 
-{kinds}
+| model | pooling | batch | variants | reviews/s in training | known from | runs left | one run \
+| jobs at once |
+| --- | --- | --: | --- | --: | --- | --: | --: | --: |
+{rows}
 
-{alike} Speeds are those of one training, timed in a few passes while as many as run at once did \
-the same.{note}
-
-{work}
-
-The total divides the time of each row by its jobs at once. The start of a job is the time from a \
-new process to its first pass. Left out are Snakemake itself, what a training saves after each \
-epoch, downloads, tokens, baselines, tables and figures: a few minutes.
+A speed is that of one training beside as many others as run at once: the median of finished runs \
+of the kind on this hardware, or else that of updates timed now. A review takes a third as long in \
+validation and test. The total divides the time of each run by its jobs at once. Left out: starts \
+of jobs, seconds each; what processes of a timed training exchange; all other rules, some minutes.
 """
 
 
-class Study(NamedTuple):
-    """What is to be run.
-
-    Attributes:
-        runs: folders of all runs.
-        tokens: folders of the tokenized splits, each with `model=NAME` in its path.
-        encoders: folders of the encoders, likewise.
-        variants: settings of each that differ, by name, as JSON.
-        settings: the section `training` of the configuration.
-    """
-
-    runs: Sequence[Path]
-    tokens: Sequence[Path]
-    encoders: Sequence[Path]
-    variants: Sequence[tuple[str, str]]
-    settings: Mapping[str, Any]
-
-
-class Kind(NamedTuple):
-    """What trainings have in common whose updates take as long.
-
-    Attributes:
-        model: name of the encoder.
-        pooling: name of the pooling.
-        batch: effective batch size.
-        deciding: the values of the settings `DECIDING`.
-    """
-
-    model: str
-    pooling: str
-    batch: int
-    deciding: tuple[Any, ...]
-
-
-class Sizes(NamedTuple):
-    """Reviews of each split."""
-
-    train: int
-    valid: int
-    test: int
-
-
-class Left(NamedTuple):
-    """What is left to do of a run.
-
-    Attributes:
-        kind: of its training.
-        settings: of its training.
-        seen: reviews in training, each counted as often as it is taken.
-        validated: likewise, in validation.
-        tested: reviews in the test.
-    """
-
-    kind: Kind
-    settings: Mapping[str, Any]
-    seen: int
-    validated: int
-    tested: int
-
-
-Measured = tuple[Speed, int]  # of a kind, and how many of its jobs run at once
-
-
-def estimate(study: Study, cores: int, out: Path) -> None:
-    """Time each kind of training of which something is left, and write the page.
+def estimate(jobs: Sequence[Job], cores: int, out: Path) -> None:
+    """Find the speed of each kind of training of which something is left, and write the page.
 
     Args:
-        study: what is to be run.
+        jobs: of all runs of a study.
         cores: that it has.
         out: the page.
 
     Raises:
         UserError: something can't be used, or a process that measures has failed.
     """
-    available = gpus.count()
-    folders = {"tokens": by_model(study.tokens), "encoders": by_model(study.encoders)}
-    left = left_of_study(study, folders)
-    kinds = {each.kind: each.settings for each in left}
-    if any(uses_gpus(settings, available) for settings in kinds.values()):
+    left = [job for job in jobs if not (is_there(job, "train") and is_there(job, "test"))]
+    kinds, speeds, available = by_kind(left), speeds_of_finished(jobs), gpus.count()
+    new = {kind: alike[0] for kind, alike in kinds.items() if kind not in speeds}
+    if any(gpus.uses_gpus(job.settings, available) for job in new.values()):
         gpus.claim("auto")
-    measured: dict[Kind, Measured] = {}
-    for kind, settings in progress(kinds.items(), len(kinds), "timing", "kind"):
-        at_once = jobs_at_once(settings, cores, available)
-        job = Job(
-            tokens=folders["tokens"][kind.model],
-            encoder=folders["encoders"][kind.model],
-            run=Path(),
-            labels=(),
-            keys={"pooling": kind.pooling, "batch": kind.batch, "seed": 1},
-            settings=settings,
-        )
-        count = 1 if uses_gpus(settings, available) else at_once * settings["processes"]
-        measured[kind] = time_at_once(job, count), at_once
-        announcements.info(
-            "%s %s %d: %.0f reviews/s in training, %.0f in validation and test; %s at once",
-            *kind[:3],
-            *measured[kind][0][:2],
-            plural(at_once, "job"),
-        )
-    write_text(out, page(left, measured, len(study.runs)))
-    announcements.info(
-        "%d of %s left, about %s: %s",
-        len(left),
-        plural(len(study.runs), "run"),
-        duration(whole(left, measured)),
-        out,
-    )
+    for kind, job in progress(new.items(), len(new), "timing", "kind"):
+        speeds[kind] = [timed(job, jobs_at_once(job.settings, cores, available), available)]
+    rows, spent = [], []
+    for kind, alike in kinds.items():
+        at_once, speed = jobs_at_once(alike[0].settings, cores, available), median(speeds[kind])
+        seconds = [reviews_left(job) / speed for job in alike]
+        spent += [(each, at_once) for each in seconds]
+        source = "timed updates" if kind in new else plural(len(speeds[kind]), "finished run")
+        keys = [alike[0].keys[name] for name in ("model", "pooling", "batch")]
+        keys.append(", ".join(dict.fromkeys(job.keys["variant"] for job in alike)))
+        found = f"{speed:,.0f}", source, len(alike), duration(fmean(seconds)), at_once
+        rows.append(f"| {' | '.join(map(str, [*keys, *found]))} |")
+    runs, total = plural(len(jobs), "run"), duration(whole(spent))
+    write_text(out, PAGE.format(runs=runs, left=len(left), total=total, rows="\n".join(rows)))
+    announcements.info("%d of %s left, about %s: %s", len(left), runs, total, out)
 
 
-def by_model(paths: Sequence[Path]) -> dict[str, Path]:
-    """Folders by the name of the model in their paths."""
-    return {keys_in(path).get("model", ""): path for path in paths}
+def jobs_of(
+    runs: Iterable[Path],
+    tokens: Iterable[Path],
+    encoders: Iterable[Path],
+    variants: Iterable[tuple[str, str]],
+    settings: Mapping[str, Any],
+) -> list[Job]:
+    """The trainings of a study.
 
-
-def left_of_study(study: Study, folders: Mapping[str, Mapping[str, Path]]) -> list[Left]:
-    """What is left of all runs of which something is.
+    Args:
+        runs: folders of its runs.
+        tokens: folders of the tokenized splits, each with `model=NAME` in its path.
+        encoders: folders of the encoders, likewise.
+        variants: settings of each that differ, by name, as JSON.
+        settings: the section `training` of the configuration.
 
     Raises:
-        UserError: a variant can't be used, or a run names what is not given.
+        UserError: a variant can't be used, or a run is none or names what is not given.
     """
-    settings = {name: settings_of(study.settings, name, text) for name, text in study.variants}
-    known = {**folders, "variants": settings}
-    sizes = {name: sizes_of(folder) for name, folder in folders["tokens"].items()}
-    found = []
-    for run in study.runs:
-        keys = keys_of(run)
-        for flag, given in known.items():
-            key = "variant" if flag == "variants" else "model"
-            if keys[key] not in given:
-                raise UserError(f"--{flag} lacks {keys[key]}, which '{run}' names")
-        done = [(run / name).is_file() for name in ("train.json", "test.json")]
-        if not all(done):
-            found.append(
-                left_of_run(keys, settings[keys["variant"]], sizes[keys["model"]], done[0])
-            )
-    return found
-
-
-def keys_of(run: Path) -> dict[str, str]:
-    """The keys of a run, from its folder.
-
-    Raises:
-        UserError: one is missing, or is none.
-    """
-    keys = keys_in(run)
-    if set(KEYS) - set(keys):
-        raise UserError(f"--runs: '{run}' does not name {', '.join(KEYS)}")
-    for key, allowed in (("pooling", "|".join(poolings())), ("batch", COUNT), ("seed", SEED)):
-        if not re.fullmatch(allowed, keys[key]):
-            raise UserError(f"--runs: '{run}' names no {key} that there is")
-    return keys
+    data, models = ({keys_in(path).get("model"): path for path in x} for x in (tokens, encoders))
+    given = {name: settings_of(settings, name, text) for name, text in variants}
+    jobs = []
+    for path in runs:
+        run = run_of(path)
+        if not run.batch or run.pooling not in poolings():
+            raise UserError(f"--runs: '{path}' names no batch or no pooling that there is")
+        try:
+            own = data[run.model], models[run.model], path, (), run._asdict(), given[run.variant]
+        except KeyError as error:
+            raise UserError(f"'{path}' names {error}, which no other flag gives") from error
+        jobs.append(Job(*own))
+    return jobs
 
 
 def settings_of(common: Mapping[str, Any], name: str, text: str) -> dict[str, Any]:
-    """The training settings of a variant, checked.
-
-    Raises:
-        UserError: they hold what they may not.
-    """
+    """The training settings of a variant, checked."""
     try:
         settings = {**common, **json.loads(text)}
     except (ValueError, TypeError) as error:
@@ -221,107 +136,130 @@ def settings_of(common: Mapping[str, Any], name: str, text: str) -> dict[str, An
     return settings
 
 
-def sizes_of(tokens: Path) -> Sizes:
-    """How many reviews the tokenized splits hold.
-
-    Raises:
-        UserError: one is missing or damaged.
-    """
-    counts = []
-    for name in (*SPLITS, "test.parquet"):
-        with reading(tokens / name):
-            counts.append(pq.read_metadata(tokens / name).num_rows)
-    return Sizes(*counts)
+def is_there(job: Job, name: str) -> bool:
+    """Whether a run has been trained, or tested."""
+    return (job.run / f"{name}.json").is_file()
 
 
-def left_of_run(
-    keys: Mapping[str, str], settings: Mapping[str, Any], sizes: Sizes, trained: bool
-) -> Left:
-    """What is left of a run that is not yet tested."""
-    batch = int(keys["batch"])
-    recipe = Recipe(batch, int(keys["seed"]), settings)
-    examples = sizes.train if settings["examples"] == "all" else int(settings["examples"])
-    kind = Kind(keys["model"], keys["pooling"], batch, tuple(settings[key] for key in DECIDING))
-    if trained:
-        return Left(kind, settings, 0, 0, sizes.test)
-    seen = recipe.seen(recipe.updates(examples), examples)
-    return Left(kind, settings, seen, recipe.epochs(examples) * sizes.valid, sizes.test)
+def by_kind(jobs: Iterable[Job]) -> dict[str, list[Job]]:
+    """Trainings by their kinds; a process of its own looks at the hardware, and leaves no trace."""
+    digest, described = cache(sha256), cache(describe_encoder)
+    place = cache(lambda *asked: in_processes(partial(place_of, *asked), 1)[0])
+    kinds = defaultdict(list)
+    for job in jobs:
+        told = {"tokens_sha256": digest(job.tokens / SPLITS[0]), "encoder": described(job.encoder)}
+        told |= place(job.settings["device"], job.settings["precision"])
+        kinds[kind_of({**job.keys, **told, "settings": job.settings})].append(job)
+    return kinds
+
+
+def place_of(device: str, precision: str) -> dict[str, str]:
+    """Where trainings with these settings compute, as train.json tells it."""
+    there = choose(device)
+    precision = choose_precision(precision, there)
+    return {"device": there.type, "precision": precision, "hardware": hardware(there)}
+
+
+def kind_of(facts: Mapping[str, Any]) -> str:
+    """The kind of a training of which train.json tells these facts."""
+    told = [facts[key] for key in SHARED] + [facts["settings"][key] for key in DECIDING]
+    return json.dumps([facts["encoder"]["sha256"], *told], sort_keys=True)
+
+
+def speeds_of_finished(jobs: Iterable[Job]) -> dict[str, list[float]]:
+    """The reviews per second of finished trainings, by their kinds."""
+    speeds = defaultdict(list)
+    for path in (job.run / "train.json" for job in jobs if is_there(job, "train")):
+        with reading(path):
+            facts = json.loads(path.read_text("utf-8"))
+            speeds[kind_of(facts)].append(facts["examples_per_second"])
+    return speeds
+
+
+@cache
+def sizes_of(tokens: Path) -> list[int]:
+    """The reviews in training, validation and test."""
+    with reading(tokens):
+        return [pq.read_metadata(tokens / name).num_rows for name in (*SPLITS, "test.parquet")]
+
+
+def reviews_left(job: Job) -> float:
+    """How many reviews a training takes in the time of what is left of a run."""
+    learned, validated, tested = sizes_of(job.tokens)
+    alone = tested * job.settings["processes"]  # one process tests, whatever number trains
+    if is_there(job, "train"):
+        return PREDICTION * alone
+    examples = learned if job.settings["examples"] == "all" else job.settings["examples"]
+    seen = job.recipe.seen(job.recipe.updates(examples), examples)
+    return seen + PREDICTION * (job.recipe.epochs(examples) * validated + alone)
 
 
 def jobs_at_once(settings: Mapping[str, Any], cores: int, available: int) -> int:
     """How many trainings with these settings run at once on so many cores and GPUs."""
-    processes = settings["processes"]
-    fitting = cores // (settings["threads"] * processes)
-    if uses_gpus(settings, available):
-        fitting = min(fitting, available // processes)
+    fitting = cores // (settings["threads"] * settings["processes"])
+    if gpus.uses_gpus(settings, available):
+        fitting = min(fitting, available // settings["processes"])
     return max(1, fitting)
 
 
-def spent(left: Left, speed: Speed) -> tuple[float, ...]:
-    """The seconds of what is left of a run, for each of `PARTS`."""
-    validating = speed.prediction * left.settings["processes"]
-    training = speed.start + speed.checkpoint if left.seen else 0.0
-    return (
-        left.seen / speed.training,
-        left.validated / validating,
-        left.tested / speed.prediction,
-        speed.start + training,
-    )
+def whole(spent: Sequence[tuple[float, int]]) -> float:
+    """The seconds of runs, each with how many run at once; no less than the longest run."""
+    return max(sum(each / count for each, count in spent), *(each for each, _ in spent), 0.0)
 
 
-def whole(left: Sequence[Left], measured: Mapping[Kind, Measured]) -> float:
-    """The seconds of all that is left, several jobs at once; no less than the longest run."""
-    runs = [(sum(spent(each, measured[each.kind][0])), measured[each.kind][1]) for each in left]
-    shared = math.fsum(seconds / at_once for seconds, at_once in runs)
-    return max([shared, *(seconds for seconds, _ in runs)])
+def timed(job: Job, at_once: int, available: int) -> float:
+    """The reviews per second of one of so many trainings at once; on GPUs, of one alone."""
+    processes = job.settings["processes"]
+    count = 1 if gpus.uses_gpus(job.settings, available) else at_once * processes
+    return processes * fmean(in_processes(partial(speed_of, job), count))
 
 
-def page(left: Sequence[Left], measured: Mapping[Kind, Measured], runs: int) -> str:
-    """The page: what is left, a row per kind, and the parts of the work.
+def speed_of(job: Job) -> float:
+    """The reviews per second of the training loop, with one process's share of each update.
 
-    Args:
-        left: what is left of each run.
-        measured: of each kind.
-        runs: of the whole study.
+    Trainings on 8, 16, 32, ... reviews follow one another, until one takes `SECONDS`.
     """
-    if not left:
-        return f"# How long the study takes\n\nAll of {plural(runs, 'run')} are done.\n"
-    seconds = [spent(each, measured[each.kind][0]) for each in left]
-    values = list(zip(*(kind.deciding for kind in measured), strict=True))
-    varying = [number for number, each in enumerate(values) if len(set(each)) > 1]
-    alike = [
-        f"{name} {word(each[0])}"
-        for name, each in zip(DECIDING, values, strict=True)
-        if len(set(each)) == 1
-    ]
-    rows: list[list[object]] = []
-    for kind, (speed, at_once) in measured.items():
-        totals = [sum(each) for one, each in zip(left, seconds, strict=True) if one.kind == kind]
-        rows.append(
-            [
-                *kind[:3],
-                *(word(kind.deciding[number]) for number in varying),
-                f"{speed.training:,.0f}",
-                f"{speed.prediction:,.0f}",
-                len(totals),
-                duration(fmean(totals)),
-                at_once,
-            ]
-        )
-    names = [DECIDING[number] for number in varying]
-    sums = [math.fsum(each) for each in zip(*seconds, strict=True)]
-    work = [[name, duration(each)] for name, each in zip(PARTS, sums, strict=True)]
-    return PAGE.format(
-        done=f"Of {plural(runs, 'run')}, {len(left)} are left",
-        total=duration(whole(left, measured)),
-        kinds=markdown(["model", "pooling", "batch", *names, *MEASURED], rows),
-        alike=f"Alike in all: {', '.join(alike)}.",
-        work=markdown(["part", "one job after another"], [*work, ["all", duration(sum(sums))]]),
-        note=PROCESSES if any(each.settings["processes"] > 1 for each in left) else "",
-    )
+    forget_other_launchers()
+    share, seed = math.ceil(job.keys["batch"] / job.settings["processes"]), job.keys["seed"]
+    with connect(job.settings, seed) as backend, explain_lack_of_memory("lower max_length"):
+        data = load_tokens(job.tokens / SPLITS[0], backend.device, job.keys["pooling"])
+        model, data = build_model(job, data), job.sample(data)
+        reviews, seconds = 4, 0.0
+        while seconds < SECONDS:
+            reviews *= 2
+            batch = min(share, reviews)
+            recipe = Recipe(batch, seed, {**job.settings, "updates": reviews // batch})
+            history = train(model, (data, data.select(torch.arange(1))), recipe, backend).history
+            seconds = sum(epoch.seconds for epoch in history)
+    return recipe.seen(history[-1].updates, len(data)) / seconds
 
 
-def markdown(names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table."""
-    lines = [names, ["---"] * len(names), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+def in_processes(work: Callable[[], Any], count: int) -> list[Any]:
+    """What so many processes find at the same time.
+
+    Raises:
+        UserError: one can't be done, or its process has ended.
+    """
+    context: Any = get_context("fork" if sys.platform == "linux" and not gpus.count() else "spawn")
+    receivers = []
+    for _ in range(count):
+        receiver, sender = context.Pipe(duplex=False)
+        context.Process(target=send, args=(sender, work), daemon=True).start()
+        sender.close()
+        receivers.append(receiver)
+    try:
+        found = [receiver.recv() for receiver in receivers]
+    except EOFError as error:
+        raise UserError("a process that measured has ended; its output tells why") from error
+    for mistake in (each for each in found if isinstance(each, UserError)):
+        raise mistake
+    return found
+
+
+def send(sender: Connection, work: Callable[[], Any]) -> None:
+    """Send what some work finds, or the user's mistake."""
+    silence()
+    try:
+        sender.send(work())
+    except UserError as error:
+        sender.send(error)
