@@ -118,6 +118,7 @@ def test_a_diverged_run_is_drawn_and_collected(tmp_path):
     ).to_csv(run / "history.csv", index=False)
     keys = {"dataset": "d", "model": "m", "pooling": "cls", "batch": 8, "variant": "b", "seed": 1}
     measured = {"valid_loss": float("nan"), "best_epoch": 1, "learned": False}
+    measured["settings"] = {"examples": "all"}
     write_json(run / "train.json", keys | measured)
     write_json(run / "test.json", keys | {"accuracy": 0.5, "loss": float("inf")})
     assert json.loads((run / "test.json").read_text())["loss"] is None

@@ -48,7 +48,7 @@ OF_RULES = {
     "evaluate": "training.card training.evaluation",
     "evaluate summary": "command.markup",
     "evaluate estimate baseline collect analyse explain draw summary": "study.runs",
-    "estimate": "training.estimate training.speed",
+    "estimate": "training.estimate",
     "estimate analyse draw summary": "command.formats",
     "baseline": "analysis.baseline",
     "collect": "analysis.collection analysis.costs",

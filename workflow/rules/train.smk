@@ -88,7 +88,7 @@ rule estimate:
             tokens=folders(input.tokens), encoders=input.encoders
         ),
         study=flags(study_settings),
-        moment=lambda wildcards: time.time_ns(),  # it measures whenever it is asked for,
+        moment=lambda wildcards: time.time_ns(),  # it measures whenever it is asked for
     message:
         f"estimate how long {N_RUNS} runs take; log: {{log}}"
     shell:
