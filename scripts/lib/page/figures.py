@@ -30,6 +30,7 @@ VERDICTS = {  # colour and shape of each
 MEASURES = {"accuracy": "Accuracy", "loss": "Loss (nats)"}
 RUN = ["model", "pooling", "batch", "variant", "seed"]
 SERIES = "M-1,0L-.3,0M.3,0L1,0M.3,0A.3,.3 0 1 1 -.3,0A.3,.3 0 1 1 .3,0"  # a line through a point
+GREY = "#444444"  # of baselines
 MATRIX_TOKENS = 32
 PLACE_DIGITS = 6  # before a token, so that equal tokens differ and sort by their place
 FAILED = "datum.learned < datum.seeds"  # of a condition, some run
@@ -194,7 +195,7 @@ def data_curve(points: pd.DataFrame) -> alt.TopLevelMixin:
     points = _beside(_within_bounds(points)).assign(classical=classical)
     encoders = points.loc[~classical, "curve"].unique().tolist()
     baselines = points.loc[classical, "curve"].unique().tolist()
-    y = {"title": "Test accuracy", "scale": _spanning(points[["low", "accuracy", "high"]].stack())}
+    scale = _spanning(points[["low", "accuracy", "high"]].stack())
     base = alt.Chart().encode(
         x=alt.X(
             "place:Q",
@@ -204,32 +205,22 @@ def data_curve(points: pd.DataFrame) -> alt.TopLevelMixin:
                 values=sorted(points["examples"].unique().tolist()), format=",d", labelOverlap=True
             ),
         ),
-        y=alt.Y("accuracy:Q", **y),
+        y=_height("accuracy", scale),
         tooltip=_tooltip("curve", "examples", "seeds", "accuracy", "low", "high"),
     )
-    grey = base.encode(color=alt.value("#444444")).transform_filter("datum.classical")
-    dash = alt.StrokeDash(
-        "curve:N",
-        title="Baseline",
-        scale=_scale(baselines, DASHES),
-        legend=alt.Legend(symbolStrokeColor="#444444", symbolSize=400),
-    )
-    coloured = base.encode(color=_colour("curve", "Encoder", encoders))
-    coloured = coloured.transform_filter("!datum.classical")
-    ends = {"y": alt.Y("low:Q", **y), "y2": "high:Q"}
+    grey = base.encode(color=alt.value(GREY)).transform_filter("datum.classical")
     behind = [
-        grey.mark_line(strokeWidth=1.5).encode(strokeDash=dash),
-        grey.mark_rule(strokeWidth=1).encode(**ends),
+        grey.mark_line(strokeWidth=1.5).encode(strokeDash=_dash("curve", baselines)),
+        grey.mark_rule(strokeWidth=1).encode(y=_height("low", scale), y2="high:Q"),
         grey.mark_point(filled=True, size=30, opacity=1),
     ]
+    coloured = base.transform_filter("!datum.classical")
+    line = coloured.mark_line().encode(color=_colour("curve", "Encoder", encoders))
     layers = [
         *(behind if baselines else []),
-        coloured.mark_line(),
-        coloured.mark_rule(strokeWidth=2).encode(**ends),
-        coloured.mark_point(filled=True, size=80, opacity=1).encode(
-            shape=_shape("curve", "Encoder", encoders)
-        ),
-        _dagger(base.encode(y=alt.Y("top:Q", **y)), FAILED, dy=ABOVE),
+        line,
+        *_with_intervals(coloured, "curve", "Encoder", encoders, scale),
+        _daggers(base, scale),
     ]
     return alt.layer(*layers, data=_data(points)).properties(width=680, height=320)
 
@@ -244,17 +235,7 @@ def accuracy(conditions: pd.DataFrame) -> alt.TopLevelMixin:
     baselines = conditions[are_baselines(conditions)]
     encoders = conditions[~are_baselines(conditions)]
     models = encoders["model"].unique().tolist()
-    y = {
-        "title": "Test accuracy",
-        "scale": _spanning(conditions[["low", "accuracy", "high"]].stack()),
-    }
-    height = alt.Y("accuracy:Q", **y)
-    dash = alt.StrokeDash(
-        "model:N",
-        title="Baseline",
-        scale=_scale(baselines["model"].tolist(), DASHES),
-        legend=alt.Legend(symbolStrokeColor="#444444", symbolSize=400),
-    )
+    scale = _spanning(conditions[["low", "accuracy", "high"]].stack())
     base = alt.Chart().encode(
         x=alt.X(
             "batch:O",
@@ -265,18 +246,12 @@ def accuracy(conditions: pd.DataFrame) -> alt.TopLevelMixin:
         xOffset=alt.XOffset(
             "model:N", scale=alt.Scale(domain=models, paddingOuter=0.8), sort=models
         ),
-        color=_colour("model", "Encoder", models),
         tooltip=_tooltip("model", "pooling", "batch", "variant", "seeds", "accuracy"),
     )
-    layers = [
-        base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", **y), y2="high:Q"),
-        base.mark_point(filled=True, size=80, opacity=1).encode(
-            y=height, shape=_shape("model", "Encoder", models)
-        ),
-        _dagger(base.encode(y=alt.Y("top:Q", **y)), FAILED, dy=ABOVE),
-    ]
-    rules = alt.Chart(_data(baselines)).mark_rule(color="#444444", strokeWidth=1.5)
-    beside = [rules.encode(y=height, strokeDash=dash)] if len(baselines) else []
+    layers = [*_with_intervals(base, "model", "Encoder", models, scale), _daggers(base, scale)]
+    rules = alt.Chart(_data(baselines)).mark_rule(color=GREY, strokeWidth=1.5)
+    dash = _dash("model", baselines["model"].tolist())
+    beside = [rules.encode(y=_height("accuracy", scale), strokeDash=dash)] * bool(len(baselines))
     panels = []
     for (variant, pooling), shown in encoders.groupby(["variant", "pooling"], sort=False):
         title = pooling if encoders["variant"].nunique() == 1 else f"{pooling}, {variant}"
@@ -296,21 +271,12 @@ def cost(conditions: pd.DataFrame) -> alt.TopLevelMixin:
             scale=alt.Scale(type="log", nice=False, padding=30),
             axis=alt.Axis(format="~r", tickCount=6),
         ),
-        color=_colour("model", "Model", models),
         tooltip=_tooltip(
             "model", "pooling", "batch", "variant", "seeds", "accuracy", "train_seconds"
         ),
     )
-    title = "Test accuracy"
-    bars = base.mark_rule(strokeWidth=1).encode(
-        y=alt.Y("low:Q", title=title, scale=NOT_FROM_ZERO), y2="high:Q"
-    )
-    points = base.mark_point(filled=True, size=90, opacity=1).encode(
-        y=alt.Y("accuracy:Q", title=title, scale=NOT_FROM_ZERO),
-        shape=_shape("model", "Model", models),
-    )
-    daggers = _dagger(base.encode(y=alt.Y("top:Q", title=title)), FAILED, dy=ABOVE)
-    return (bars + points + daggers).properties(width=680, height=300)
+    points = _with_intervals(base, "model", "Model", models, NOT_FROM_ZERO)
+    return alt.layer(*points, _daggers(base, NOT_FROM_ZERO)).properties(width=680, height=300)
 
 
 def lengths(groups: pd.DataFrame) -> alt.TopLevelMixin:
@@ -331,16 +297,11 @@ def lengths(groups: pd.DataFrame) -> alt.TopLevelMixin:
                 axis=alt.Axis(labelAngle=0, labelLimit=120),
             ),
             xOffset=alt.XOffset("model:N", sort=models, scale=alt.Scale(paddingOuter=0.6)),
-            color=_colour("model", "Model", models),
             tooltip=_tooltip("model", "group", "n", "accuracy", "low", "high"),
         )
-        y = {"title": "Test accuracy", "scale": NOT_FROM_ZERO}
-        bars = base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q", **y), y2="high:Q")
-        points = base.mark_point(filled=True, size=60, opacity=1).encode(
-            y=alt.Y("accuracy:Q", **y), shape=_shape("model", "Model", models)
-        )
+        points = _with_intervals(base, "model", "Model", models, NOT_FROM_ZERO)
         width = 480 if by == "words" else 200
-        panels.append((bars + points).properties(width=width, height=260))
+        panels.append(alt.layer(*points).properties(width=width, height=260))
     return _side_by_side(panels, 2).resolve_scale(y="shared")
 
 
@@ -473,6 +434,35 @@ def _panel(
     """
     lift = alt.Chart(alt.Data(values=[{}])).mark_point(opacity=0).encode(y=alt.value(-LIFT))
     return alt.layer(*layers, lift, data=_data(shown), width=width, height=height, title=title)
+
+
+def _with_intervals(
+    base: alt.Chart, field: str, title: str, names: list[str], scale: alt.Scale
+) -> list[alt.Chart]:
+    """Accuracies with their intervals, in a colour and a shape for each name of a field."""
+    base = base.encode(color=_colour(field, title, names))
+    bars = base.mark_rule(strokeWidth=2).encode(y=_height("low", scale), y2="high:Q")
+    points = base.mark_point(filled=True, size=80, opacity=1)
+    shape = _shape(field, title, names)
+    return [bars, points.encode(y=_height("accuracy", scale), shape=shape)]
+
+
+def _daggers(base: alt.Chart, scale: alt.Scale) -> alt.Chart:
+    """Daggers above the intervals of conditions of which a run did not learn."""
+    return _dagger(base.encode(y=_height("top", scale)), FAILED, dy=ABOVE)
+
+
+def _height(field: str, scale: alt.Scale) -> alt.Y:
+    """Test accuracy as the height of a mark."""
+    return alt.Y(f"{field}:Q", title="Test accuracy", scale=scale)
+
+
+def _dash(field: str, baselines: list[str]) -> alt.StrokeDash:
+    """A dash for each baseline."""
+    legend = alt.Legend(symbolStrokeColor=GREY, symbolSize=400)
+    return alt.StrokeDash(
+        f"{field}:N", title="Baseline", scale=_scale(baselines, DASHES), legend=legend
+    )
 
 
 def _dagger(base: alt.Chart, shown: str, **place: int) -> alt.Chart:
