@@ -1,20 +1,20 @@
 """The rooms of the code, and that a thing that was added is added everywhere."""
 
 import re
+from graphlib import TopologicalSorter
 
 import pytest
 from conftest import ROOT
-from test_reruns import MODULES, RULES
+from test_reruns import MODULES
 
 from lib.page import figures, sections
 from lib.study import catalog, code
 from lib.study.schema import options_of
 
-LIB = ROOT / "scripts" / "lib"
-STAGES = ("data", "training", "analysis", "page")
-# stage -> what it may import besides itself and the modules that all share
+ROOMS = ("forks", "command", "files", "study", "data", "training", "analysis", "page")
+SHARED = set(ROOMS[:4])  # of which each may import those before it
+# what stages may import of those before them, besides the shared rooms
 MAY_IMPORT = {
-    "shared": set(),
     "data": set(),
     "training": {
         *("data.tokens", "data.encoding", "data.encoders", "data.encoder_files"),
@@ -32,17 +32,25 @@ MAY_IMPORT = {
 }
 
 
-def stage(module: str) -> str:
-    first = module.partition(".")[0]
-    return first if first in STAGES else "shared"
+def room(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def test_every_module_is_in_a_room():
+    assert {room(module) for module in MODULES} == set(ROOMS)
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_dependencies_point_one_way(module):
-    own = stage(module)
-    imported = code.imported_by(module)
-    others = {name for name in imported if stage(name) not in ("shared", own)}
-    assert others <= MAY_IMPORT[own]
+    own = room(module)
+    others = {name for name in code.imported_by(module) if room(name) != own}
+    assert all(ROOMS.index(room(name)) < ROOMS.index(own) for name in others)
+    assert {name for name in others if room(name) not in SHARED} <= MAY_IMPORT.get(own, set())
+
+
+def test_no_modules_import_one_another_in_a_circle():
+    graph = {module: code.imported_by(module) for module in MODULES}
+    assert set(TopologicalSorter(graph).static_order()) >= set(MODULES)  # else a CycleError
 
 
 def test_commands_are_flags_and_one_call():
@@ -66,23 +74,17 @@ def test_the_documents_list_the_tables_of_the_catalog(tmp_path):
 
 
 def test_every_table_has_its_command_and_is_shown():
-    shown = (LIB / "page" / "sections.py").read_text()
+    shown = code.path_of("page.sections").read_text()
     drawn = {figure.table for figure in catalog.FIGURES}
     for table in catalog.TABLES:
-        assert table.command in RULES
+        modules = [name for name in code.modules_of(table.command) if room(name) == "analysis"]
+        assert any(f'"{table.name}"' in code.path_of(name).read_text() for name in modules)
         assert f'"{table.name}"' in shown, f"no section shows the table {table.name}"
         assert not table.drawn or table.name in drawn
-        written = (code.path_of(name) for name in MODULES if name.startswith("analysis."))
-        call = f'write_table(out, "{table.name}"'
-        generic = "write_table(out, name,"  # in a loop over names
-        texts = [path.read_text() for path in written]
-        assert any(call in text for text in texts) or any(
-            generic in text and f'"{table.name}"' in text for text in texts
-        ), f"nothing writes the table {table.name}"
 
 
 def test_every_figure_is_drawn_and_shown():
-    text = (LIB / "page" / "sections.py").read_text()
+    text = code.path_of("page.sections").read_text()
     tables = {table.name for table in catalog.TABLES}
     for figure in catalog.FIGURES:
         assert figure.table in tables
