@@ -59,8 +59,8 @@ rule analyse:
         runs=files_of_runs("predictions.parquet", "train.json"),
         baselines=BASELINES,
         samples=SAMPLE_BASELINES,
-        reviews=TEST_REVIEWS,
-        tokens=TEST_TOKENS,
+        reviews=expand(rules.split.output.test, dataset=DATASET),
+        tokens=expand(rules.pretokenize.output.test, dataset=DATASET, model=MODELS),
     output:
         tables_of("analyse"),
     log:
@@ -91,8 +91,8 @@ rule explain:
     input:
         table=table("runs"),
         runs=files_of_runs("checkpoint", "predictions.parquet"),
-        reviews=TEST_REVIEWS,
-        tokens=TEST_TOKENS,
+        reviews=expand(rules.split.output.test, dataset=DATASET),
+        tokens=expand(rules.pretokenize.output.test, dataset=DATASET, model=MODELS),
     output:
         tables_of("explain"),
     log:

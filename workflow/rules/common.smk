@@ -226,8 +226,7 @@ def gres(gpus):
 def encoder_of_text(wildcards):
     """The encoder whose tokenizer cuts the texts of a baseline."""
     model = wildcards.text.removeprefix(SEEN_TEXT)
-    is_whole = wildcards.text == FULL_TEXT
-    return [] if is_whole else ENCODER.format(dataset=wildcards.dataset, model=model)
+    return [] if model == FULL_TEXT else ENCODER.format(dataset=DATASET, model=model)
 
 
 def baseline_settings(wildcards):
@@ -285,8 +284,6 @@ BASELINES, SAMPLE_BASELINES = (
     )
     for samples in ([""], SAMPLES)
 )
-TEST_REVIEWS = f"{REVIEWS}/splits/test.parquet".format(dataset=DATASET)
-TEST_TOKENS = expand(f"{TOKENS}/test.parquet", dataset=DATASET, model=MODELS)
 N_GPUS = gpus.count()
 ENGINE.bound_gpus(N_GPUS)
 
