@@ -21,16 +21,21 @@ from lib.data.near_duplicates import (
     jaccard,
     join,
     repetitions,
-    shingles,
+    runs,
     signatures,
 )
 
 WORDS = [f"word{number}" for number in range(300)]
 
 
-def window(start: int, runs: int = 100) -> str:
+def shingles(text: str) -> np.ndarray:
+    """The distinct runs of a text, sorted."""
+    return np.unique(runs(text))
+
+
+def window(start: int, count: int = 100) -> str:
     """A text of so many runs of five words; two that start d apart share all but d of each."""
-    return " ".join(WORDS[start : start + runs + 4])
+    return " ".join(WORDS[start : start + count + 4])
 
 
 def repeats(*texts: str, threshold: float = 0.8) -> list[bool]:

@@ -25,6 +25,7 @@ SEED = 1
 FACTORS = np.random.default_rng(SEED).integers(1, 2**64, SHINGLE, np.uint64)
 MULTIPLIERS, ADDENDS = MinHash(BANDS * ROWS, SEED, scheme="affine64").permutations
 MIX = np.array([0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53], np.uint64)  # of MurmurHash3
+NOTHING = np.zeros(1, np.uint64)  # after the last set, so that an empty one begins somewhere
 TOGETHER = 256  # texts whose signatures are computed at a time
 KNOWN_WORDS, KNOWN_TEXTS = 1 << 17, 1 << 12  # of which hashes and shingles are held
 
@@ -78,21 +79,19 @@ def survey(
         and the last end, in bytes, `(n + 1,)` int64. Keys of texts without words mean nothing.
     """
     keys = np.zeros((count, BANDS), np.uint64)
-    sizes = np.zeros(count + 1, np.int64)
+    bounds = np.zeros(count + 1, np.int64)
     queue = iter(texts)
     row = 0
     while batch := [runs(text or "") for text in islice(queue, TOGETHER)]:
-        counts = np.array([len(each) for each in batch])
-        hashes = np.concatenate(batch)
-        worded = counts > 0
-        if len(hashes):
-            starts = (counts.cumsum() - counts)[worded]
-            keys[row : row + len(batch)][worded] = band_keys(signatures(hashes, starts))
-        sizes[row + 1 : row + 1 + len(batch)] = counts * hashes.itemsize
-        file.write(hashes.tobytes())
+        hashes = np.concatenate([*batch, NOTHING])
+        ends = np.cumsum([len(each) for each in batch])
+        found = signatures(hashes, np.append(0, ends))[:-1]
+        keys[row : row + len(batch)] = found.reshape(-1, BANDS, ROWS) @ FACTORS[:ROWS]
+        bounds[row + 1 : row + 1 + len(batch)] = bounds[row] + ends * hashes.itemsize
+        file.write(hashes[:-1].tobytes())
         row += len(batch)
     file.flush()
-    return keys, sizes.cumsum()
+    return keys, bounds
 
 
 def signatures(hashes: np.ndarray, starts: np.ndarray) -> np.ndarray:
@@ -100,10 +99,10 @@ def signatures(hashes: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
     Args:
         hashes: `(m,)` the shingles of all sets in a row.
-        starts: `(n,)` where each set begins; none is empty.
+        starts: `(n,)` where each set begins.
 
     Returns:
-        `(n, BANDS * ROWS)` uint64.
+        `(n, BANDS * ROWS)` uint64; that of an empty set means nothing.
     """
     mixed = hashes ^ (hashes >> np.uint64(33))  # as MurmurHash3 ends
     for factor in MIX:
@@ -113,11 +112,6 @@ def signatures(hashes: np.ndarray, starts: np.ndarray) -> np.ndarray:
     for number, (multiplier, addend) in enumerate(zip(MULTIPLIERS, ADDENDS, strict=True)):
         found[:, number] = np.minimum.reduceat(mixed * multiplier + addend, starts)
     return found
-
-
-def band_keys(found: np.ndarray) -> np.ndarray:
-    """One number for the values of each band, as `(n, BANDS)` uint64 from `(n, BANDS * ROWS)`."""
-    return found.reshape(-1, BANDS, ROWS) @ FACTORS[:ROWS]
 
 
 def buckets(keys: np.ndarray) -> Iterator[np.ndarray]:
@@ -154,11 +148,6 @@ def first_of_group(row: int, parents: list[int]) -> int:
     while parents[row] != row:
         parents[row] = row = parents[parents[row]]
     return row
-
-
-def shingles(text: str) -> np.ndarray:
-    """The distinct runs of five words in a folded text, or its fewer words, as sorted hashes."""
-    return np.unique(runs(text))
 
 
 def runs(text: str) -> np.ndarray:
