@@ -128,7 +128,7 @@ def test_wrong_use_is_one_line():
 def test_the_target_measures_what_no_finished_run_tells(python, tmp_path):
     workspace = Workspace(tmp_path)
     study = ("--cores", "2", f"--configfile={workspace.write_config('study.yaml')}")
-    assert "estimate" not in workspace.jobs(python, "-n", *study, "all", "report_files")
+    assert "estimate" not in workspace.jobs(python, "-n", *study)
     made = {"download": 1, "split": 1, "encoder": 2, "pretokenize": 2, "estimate": 1}
     assert workspace.jobs(python, *study, "estimate") == made
     assert workspace.read("results/estimate.md").count("| timed updates |") == 2

@@ -68,6 +68,7 @@ def project(tmp_path) -> Workspace:
         "python": f'exec {sys.executable} "$@"',
         "snakemake": f'exec {sys.executable} -m snakemake "$@"',
         "dot": "cat",
+        "tred": "cat",
     }.items():
         (programs / name).write_text(f"#!/bin/sh\n{line}\n")
         (programs / name).chmod(0o755)
@@ -136,3 +137,23 @@ def test_a_study_elsewhere_is_estimated_and_reported_in_its_folder(project, word
         make(project, target, *words)
     assert made(project.folder / "studies" / ODD) == MADE
     assert not made(project.folder)
+
+
+def closure(edges: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """What follows from what, over any number of steps."""
+    while more := {(a, d) for a, b in edges for c, d in edges if b == c} - edges:
+        edges = edges | more
+    return edges
+
+
+def test_the_picture_of_the_chain_is_that_of_the_quick_study(python):
+    command = [python, "-m", "snakemake", "--quiet", "all", "--rulegraph", "dot", "all"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    names = dict(re.findall(r'(\d+)\[label = "(\w+)"', done.stdout))
+    edges = {(names[a], names[b]) for a, b in re.findall(r"(\d+) -> (\d+)", done.stdout)}
+    picture = (ROOT / "docs" / "figures" / "chain.svg").read_text()
+    drawn = re.findall(r'class="node">\s*<title>(\d+)</title>.*?<text[^>]*>(\w+)<', picture, re.S)
+    shown = dict(drawn)
+    arrows = re.findall(r"<title>(\d+)&#45;&gt;(\d+)</title>", picture)
+    assert set(shown.values()) == set(names.values()) and len(shown) == 13
+    assert closure({(shown[a], shown[b]) for a, b in arrows}) == closure(edges)
