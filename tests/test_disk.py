@@ -22,8 +22,7 @@ WRITES = {
     "train": (f"{RUN}/checkpoint", f"{RUN}/train.json"),
     "evaluate": (f"{RUN}/predictions.parquet", f"{RUN}/test.json"),
     "collect": ("results/tables/runs.csv", "results/tables/histories.parquet"),
-    "measure": ("results/tables/measures.csv", "results/tables/conditions.parquet"),
-    "vega": ("results/figures/vega.js", "results/figures/vega.js"),
+    "analyse": ("results/tables/measures.csv", "results/tables/conditions.parquet"),
     "draw": ("results/figures/learning_curves.svg", "results/figures/learning_curves.html"),
     "summary": ("results/summary.md", "results/summary.md"),
 }

@@ -104,7 +104,7 @@ def test_poolings_batches_and_padding(tmp_path):
     add_seeds(study, 0.85, "a", "masked-mean", 256, "base", draw=3)
     findings = study.analyse()
     ((verdict, answer),) = answers(findings, "Does padding")
-    assert verdict == "difference shown" and answer.startswith("masked-mean over mean: +")
+    assert verdict == "difference shown" and answer.startswith("masked-mean over padded-mean: +")
     assert answers(findings, "Does the pooling")[0][0] == "not asked"
     ((verdict, answer),) = answers(findings, "Which effective batch")
     assert verdict == "undecided" and answer.startswith("batch 64 and batch 256: undecided. batch ")

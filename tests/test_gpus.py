@@ -16,7 +16,7 @@ from lib.command.console import UserError
 from lib.training import gpus
 
 HOLD = (
-    "import os, sys, time; from lib import gpus\n"
+    "import os, sys, time; from lib.training import gpus\n"
     "gpus.claim('auto', int(sys.argv[1])); print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True)\n"
     "time.sleep(600)"
 )
@@ -162,7 +162,7 @@ def test_trainings_run_on_as_many_gpus_as_there_are(python, tmp_path):
     config = workspace.write_config("study.yaml")
     for name in ("download", "split", "encoder", "pretokenize", "train"):
         command = workspace.folder / f"scripts/{name}.py"
-        main = "def main():\n    from lib import runs\n"  # what a rule finds of its code
+        main = "def main():\n    from lib.study import runs\n"  # what a rule finds of its code
         command.write_text(main + STAND_IN)
     workspace.environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "TMPDIR": str(tmp_path)}
     for names, seeds in ((["GPU-a"], [1, 2]), (["GPU-a", "GPU-b"], [3, 4, 5])):

@@ -24,9 +24,8 @@ WORDS = {
     *("params.source", "params.digests", "params.learned", "params.trial", "params.length"),
     *("params.labels", "params.training", "params.test", "params.places", "params.study"),
     *("params.how", "params.encoder", "params.text", "params.runs", "params.baselines"),
-    *("params.tuned", "params.margin", "threads"),
+    *("params.tuned", "params.samples", "params.published", "threads"),
     *(f"wildcards.{key}" for key in ("dataset", "model", "pooling", "batch", "variant", "seed")),
-    "wildcards.figure",
     "resources.save_minutes",
 }
 CODE = """

@@ -149,7 +149,7 @@ def costs(page: Page) -> Iterator[str]:
     yield table(tables.cost_cells(found), ["Part"])
     yield (
         "Seconds of jobs that ran side by side are added up, and depend on what else the machine "
-        "did; those of Snakemake itself and of this page are not among them. Start-up is what a "
+        "did; those of Snakemake itself, tables and figures are not among them. Start-up is what a "
         "training or a test does outside its loops: it loads libraries, tokens and model, and "
         "writes results."
     )
