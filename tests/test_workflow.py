@@ -398,9 +398,7 @@ def test_a_changed_setting_reruns_what_depends_on_it(study, python, key, value, 
     [
         ("checkpoint", {"train": 1, "evaluate": 1}),
         ("history.csv", {"train": 1, "evaluate": 1}),
-        ("train.json", {"train": 1, "evaluate": 1}),
         ("predictions.parquet", {"evaluate": 1}),
-        ("test.json", {"evaluate": 1}),
     ],
 )
 def test_a_deleted_file_of_a_run_is_made_again_with_all_that_is_made_from_it(
