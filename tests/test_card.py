@@ -3,8 +3,6 @@
 import json
 import math
 import os
-import re
-import subprocess
 
 import pandas as pd
 import pytest
@@ -16,55 +14,39 @@ from sklearn.metrics import f1_score
 from statsmodels.stats.proportion import proportion_confint
 
 import evaluate
-import predict
 import train
 from lib.files.manifests import verify
 from lib.study.schema import poolings
 from lib.training.card import POOLINGS, model_card
 
 LABELS = ['a "b" | `c` <b>\'s</b>', "--- # {x}: \\ [d](http://evil.example) ```$y$"]
-ENCODER_OF = dict.fromkeys(POOLINGS, "bert") | {"padded-mean": "modernbert", "max": "modernbert"}
-SHORT = ["A film I will not forget.", "", "Schön, aber lang — 映画"]
-LONG = ["Dull and too long. " * 40, *SHORT]
-CALL = """
-import json, os, sys
-for line in sys.stdin:
-    folder, code = json.loads(line)
-    os.chdir(folder)
-    names = {}
-    exec(code, names)
-    print("found", json.dumps(names["probabilities"].tolist()))
-"""
 
 
 @pytest.fixture(scope="module")
-def runs(encoders, tokens, tmp_path_factory):
-    """A finished run of each pooling."""
-    folders = {}
-    for pooling, model in ENCODER_OF.items():
-        folders[pooling] = folder = tmp_path_factory.mktemp(pooling)
-        flags = (
-            f"--tokens {tokens[model]} --encoder {encoders[model]} --run {folder} --dataset d "
-            f"--model {model} --pooling {pooling} --batch 20 --seed 1 --epochs 1 --device cpu "
-            "--learning-rate 1e-3 --labels"
-        )
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("WANDB_MODE", "disabled")
-            train.main(train.arguments().parse_args([*flags.split(), *LABELS]))
-        call(evaluate, f"--tokens {tokens[model]}/test.parquet --run {folder} --device cpu")
-    return folders
-
-
-def read(run):
-    """The card of a run."""
-    return ModelCard.load(run / "checkpoint" / "README.md")
+def run(encoders, tokens, tmp_path_factory):
+    """A finished run."""
+    run = tmp_path_factory.mktemp("run")
+    flags = (
+        f"--tokens {tokens['bert']} --encoder {encoders['bert']} --run {run} --dataset d --model "
+        "bert --pooling cls --batch 20 --seed 1 --epochs 1 --device cpu --learning-rate 1e-3"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "disabled")
+        train.main(train.arguments().parse_args([*flags.split(), "--labels", *LABELS]))
+    call(evaluate, f"--tokens {tokens['bert']}/test.parquet --run {run} --device cpu")
+    return run
 
 
 @pytest.fixture
-def facts(runs):
+def data(run):
+    """The metadata of its card, as the hub reads them."""
+    return ModelCard.load(run / "checkpoint" / "README.md").data
+
+
+@pytest.fixture
+def facts(run):
     """What train.json and test.json tell of a run that learned."""
-    found = (json.loads((runs["cls"] / name).read_text()) for name in ("train.json", "test.json"))
-    trained, tested = found
+    trained, tested = (json.loads((run / f"{name}.json").read_text()) for name in ("train", "test"))
     return trained | {"learned": True}, tested
 
 
@@ -98,44 +80,16 @@ def test_every_pooling_has_its_lines():
     assert list(POOLINGS) == poolings()
 
 
-def test_the_snippets_give_the_probabilities_of_the_project(runs, python, capsys):
-    lines, expected = [], []
-    for run in runs.values():
-        (code,) = re.findall(r"^```python\n(.+?)^```$", read(run).text, re.MULTILINE | re.DOTALL)
-        assert "lib" not in re.findall(r"^(?:from|import) (\w+)", code, re.MULTILINE)
-        for texts in (SHORT, LONG):
-            ours, count = re.subn(r"^texts = .*$", f"texts = {texts!r}", code, flags=re.MULTILINE)
-            assert count == 1
-            lines.append(json.dumps([str(run / "checkpoint"), ours]))
-        flags = [str(run), "--device", "cpu", "--text", *SHORT, *LONG]
-        predict.main(predict.arguments().parse_args(flags))
-        expected += [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    done = subprocess.run(
-        [python, "-c", CALL],
-        input="\n".join(lines),
-        env=environment | {"HF_HUB_OFFLINE": "1", "PYTHONIOENCODING": "utf-8"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    told = re.findall(r"^found (.+)$", done.stdout, re.MULTILINE)
-    found = [row for line in told for row in json.loads(line)]
-    assert [LABELS[row[1] > row[0]] for row in found] == [each["label"] for each in expected]
-    confidences = [each["confidence"] for each in expected]
-    assert list(map(max, found)) == pytest.approx(confidences, abs=1e-5)
-
-
-def test_the_results_are_those_of_the_test(runs, facts):
+def test_the_results_are_those_of_the_test(run, data, facts):
     trained, tested = facts
     same = ("model", "pooling", "seed", "best_epoch", "valid_accuracy")
     assert {key: tested[key] for key in same} == {key: trained[key] for key in same}
-    table = pd.read_parquet(runs["cls"] / "predictions.parquet", partitioning=None)
+    table = pd.read_parquet(run / "predictions.parquet", partitioning=None)
     macro_f1 = f1_score(table["label"], table["prediction"], average="macro")
     assert tested["macro_f1"] == pytest.approx(macro_f1)
     assert tested["accuracy"] == (table["label"] == table["prediction"]).mean()
     assert tested["loss"] == pytest.approx(table["loss"].mean(), rel=1e-5)
-    results = read(runs["cls"]).data.eval_results
+    results = data.eval_results
     found = [(x.metric_type, x.metric_name, x.metric_value, x.metric_args) for x in results]
     assert found == [
         ("accuracy", "Accuracy", tested["accuracy"], None),
@@ -179,26 +133,21 @@ def test_each_number_stands_beside_its_name(facts, card):
     assert "No licence is stated here." in made.text
 
 
-def test_the_metadata_are_those_of_the_hub_and_tell_no_path_of_the_machine(runs):
-    for pooling, run in runs.items():
-        data = read(run).data
-        assert (data.library_name, data.pipeline_tag) == ("transformers", "text-classification")
-        assert pooling in data.tags and not data.base_model and not data.datasets
-        place = str(run.parent.parent).encode()
-        for path in (run / "checkpoint").iterdir():
-            assert place not in path.read_bytes(), path
+def test_the_metadata_are_those_of_the_hub_and_tell_no_path_of_the_machine(run, data):
+    assert (data.library_name, data.pipeline_tag) == ("transformers", "text-classification")
+    assert "cls" in data.tags and not data.base_model and not data.datasets
+    for path in (run / "checkpoint").iterdir():
+        assert str(run.parent.parent).encode() not in path.read_bytes(), path
 
 
-def test_the_checkpoint_holds_no_hidden_file_and_its_manifest_knows_the_card(runs):
-    checkpoint = runs["cls"] / "checkpoint"
-    names = {path.name for path in checkpoint.iterdir()}
+def test_the_checkpoint_holds_no_hidden_file_and_its_manifest_knows_the_card(run):
+    names = sorted(path.name for path in (run / "checkpoint").iterdir())
     assert "README.md" in names and not any(name[0] == "." for name in names)
-    assert not list(runs["cls"].glob(".*.tmp"))
-    verify(checkpoint)
-    command = f"cd {runs['cls']} && sha256sum --check --strict --quiet .checkpoint.sha256"
-    assert os.system(command) == 0
-    listed = (runs["cls"] / ".checkpoint.sha256").read_text().splitlines()
-    assert sorted(line.partition("/")[2] for line in listed) == sorted(names)
+    assert not list(run.glob(".*.tmp"))
+    verify(run / "checkpoint")
+    assert os.system(f"cd {run} && sha256sum --check --strict --quiet .checkpoint.sha256") == 0
+    listed = (run / ".checkpoint.sha256").read_text().splitlines()
+    assert sorted(line.partition("/")[2] for line in listed) == names
 
 
 def test_a_model_that_did_not_learn_says_so_first(card):

@@ -29,6 +29,9 @@ from lib.files.whole import write_parquet
 from lib.training.inference import TextClassifier, attention
 
 LENGTH = 12
+# Kinds whose runs have another pooling than masked-mean.
+POOLINGS = {"typed": "padded-mean", "left bytes": "padded-mean", "stored": "pooler"}
+POOLINGS |= {"right": "cls", "no mask": "max"}
 HOSTILE = [
     *("", " ", "\t\r\n", "\x00", "a\x00b", "\u200b", "\ufeff", "▁", "▁ ▁a", "é", "e\u0301", "映画"),
     *("[SEP] a [PAD][MASK] [CLS] [UNK]", "<s> a </s><pad> <unk>", "👩\u200d👧 fine", "नमस्ते दुनिया"),
@@ -60,7 +63,7 @@ def runs(folders, tokenized, tmp_path_factory) -> dict[str, Path]:
     found = {kind: tmp_path_factory.mktemp("run") for kind in KINDS}
     flags = "--dataset d --model m --batch 20 --seed 1 --epochs 1 --device cpu --learning-rate 1e-2"
     for kind, run in found.items():
-        pooling = "padded-mean" if kind == "typed" else "masked-mean"
+        pooling = POOLINGS.get(kind, "masked-mean")
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("WANDB_MODE", "disabled")
             files = f"--tokens {tokenized[kind]} --encoder {folders[kind]} --run {run}"
@@ -151,18 +154,22 @@ def test_a_classifier_labels_as_the_test_does(runs, tested, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_snippet_of_the_card_does_as_well(runs, tested, kind):
+def test_the_snippet_of_the_card_does_as_well_and_without_the_project(runs, tested, kind):
     card = (runs[kind] / "checkpoint" / "README.md").read_text()
     (code,) = re.findall(r"^```python\n(.+?)^```$", card, re.MULTILINE | re.DOTALL)
-    names = {"given": tested[kind]["text"].tolist()}
-    try:
-        with chdir(runs[kind] / "checkpoint"):
-            exec(re.sub(r"^texts = .*$", "texts = given", code, flags=re.MULTILINE), names)
-    finally:
-        torch.set_grad_enabled(True)
-    confidence, labels = names["probabilities"].max(dim=1)
-    assert labels.tolist() == tested[kind]["prediction"].tolist()
-    assert confidence.tolist() == pytest.approx(tested[kind]["confidence"].tolist(), abs=1e-5)
+    assert "lib" not in re.findall(r"^(?:from|import) (\w+)", code, re.MULTILINE)
+    classify = TextClassifier(runs[kind] / "checkpoint", "cpu")
+    for texts in (tested[kind]["text"].tolist(), ["A film", "Schön, 映画"]):  # long ones, and short
+        names = {"given": texts}
+        try:
+            with chdir(runs[kind] / "checkpoint"):
+                exec(re.sub(r"^texts = .*$", "texts = given", code, flags=re.MULTILINE), names)
+        finally:
+            torch.set_grad_enabled(True)
+        confidence, labels = names["probabilities"].max(dim=1)
+        expected = pd.DataFrame(classify(texts))
+        assert labels.tolist() == expected["label"].astype(int).tolist()
+        assert confidence.tolist() == pytest.approx(expected["confidence"].tolist(), abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
