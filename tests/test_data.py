@@ -14,7 +14,7 @@ import download
 import split
 from lib.command.console import UserError
 from lib.data import streaming
-from lib.data.folding import digests, fold
+from lib.data.folding import fold
 from lib.data.reviews import assemble, clean, survey
 from lib.data.sampling import divide, first_of, nested, sizes_from_ratios, stratified
 from lib.files.manifests import sha256
@@ -32,11 +32,6 @@ def test_fold_unifies_what_readers_do_not_see():
     assert fold(composed) == fold(decomposed) == "caf\u00e9 noir"
     assert fold("a<BR/>b") == "a b"
     assert fold("A") != fold("a") and fold("x\u00b2") != fold("x2")
-
-
-def test_digests_mark_empty_texts():
-    assert digests(["", "  <br /> ", None]).tolist() == [0, 0, 0]
-    assert len(set(digests(["a", "b", "a b", "ab"]).tolist())) == 4
 
 
 def look(table, names=None):
@@ -188,11 +183,6 @@ def test_splits_depend_on_the_seed_alone():
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert any((a != b).any() for a, b in zip(first, other, strict=True))
     assert all((np.diff(rows) > 0).all() for rows in first)
-    assert [np.bincount(labels[rows]).tolist() for rows in first] == [
-        [400, 240, 160],
-        [25, 15, 10],
-        [50, 30, 20],
-    ]
 
 
 @pytest.mark.parametrize(
@@ -218,16 +208,11 @@ def test_a_place_that_is_left_goes_to_the_class_that_lacks_the_largest_part_of_o
     assert np.bincount(labels[rows]).tolist() == [3, 2, 2]
 
 
-@pytest.mark.parametrize(
-    ("counts", "sizes", "message"),
-    [
-        ([98, 2], [80, 10, 10], "class 1 has too few reviews: 2 of 100, .*change sizes"),
-        ([50, 50], [81, 10, 10], "100 reviews are too few for samples"),
-    ],
-)
-def test_too_few_reviews_are_refused(counts, sizes, message):
-    with pytest.raises(UserError, match=message):
-        stratified(np.repeat([0, 1], counts), sizes, 0, "sizes")
+def test_too_few_reviews_are_refused():
+    with pytest.raises(UserError, match=r"class 1 has too few reviews: 2 of 100.*change sizes"):
+        stratified(np.repeat([0, 1], [98, 2]), [80, 10, 10], 0, "sizes")
+    with pytest.raises(UserError, match="100 reviews are too few for samples"):
+        stratified(np.repeat([0, 1], 50), [81, 10, 10], 0, "sizes")
 
 
 def test_a_smaller_sample_is_a_part_of_a_larger_one_with_the_same_shares_of_classes():

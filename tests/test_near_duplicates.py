@@ -11,10 +11,8 @@ from conftest import call
 from datasketch import MinHash, MinHashLSH
 
 import download
-import split
-from lib.command.console import UserError
 from lib.data import near_duplicates
-from lib.data.near_duplicates import BANDS, ROWS, SEED, jaccard, join, runs, signatures
+from lib.data.near_duplicates import BANDS, ROWS, SEED, jaccard, join, runs
 
 WORDS = [f"word{number}" for number in range(300)]
 
@@ -69,10 +67,6 @@ def test_short_texts_repeat_by_all_their_words_and_texts_without_words_never():
     assert not any(repeats("one two three four", "one two three four five"))
 
 
-def test_nothing_is_above_a_threshold_of_one():
-    assert not any(repeats(window(0), window(0).upper(), window(1), threshold=1))
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_in_any_order_one_of_each_group_stays(sample, seed):
     texts = sample["text"].to_pylist()[:100]
@@ -89,14 +83,6 @@ def minhash(text: str) -> MinHash:
     found = MinHash(BANDS * ROWS, SEED, hashfunc=int, scheme="affine64")
     found.update_batch(shingles(text))
     return found
-
-
-def test_signatures_are_those_of_datasketch(sample):
-    texts = ["one", "one two three four five", *sample["text"].to_pylist()[:20]]
-    sets = [shingles(text) for text in texts]
-    starts = np.cumsum([0, *map(len, sets)])[:-1]
-    expected = [minhash(text).hashvalues for text in texts]
-    assert (signatures(np.concatenate(sets), starts) == expected).all()
 
 
 def test_pairs_are_looked_at_as_an_index_of_datasketch_finds_them(monkeypatch):
@@ -171,21 +157,3 @@ def test_near_duplicates_are_dropped_before_the_limit_and_counted(
     assert about["reviews"] == kept.num_rows == 200 - dropped - beyond
     repeated = set(range(1, 100, 2)) & set(kept["id"].to_pylist())
     assert len(repeated) == 50 - dropped
-
-
-def test_no_split_holds_a_near_duplicate_of_another(tmp_path, source):
-    call(download, f"files --paths {source} --out {tmp_path}")
-    flags = f"--ratios 1 1 1 --seed 1 --out {tmp_path} --counts {tmp_path}/splits.json"
-    call(split, f"--reviews {tmp_path}/reviews.parquet {flags}")
-    tables = [pq.read_table(tmp_path / f"{name}.parquet") for name in ("train", "valid", "test")]
-    parts = [[shingles(text) for text in table["text"].to_pylist()] for table in tables]
-    similarities = [jaccard(a, b) for two in combinations(parts, 2) for a in two[0] for b in two[1]]
-    assert len(similarities) == 3 * 50 * 50 and max(similarities) <= 0.8
-
-
-def test_a_class_of_nothing_but_near_duplicates_is_refused(tmp_path):
-    texts = [window(0), f"{window(0)} indeed"]
-    pd.DataFrame({"text": texts, "label": [0, 1]}).to_csv(tmp_path / "two.csv", index=False)
-    message = r"class 1 loses all of its 1 reviews as near-duplicates; raise `dataset.near_dup"
-    with pytest.raises(UserError, match=message):
-        call(download, f"files --paths {tmp_path}/two.csv --out {tmp_path}")

@@ -34,19 +34,10 @@ from lib.training.model import Classifier, load_checkpoint, load_encoder, save_c
 
 BASE = yaml.safe_load((ROOT / "tests" / "config.yaml").read_text())
 GRID = {"model": ["own"], "pooling": ["max"], "batch": [8], "seed": [1]}
-LEFTOVERS = {
-    "output_attentions": True,
-    "output_hidden_states": True,
-    "return_dict": False,
-    "torchscript": True,
-    "use_cache": True,
-    "attn_implementation": "flash_attention_2",
-    "_attn_implementation": "someone/kernel",
-    "dtype": "float16",
-    "torch_dtype": "bfloat16",
-    "chunk_size_feed_forward": 2,
-    "gradient_checkpointing": True,
-}
+LEFTOVERS = {"output_attentions": True, "output_hidden_states": True, "return_dict": False}
+LEFTOVERS |= {"torchscript": True, "use_cache": True, "gradient_checkpointing": True}
+LEFTOVERS |= {"dtype": "float16", "torch_dtype": "bfloat16", "chunk_size_feed_forward": 2}
+LEFTOVERS |= {f"{name}attn_implementation": "someone/kernel" for name in ("", "_")}
 
 
 def test_how_a_model_is_run_is_not_read_from_its_config(made):
@@ -233,21 +224,13 @@ def test_an_encoder_of_pictures_is_refused(made):
         assert why in refusal(folder)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("{}", "config.json can't be used: it names no model_type, such as bert; mend it there"),
-        ('{"hidden_size": 32', "config.json can't be used: "),
-        ('{"model_type": "none"}', "config.json can't be used: .*none"),
-    ],
-)
-def test_a_config_of_no_architecture_is_named(made, tmp_path, content, message):
-    folder = made("bert")
-    folder = folder.rename(tmp_path / "bert-own")  # a path by which transformers guesses
-    (folder / "config.json").write_text(content)
-    with pytest.raises(UserError, match=message):
+def test_a_config_without_model_type_is_named(made, tmp_path):
+    folder = made("bert").rename(tmp_path / "bert-own")  # a path by which transformers guesses
+    (folder / "config.json").write_text("{}")
+    message = "config.json can't be used: it names no model_type, such as bert; "
+    with pytest.raises(UserError, match=f"{message}mend it there"):
         bring(folder)
-    with pytest.raises(UserError, match="can't be used"):
+    with pytest.raises(UserError, match=message):
         load_config(folder)
 
 
@@ -255,13 +238,10 @@ def test_a_training_on_longer_tokens_is_refused_as_it_begins(made, splits, tmp_p
     monkeypatch.setenv("WANDB_MODE", "disabled")
     bring(made("bert"))
     out = tmp_path / "out"
+    flags = "--dataset d --model m --pooling max --batch 32 --seed 1 --epochs 1 --device cpu"
     call(pretokenize, f"--splits {splits} --encoder {out} --max-length 81 --out {tmp_path}/tokens")
     with pytest.raises(UserError, match=r"max_length is 81, but .* takes 80 tokens at most"):
-        call(
-            train,
-            f"--tokens {tmp_path}/tokens --encoder {out} --run {tmp_path}/run --dataset d "
-            "--model m --pooling max --batch 32 --seed 1 --epochs 1 --device cpu",
-        )
+        call(train, f"--tokens {tmp_path}/tokens --encoder {out} --run {tmp_path}/run {flags}")
 
 
 def study(folder: Path, **changes: object) -> dict:
