@@ -157,22 +157,24 @@ DAMAGED = "it is damaged"
 
 
 @pytest.mark.parametrize(
-    ("identity", "shortened", "removed", "reason"),
+    ("identity", "changed", "place", "removed", "reason"),
     [
-        (OTHER_SEED, "-", "-", "other settings.seed"),
-        (OWN | {"code": "b"}, "-", "-", "other code"),
-        (OWN, STATE, "-", DAMAGED),
-        (OWN, STATE, f".{STATE}.sha256", DAMAGED),
-        (OWN, "best-*", "-", DAMAGED),
-        (OWN, "-", "*best-*", DAMAGED),
+        (OTHER_SEED, "-", 0, "-", "other settings.seed"),
+        (OWN | {"code": "b"}, "-", 0, "-", "other code"),
+        (OWN, STATE, -1, "-", DAMAGED),
+        (OWN, STATE, 7, f".{STATE}.sha256", DAMAGED),  # in the length of its header
+        (OWN, "best-*.safetensors", -1, "-", DAMAGED),
+        (OWN, "-", 0, "*best-*", DAMAGED),
     ],
 )
 def test_a_state_that_is_damaged_or_of_something_else_is_not_used_and_said(
-    left, tmp_path, caplog, identity, shortened, removed, reason
+    left, tmp_path, caplog, identity, changed, place, removed, reason
 ):
     state = shutil.copytree(left, tmp_path / "run") / ".state"
-    for path in state.glob(shortened):
-        path.write_bytes(path.read_bytes()[:-1])
+    for path in state.glob(changed):
+        content = bytearray(path.read_bytes())
+        content[place] ^= 1
+        path.write_bytes(content)
     for path in state.glob(removed):
         path.unlink()
     assert not Saving(state.parent, identity, 1).found and not state.exists()
