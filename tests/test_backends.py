@@ -3,17 +3,16 @@
 import json
 import os
 import subprocess
+from functools import partial
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from conftest import ROOT, call
 from safetensors.torch import load_file
 from test_training import BACKEND, build, fit, load
 from torch.distributed import DistBackendError
-from train_losses import train_losses
 
 import analyse
 import collect
@@ -28,7 +27,10 @@ from lib.training.device import is_out_of_memory, should_compile
 from lib.training.model import load_checkpoint, load_encoder
 from lib.training.prediction import predict as predict_split
 
-ODD_BATCH = 33  # of 100 examples: the last update of an epoch has one, so a process has none
+
+@pytest.fixture(autouse=True)
+def untracked(monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
 
 
 def run(python, *words, **environment: str) -> subprocess.CompletedProcess:
@@ -36,24 +38,10 @@ def run(python, *words, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [python, *words],
         cwd=ROOT,
-        env=os.environ | {"WANDB_MODE": "disabled"} | environment,
+        env=os.environ | environment,
         capture_output=True,
         text=True,
     )
-
-
-def test_two_processes_train_as_plain_torch_does(python, encoders, tokens, tmp_path):
-    files = f"{encoders['modernbert']} {tokens['modernbert']} {ODD_BATCH} 13 200 {tmp_path}"
-    train_losses(*f"torch {files}/one.json".split())
-    launcher = "-m torch.distributed.run --standalone --nproc-per-node=2 -- tests/train_losses.py"
-    words = f"{launcher} accelerate {files}/two.json".split()
-    done = run(python, *words, PYTHONPATH=f"{ROOT}/scripts:{ROOT}/tests")
-    assert done.returncode == 0, done.stderr
-    one, two = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two"))
-    assert (one["processes"], two["processes"], len(one["losses"])) == (1, 2, 52)
-    assert two["predictions"] == one["predictions"] and len(two["predictions"]) == 40
-    for key in ("losses", "valid_losses", "confidence"):
-        assert two[key] == pytest.approx(one[key], abs=1e-5)
 
 
 def train_command(encoders, tokens, out, flags: str, architecture: str = "bert") -> str:
@@ -72,18 +60,22 @@ def histories(folder, *names: str) -> list[pd.DataFrame]:
     return [pd.read_csv(folder / name / "history.csv").drop(columns="seconds") for name in names]
 
 
-def test_the_command_trains_in_two_processes(python, encoders, tokens, tmp_path, monkeypatch):
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    flags = "--batch 64 --epochs 2 --dropout 0 --micro-batch 10 --backend accelerate --processes"
-    call(train, train_command(encoders, tokens, tmp_path / "1", f"{flags} 1"))
-    AcceleratorState._reset_state(reset_partial_state=True)
-    done = run_train(python, train_command(encoders, tokens, tmp_path / "2", f"{flags} 2"))
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("epoch 2: ") == 1  # one process reports
+def test_two_processes_train_as_one_does_without_accelerate(python, encoders, tokens, tmp_path):
+    # The last update of an epoch of 100 examples has one, so that a process has none.
+    flags = "--batch 33 --epochs 3 --dropout 0 --micro-batch 10 --micro-tokens 200"
+    for name, more in (("1", "torch"), ("2", "accelerate --processes 2")):
+        run_flags = f"{flags} --backend {more}"
+        line = train_command(encoders, tokens, tmp_path / name, run_flags, "modernbert")
+        done = run_train(python, line)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("epoch 3: ") == 1  # one process reports
     pd.testing.assert_frame_equal(*histories(tmp_path, "1", "2"), rtol=1e-5)
+    weights = [load_file(tmp_path / n / "checkpoint" / "model.safetensors") for n in ("1", "2")]
+    for key, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][key], tensor, rtol=0, atol=1e-5)
     measured = json.loads((tmp_path / "2" / "train.json").read_text())
     assert (measured["processes"], measured["backend"]) == (2, "accelerate")
-    assert (measured["updates"], measured["micro_batch"]) == (4, 10)
+    assert (measured["updates"], measured["micro_batch"]) == (12, 10)
 
 
 def test_a_diverged_training_ends_in_all_processes_and_the_study_goes_on(
@@ -162,7 +154,6 @@ def test_an_exchange_that_breaks_off_is_blamed_on_the_other_process(error, kind,
 
 
 def test_other_launchers_are_no_concern(encoders, tokens, tmp_path, monkeypatch):
-    monkeypatch.setenv("WANDB_MODE", "disabled")
     for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"):
         monkeypatch.setenv(name, "3")
     line = train_command(encoders, tokens, tmp_path / "run", "--batch 64 --epochs 1")
@@ -173,12 +164,9 @@ def test_other_launchers_are_no_concern(encoders, tokens, tmp_path, monkeypatch)
 @pytest.mark.slow
 def test_variables_of_accelerate_change_no_loss(python, encoders, tokens, tmp_path):
     """In processes of their own, since Accelerate reads them once and keeps what it read."""
-    variables = {
-        "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4",
-        "ACCELERATE_MIXED_PRECISION": "bf16",
-        "ACCELERATE_DYNAMO_BACKEND": "EAGER",
-        "ACCELERATE_USE_FSDP": "true",
-    }
+    names = ("GRADIENT_ACCUMULATION_STEPS", "MIXED_PRECISION", "DYNAMO_BACKEND", "USE_FSDP")
+    values = ("4", "bf16", "EAGER", "true")
+    variables = {f"ACCELERATE_{x}": value for x, value in zip(names, values, strict=True)}
     flags = "--batch 64 --epochs 1 --backend accelerate"
     for name, given in (("without", {}), ("with", variables)):
         line = train_command(encoders, tokens, tmp_path / name, flags)
@@ -229,16 +217,11 @@ def test_the_least_of_what_processes_have_is_that_of_all():
     assert (backend.least(5), backend.least(2)) == (3, 2)
 
 
-def short_of_memory(model, most: int):
-    """A model whose passes over more than `most` padded tokens fail as an allocator does."""
-
-    def refuse(_, arguments):
-        if arguments[0]["input_ids"].numel() > most:
-            torch.rand(3)  # random numbers that a failed pass has used up
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB.")
-
-    model.register_forward_pre_hook(refuse)
-    return model
+def refuse(most: int, _, arguments) -> None:
+    """Fail as an allocator does, in a pass over more padded tokens."""
+    if arguments[0]["input_ids"].numel() > most:
+        torch.rand(3)  # random numbers that a failed pass has used up
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB.")
 
 
 def test_lack_of_memory_is_known_by_its_errors():
@@ -266,7 +249,8 @@ def test_out_of_memory_halves_the_passes_and_changes_nothing_else(
         (halved, 10**6, expected),
         ((micro_batch, micro_tokens), min(halved[1], 16 * 48), found),
     ):
-        model = short_of_memory(build(encoders, "bert"), most)
+        model = build(encoders, "bert")
+        model.register_forward_pre_hook(partial(refuse, most))
         model.dropout.p = 0.5
         passes = {"micro_batch": bounds[0], "micro_tokens": bounds[1], "eval_batch": 4}
         result, losses = fit(model, data, valid, epochs=2, **passes)
@@ -304,8 +288,7 @@ def test_accelerate_computes_what_torch_computes(encoders, tokens):
     assert all(torch.equal(tensor, trained[1][1][key]) for key, tensor in trained[0][1].items())
 
 
-def test_all_checkpoints_are_kept_if_asked_for(encoders, tokens, tmp_path, monkeypatch):
-    monkeypatch.setenv("WANDB_MODE", "disabled")
+def test_all_checkpoints_are_kept_if_asked_for(encoders, tokens, tmp_path):
     flags = "--batch 20 --epochs 3 --learning-rate 3e-3 --dropout 0.3 --labels negative positive"
     out = tmp_path / "run"
     call(train, train_command(encoders, tokens, out, f"{flags} --keep-checkpoints all"))
@@ -330,7 +313,6 @@ def test_all_checkpoints_are_kept_if_asked_for(encoders, tokens, tmp_path, monke
 def test_the_seed_of_a_run_is_that_of_weights_and_order(
     encoders, tokens, tmp_path, monkeypatch, seed
 ):
-    monkeypatch.setenv("WANDB_MODE", "disabled")
     original, seen = Tokens.batch, []
 
     def spy(self, rows):

@@ -112,13 +112,12 @@ def test_token_files_hold_them_and_what_became_of_the_texts(folders, splits, tok
         lengths = [len(ids) for ids in tokenizer(texts)["input_ids"]]
         assert table["input_ids"].to_pylist() == found["input_ids"]
         assert table["n_tokens"].to_pylist() == lengths
-        kept = [
-            token
+        names = [
+            name
             for each in found.encodings
-            for token, special in zip(each.ids, each.special_tokens_mask, strict=True)
+            for name, special in zip(each.tokens, each.special_tokens_mask, strict=True)
             if not special
         ]
-        names = tokenizer.convert_ids_to_tokens(kept)
         expected = {
             "reviews": len(texts),
             "tokens": sum(name != "▁" for name in names),
@@ -181,11 +180,6 @@ def test_a_baseline_sees_what_the_encoder_sees(folders, splits, kind):
     for text, spans, part in zip(texts, found["offset_mapping"], seen, strict=True):
         real = [span for span in spans if span != (0, 0)]
         assert part == text[real[0][0] : real[-1][1]]
-    cut = [part for part, text in zip(seen, texts, strict=True) if len(part) < len(text.strip())]
-    assert len(cut) > 20
-    left = tokenizer.truncation_side == "left"
-    ends = [text.rstrip().endswith(part.rstrip()) for text, part in zip(texts, seen, strict=True)]
-    assert all(ends) if left else sum(ends) < len(ends)
 
 
 def test_a_baseline_sees_nothing_of_a_text_without_tokens(folders):
