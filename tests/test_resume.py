@@ -13,15 +13,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, call
 from filelock import FileLock
 from test_backends import train_command
 from test_training import BACKEND, SETTINGS, build, load
 
+import train
+from lib.command.console import UserError
 from lib.training import loop
 from lib.training import saving as saving_module
 from lib.training.batches import Bounds
-from lib.training.loop import Recipe, build_optimizer, build_scheduler, train
+from lib.training.loop import Recipe, build_optimizer, build_scheduler
 from lib.training.model import Classifier
 from lib.training.progress import Progress
 from lib.training.saving import LOCK, STATE, Saving
@@ -55,9 +57,9 @@ def fit(encoders, tokens, saving=None, losses=None):
     data = load(tokens, "bert"), load(tokens, "bert", "valid")
     model = build(encoders, "bert")
     model.dropout.p = 0.3
-    found = [] if losses is None else losses
+    told = [] if losses is None else losses
     recipe = Recipe(16, 5, SETTINGS | CHANGES)  # seven updates of one pass to an epoch
-    result = train(model, data, recipe, BACKEND, lambda _, updates: found.append(updates), saving)
+    result = loop.train(model, data, recipe, BACKEND, lambda _, found: told.append(found), saving)
     weights = {key: tensor.tolist() for key, tensor in model.state_dict().items()}
     return (weights, [replace(epoch, seconds=0) for epoch in result.history]), result
 
@@ -266,13 +268,9 @@ def test_a_killed_training_goes_on_from_its_last_state(
     assert same_run(run, undisturbed(1))
 
 
-def test_a_run_is_trained_by_one_process_at_a_time(python, encoders, tokens, tmp_path):
-    run = tmp_path / "run"
-    run.mkdir()
-    with FileLock(run / LOCK):
-        (run / LOCK).write_text("process 1 on here")
-        with start(python, train_command(encoders, tokens, run, LONG[1])) as process:
-            output, _ = process.communicate()
-    assert process.returncode == 1
-    expected = f"train.py: error: '{run}' is being trained by process 1 on here; wait until"
-    assert output.splitlines()[-1].startswith(expected)
+def test_a_run_is_trained_by_one_process_at_a_time(encoders, tokens, tmp_path, monkeypatch):
+    monkeypatch.setattr(saving_module, "PATIENCE", 0.1)
+    message = f"'{tmp_path}' is being trained by process 1 on here; wait until"
+    with FileLock(tmp_path / LOCK), pytest.raises(UserError, match=message):
+        (tmp_path / LOCK).write_text("process 1 on here")
+        call(train, train_command(encoders, tokens, tmp_path, LONG[1]))
