@@ -112,12 +112,13 @@ def test_token_files_hold_them_and_what_became_of_the_texts(folders, splits, tok
         lengths = [len(ids) for ids in tokenizer(texts)["input_ids"]]
         assert table["input_ids"].to_pylist() == found["input_ids"]
         assert table["n_tokens"].to_pylist() == lengths
-        names = [
-            name
+        kept = [
+            token
             for each in found.encodings
-            for name, special in zip(each.tokens, each.special_tokens_mask, strict=True)
+            for token, special in zip(each.ids, each.special_tokens_mask, strict=True)
             if not special
         ]
+        names = tokenizer.convert_ids_to_tokens(kept)
         expected = {
             "reviews": len(texts),
             "tokens": sum(name != "▁" for name in names),
