@@ -3,22 +3,20 @@
 import json
 import os
 import subprocess
+from functools import partial
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from conftest import ROOT, call
 from safetensors.torch import load_file
-from test_training import BACKEND, build, fit, gradient, load
+from test_training import BACKEND, build, fit, load
 from torch.distributed import DistBackendError
-from torch.nn.functional import cross_entropy
-from train_losses import train_losses
 
+import analyse
 import collect
 import evaluate
-import measure
 import predict
 import train
 from lib.command.console import UserError
@@ -26,50 +24,24 @@ from lib.files.tables import read_table
 from lib.training.backends import Accelerate, Torch, blame_the_other_process
 from lib.training.batches import Bounds, Tokens, epoch_order
 from lib.training.device import is_out_of_memory, should_compile
-from lib.training.loop import accumulate
 from lib.training.model import load_checkpoint, load_encoder
 from lib.training.prediction import predict as predict_split
 
-ODD_BATCH = 33  # of 100 examples: the last update of an epoch has one, so a process has none
+
+@pytest.fixture(autouse=True)
+def untracked(monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
 
 
-def losses(python, encoders, tokens, tmp_path, backend: str, processes: int) -> dict:
-    """What tests/train_losses.py finds for an encoder in 52 updates."""
-    out = tmp_path / f"{backend}-{processes}.json"
-    line = f"{backend} {encoders} {tokens} {ODD_BATCH} 13 200 {out}"
-    if processes == 1:
-        train_losses(*line.split())
-        AcceleratorState._reset_state(reset_partial_state=True)
-    else:
-        launcher = f"-m torch.distributed.run --standalone --nproc-per-node={processes} --"
-        environment = os.environ | {"PYTHONPATH": f"{ROOT}/scripts:{ROOT}/tests"}
-        done = subprocess.run(
-            [python, *f"{launcher} tests/train_losses.py {line}".split()],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-    return json.loads(out.read_text())
-
-
-@pytest.mark.parametrize("architecture", ["bert", "modernbert"])
-def test_backends_and_processes_give_the_same_training(
-    python, encoders, tokens, tmp_path, architecture
-):
-    encoder, folder = encoders[architecture], tokens[architecture]
-    torch_, accelerate, two = (
-        losses(python, encoder, folder, tmp_path, *how)
-        for how in (("torch", 1), ("accelerate", 1), ("accelerate", 2))
+def run(python, *words, **environment: str) -> subprocess.CompletedProcess:
+    """Run Python in a process of its own."""
+    return subprocess.run(
+        [python, *words],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
     )
-    assert (torch_["processes"], accelerate["processes"], two["processes"]) == (1, 1, 2)
-    assert len(torch_["losses"]) == 52
-    assert accelerate["losses"] == pytest.approx(torch_["losses"], abs=1e-6)
-    assert two["losses"] == pytest.approx(torch_["losses"], abs=1e-5)
-    assert two["valid_losses"] == pytest.approx(torch_["valid_losses"], abs=1e-5)
-    assert two["predictions"] == torch_["predictions"] and len(two["predictions"]) == 40
-    assert two["confidence"] == pytest.approx(torch_["confidence"], abs=1e-5)
 
 
 def train_command(encoders, tokens, out, flags: str, architecture: str = "bert") -> str:
@@ -79,42 +51,35 @@ def train_command(encoders, tokens, out, flags: str, architecture: str = "bert")
     )
 
 
-def run_train(python, line: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [python, "scripts/train.py", *line.split()],
-        cwd=ROOT,
-        env=os.environ | {"WANDB_MODE": "disabled"},
-        capture_output=True,
-        text=True,
-    )
+def run_train(python, line: str, **environment: str) -> subprocess.CompletedProcess:
+    return run(python, "scripts/train.py", *line.split(), **environment)
 
 
-def test_the_command_trains_in_two_processes(python, encoders, tokens, tmp_path, monkeypatch):
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    flags = "--batch 64 --epochs 2 --dropout 0 --micro-batch 10 --backend accelerate --processes"
-    for processes in (1, 2):
-        out = tmp_path / str(processes)
-        line = train_command(encoders, tokens, out, f"{flags} {processes}")
-        if processes == 1:
-            call(train, line)
-            AcceleratorState._reset_state(reset_partial_state=True)
-            continue
+def histories(folder, *names: str) -> list[pd.DataFrame]:
+    """What runs of a folder tell of their epochs, without the seconds."""
+    return [pd.read_csv(folder / name / "history.csv").drop(columns="seconds") for name in names]
+
+
+def test_two_processes_train_as_one_does_without_accelerate(python, encoders, tokens, tmp_path):
+    # The last update of an epoch of 100 examples has one, so that a process has none.
+    flags = "--batch 33 --epochs 3 --dropout 0 --micro-batch 10 --micro-tokens 200"
+    for name, more in (("1", "torch"), ("2", "accelerate --processes 2")):
+        run_flags = f"{flags} --backend {more}"
+        line = train_command(encoders, tokens, tmp_path / name, run_flags, "modernbert")
         done = run_train(python, line)
         assert done.returncode == 0, done.stderr
-        assert done.stderr.count("epoch 2: ") == 1  # one process reports
-    one, two = (pd.read_csv(tmp_path / n / "history.csv") for n in ("1", "2"))
-    drop = ["seconds"]
-    pd.testing.assert_frame_equal(one.drop(columns=drop), two.drop(columns=drop), rtol=1e-5)
-    measured = json.loads((tmp_path / "2" / "train.json").read_text())
-    assert (measured["processes"], measured["backend"]) == (2, "accelerate")
-    assert (measured["updates"], measured["micro_batch"]) == (4, 10)
+        assert done.stderr.count("epoch 3: ") == 1  # one process reports
+    pd.testing.assert_frame_equal(*histories(tmp_path, "1", "2"), rtol=1e-5)
     weights = [load_file(tmp_path / n / "checkpoint" / "model.safetensors") for n in ("1", "2")]
     for key, tensor in weights[0].items():
         torch.testing.assert_close(weights[1][key], tensor, rtol=0, atol=1e-5)
+    measured = json.loads((tmp_path / "2" / "train.json").read_text())
+    assert (measured["processes"], measured["backend"]) == (2, "accelerate")
+    assert (measured["updates"], measured["micro_batch"]) == (12, 10)
 
 
 def test_a_diverged_training_ends_in_all_processes_and_the_study_goes_on(
-    python, encoders, tokens, tmp_path, capsys
+    python, encoders, tokens, splits, tmp_path, capsys
 ):
     run = tmp_path / "dataset=d/model=m/pooling=masked-mean/batch=100000000/variant=base/seed=1"
     rate = "--learning-rate 1 --lr-scaling linear --lr-scaling-base 1"  # 1e8 in the end
@@ -133,8 +98,10 @@ def test_a_diverged_training_ends_in_all_processes_and_the_study_goes_on(
     assert (trained["diverged"], trained["chance_p"], trained["valid_loss"]) == (True, 1, None)
 
     call(evaluate, f"--tokens {tokens['bert']}/test.parquet --run {run} --device cpu")
-    call(collect, f"--runs {run} --out {tmp_path}")
-    call(measure, f"--table {tmp_path}/runs.parquet --runs {run} --out {tmp_path}")
+    call(collect, f"--runs {run} --logs {tmp_path}/logs --out {tmp_path}")
+    texts = f"--reviews {splits}/test.parquet --tokens {tokens['bert']}/test.parquet"
+    flags = f"--runs {run} {texts} --errors false --out {tmp_path}"
+    call(analyse, f"--table {tmp_path}/runs.parquet {flags}")
     for name in ("runs", "measures"):
         assert read_table(tmp_path / f"{name}.parquet")["diverged"].tolist() == [True]
     call(predict, f"{run} --text film --device cpu")
@@ -163,34 +130,30 @@ def test_one_failing_process_ends_the_others_without_a_traceback(python, tmp_pat
         "        backend.sum(torch.ones(3))\n"
         "run(main, Parser())\n"
     )
-    done = subprocess.run(
-        [python, script],
-        env=os.environ | {"PYTHONPATH": f"{ROOT}/scripts", "TMPDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
+    done = run(python, script, PYTHONPATH=f"{ROOT}/scripts", TMPDIR=str(tmp_path))
     assert done.returncode == 1
     assert "error: the second one has failed" in done.stderr
     assert "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["fail.py"]  # no logs are left behind
 
 
+OTHER = "another process of this training has failed"
+
+
 @pytest.mark.parametrize(
-    "error", [RuntimeError("[gloo/pair.cc] Connection closed by peer"), DistBackendError("NCCL")]
+    ("error", "kind", "message"),
+    [
+        (RuntimeError("[gloo/pair.cc] Connection closed by peer"), UserError, OTHER),
+        (DistBackendError("NCCL"), UserError, OTHER),
+        (RuntimeError("CUDA out of memory"), RuntimeError, "CUDA out of memory"),
+    ],
 )
-def test_an_exchange_that_breaks_off_is_blamed_on_the_other_process(error):
-    expected = pytest.raises(UserError, match="another process of this training has failed")
-    with expected, blame_the_other_process():
+def test_an_exchange_that_breaks_off_is_blamed_on_the_other_process(error, kind, message):
+    with pytest.raises(kind, match=message), blame_the_other_process():
         raise error
 
 
-def test_errors_of_this_process_are_its_own():
-    with pytest.raises(RuntimeError, match="CUDA out of memory"), blame_the_other_process():
-        raise RuntimeError("CUDA out of memory")
-
-
 def test_other_launchers_are_no_concern(encoders, tokens, tmp_path, monkeypatch):
-    monkeypatch.setenv("WANDB_MODE", "disabled")
     for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"):
         monkeypatch.setenv(name, "3")
     line = train_command(encoders, tokens, tmp_path / "run", "--batch 64 --epochs 1")
@@ -201,27 +164,16 @@ def test_other_launchers_are_no_concern(encoders, tokens, tmp_path, monkeypatch)
 @pytest.mark.slow
 def test_variables_of_accelerate_change_no_loss(python, encoders, tokens, tmp_path):
     """In processes of their own, since Accelerate reads them once and keeps what it read."""
-    variables = {
-        "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4",
-        "ACCELERATE_MIXED_PRECISION": "bf16",
-        "ACCELERATE_DYNAMO_BACKEND": "EAGER",
-        "ACCELERATE_USE_FSDP": "true",
-    }
-    histories = []
+    names = ("GRADIENT_ACCUMULATION_STEPS", "MIXED_PRECISION", "DYNAMO_BACKEND", "USE_FSDP")
+    values = ("4", "bf16", "EAGER", "true")
+    variables = {f"ACCELERATE_{x}": value for x, value in zip(names, values, strict=True)}
+    flags = "--batch 64 --epochs 1 --backend accelerate"
     for name, given in (("without", {}), ("with", variables)):
-        run = tmp_path / name
-        line = train_command(encoders, tokens, run, "--batch 64 --epochs 1 --backend accelerate")
-        done = subprocess.run(
-            [python, "scripts/train.py", *line.split()],
-            cwd=ROOT,
-            env=os.environ | {"WANDB_MODE": "disabled"} | given,
-            capture_output=True,
-            text=True,
-        )
+        line = train_command(encoders, tokens, tmp_path / name, flags)
+        done = run_train(python, line, **given)
         assert done.returncode == 0, done.stderr
         assert all(f"{variable} is not used" in done.stderr for variable in given)
-        histories.append(pd.read_csv(run / "history.csv").drop(columns="seconds"))
-    pd.testing.assert_frame_equal(*histories, check_exact=True)
+    pd.testing.assert_frame_equal(*histories(tmp_path, "without", "with"), check_exact=True)
 
 
 def test_compiling_without_a_compiler_is_refused(monkeypatch):
@@ -232,13 +184,18 @@ def test_compiling_without_a_compiler_is_refused(monkeypatch):
         should_compile(True, cpu)
 
 
-def test_processes_draw_dropout_of_their_own(encoders):
+def process(rank: int, processes: int = 1) -> Torch:
+    """The back-end of one of several processes."""
+    backend = Torch(torch.device("cpu"), "fp32")
+    backend.rank, backend.processes = rank, processes
+    return backend
+
+
+def test_processes_draw_dropout_of_their_own():
     drawn = []
     for rank in (0, 0, 1, 2):
         torch.manual_seed(7)
-        backend = Torch(torch.device("cpu"), "fp32")
-        backend.rank = rank
-        backend.reseed([7])
+        process(rank).reseed([7])
         drawn.append(torch.rand(4))
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2]) and not torch.equal(drawn[2], drawn[3])
@@ -247,11 +204,8 @@ def test_processes_draw_dropout_of_their_own(encoders):
 @pytest.mark.parametrize("examples", [1, 2, 7, 64])
 @pytest.mark.parametrize("processes", [1, 2, 3])
 def test_every_example_of_an_update_is_in_one_share(examples, processes):
-    shares = []
-    for rank in range(processes):
-        backend = Torch(torch.device("cpu"), "fp32")
-        backend.rank, backend.processes = rank, processes
-        shares.append(backend.share(torch.arange(examples)))
+    rows = torch.arange(examples)
+    shares = [process(rank, processes).share(rows) for rank in range(processes)]
     assert sorted(torch.cat(shares).tolist()) == list(range(examples))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
@@ -263,16 +217,11 @@ def test_the_least_of_what_processes_have_is_that_of_all():
     assert (backend.least(5), backend.least(2)) == (3, 2)
 
 
-def short_of_memory(model, most: int):
-    """A model whose passes over more than `most` padded tokens fail as an allocator does."""
-
-    def refuse(_, arguments):
-        if arguments[0]["input_ids"].numel() > most:
-            torch.rand(3)  # random numbers that a failed pass has used up
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB.")
-
-    model.register_forward_pre_hook(refuse)
-    return model
+def refuse(most: int, _, arguments) -> None:
+    """Fail as an allocator does, in a pass over more padded tokens."""
+    if arguments[0]["input_ids"].numel() > most:
+        torch.rand(3)  # random numbers that a failed pass has used up
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB.")
 
 
 def test_lack_of_memory_is_known_by_its_errors():
@@ -300,7 +249,8 @@ def test_out_of_memory_halves_the_passes_and_changes_nothing_else(
         (halved, 10**6, expected),
         ((micro_batch, micro_tokens), min(halved[1], 16 * 48), found),
     ):
-        model = short_of_memory(build(encoders, "bert"), most)
+        model = build(encoders, "bert")
+        model.register_forward_pre_hook(partial(refuse, most))
         model.dropout.p = 0.5
         passes = {"micro_batch": bounds[0], "micro_tokens": bounds[1], "eval_batch": 4}
         result, losses = fit(model, data, valid, epochs=2, **passes)
@@ -309,37 +259,22 @@ def test_out_of_memory_halves_the_passes_and_changes_nothing_else(
     assert all(torch.equal(tensor, expected[3][key]) for key, tensor in found[3].items())
 
 
-def test_memory_for_not_even_one_example_is_an_error(encoders, tokens):
-    data, valid = load(tokens, "bert"), load(tokens, "bert", "valid")
-    with pytest.raises(torch.OutOfMemoryError):
-        fit(short_of_memory(build(encoders, "bert"), most=0), data, valid, micro_batch="auto")
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [(torch.OutOfMemoryError("CUDA out of memory"), True), (RuntimeError("another matter"), False)],
+)
+def test_what_fewer_examples_do_not_mend_is_an_error(encoders, tokens, error, again):
+    passes = []
 
-
-def test_two_processes_compute_the_gradient_of_one_pass_of_everything(encoders, tokens):
-    data, model = load(tokens, "modernbert"), build(encoders, "modernbert")
-    for rows in epoch_order(len(data), seed=5, epoch=1).split(63):  # 32 and 31, then 19 and 18
-        loss = cross_entropy(model(data.batch(rows)), data.labels[rows])
-        loss.backward()
-        expected = gradient(model)
-        model.zero_grad()
-        measured = torch.zeros(2)
-        for rank in (0, 1):  # whose gradients add up in the model
-            backend = Torch(torch.device("cpu"), "fp32")
-            backend.rank, backend.processes = rank, 2
-            measured += accumulate(model, data, rows, Bounds(10, 200), backend)
-        assert (gradient(model) - expected).norm() / expected.norm() < 1e-5
-        assert measured[0].item() == pytest.approx(loss.item(), rel=1e-5)
-        model.zero_grad()
-
-
-def test_other_errors_are_not_taken_for_lack_of_memory(encoders, tokens):
     def fail(*_):
-        raise RuntimeError("another matter")
+        passes.append(1)
+        raise error
 
     model = build(encoders, "bert")
     model.register_forward_pre_hook(fail)
-    with pytest.raises(RuntimeError, match="another matter"):
+    with pytest.raises(type(error), match=str(error)):
         fit(model, load(tokens, "bert"), load(tokens, "bert", "valid"), micro_batch="auto")
+    assert (len(passes) > 1) is again
 
 
 def test_accelerate_computes_what_torch_computes(encoders, tokens):
@@ -353,8 +288,7 @@ def test_accelerate_computes_what_torch_computes(encoders, tokens):
     assert all(torch.equal(tensor, trained[1][1][key]) for key, tensor in trained[0][1].items())
 
 
-def test_all_checkpoints_are_kept_if_asked_for(encoders, tokens, tmp_path, monkeypatch):
-    monkeypatch.setenv("WANDB_MODE", "disabled")
+def test_all_checkpoints_are_kept_if_asked_for(encoders, tokens, tmp_path):
     flags = "--batch 20 --epochs 3 --learning-rate 3e-3 --dropout 0.3 --labels negative positive"
     out = tmp_path / "run"
     call(train, train_command(encoders, tokens, out, f"{flags} --keep-checkpoints all"))
@@ -364,10 +298,8 @@ def test_all_checkpoints_are_kept_if_asked_for(encoders, tokens, tmp_path, monke
     trained = json.loads((out / "train.json").read_text())
     best = trained["best_epoch"]
     model = load_checkpoint(out / "checkpoint")
-    valid_loss = predict_split(
-        model, load(tokens, "bert", "valid"), Bounds(64, 10**6), BACKEND
-    ).mean_loss()
-    assert trained["valid_loss"] == pytest.approx(valid_loss) and model.dropout.p == 0.3
+    valid = predict_split(model, load(tokens, "bert", "valid"), Bounds(64, 10**6), BACKEND)
+    assert trained["valid_loss"] == pytest.approx(valid.mean_loss()) and model.dropout.p == 0.3
     kept = load_file(out / "checkpoint" / "model.safetensors")
     for number, name in enumerate(names, 1):
         weights = load_file(out / "checkpoints" / name / "model.safetensors")
@@ -381,7 +313,6 @@ def test_all_checkpoints_are_kept_if_asked_for(encoders, tokens, tmp_path, monke
 def test_the_seed_of_a_run_is_that_of_weights_and_order(
     encoders, tokens, tmp_path, monkeypatch, seed
 ):
-    monkeypatch.setenv("WANDB_MODE", "disabled")
     original, seen = Tokens.batch, []
 
     def spy(self, rows):
@@ -407,7 +338,5 @@ def test_a_compiled_model_trains_alike(python, encoders, tokens, tmp_path, archi
         line = train_command(encoders, tokens, out, f"{flags} {compiled}", architecture)
         done = run_train(python, line)
         assert done.returncode == 0, done.stderr
-    plain, fast = (pd.read_csv(tmp_path / n / "history.csv") for n in ("false", "true"))
-    drop = ["seconds"]
-    pd.testing.assert_frame_equal(plain.drop(columns=drop), fast.drop(columns=drop), rtol=1e-4)
+    pd.testing.assert_frame_equal(*histories(tmp_path, "false", "true"), rtol=1e-4)
     assert load_encoder(tmp_path / "true" / "checkpoint", "masked-mean")

@@ -6,26 +6,33 @@ import shutil
 import signal
 import subprocess
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, call
 from filelock import FileLock
 from test_backends import train_command
 from test_training import BACKEND, SETTINGS, build, load
 
+import train
+from lib.command.console import UserError
 from lib.training import loop
 from lib.training import saving as saving_module
 from lib.training.batches import Bounds
-from lib.training.loop import Recipe, build_optimizer, build_scheduler, train
+from lib.training.loop import Recipe, build_optimizer, build_scheduler
 from lib.training.model import Classifier
 from lib.training.progress import Progress
 from lib.training.saving import LOCK, STATE, Saving
 
 CHANGES = {"epochs": 3, "optimizer": "adamw", "weight_decay": 0.1, "scheduler": "linear"}
-LONG = "--batch 8 --epochs 16 --scheduler linear --warmup 0.1 --learning-rate 0.001"
+OWN = {"settings": {"epochs": 3, "seed": 1}, "code": "a"}  # what a state belongs to
+# The flags of a training that takes its time, by the number of its processes.
+LONG = {1: "--batch 8 --epochs 16 --scheduler linear --warmup 0.1 --learning-rate 0.001"}
+LONG[2] = f"{LONG[1]} --backend accelerate --processes 2"
 FILES = ("checkpoint/model.safetensors", "checkpoint/head.safetensors", "checkpoint/config.json")
 
 
@@ -46,67 +53,66 @@ class Interrupted(Saving):
 
 
 def fit(encoders, tokens, saving=None, losses=None):
-    """Train a model with dropout; return its weights and its history without the seconds."""
-    data, valid = load(tokens, "bert"), load(tokens, "bert", "valid")
+    """Train a model with dropout; return its weights with its history, and the result."""
+    data = load(tokens, "bert"), load(tokens, "bert", "valid")
     model = build(encoders, "bert")
     model.dropout.p = 0.3
-    found = [] if losses is None else losses
-    result = train(
-        model,
-        (data, valid),
-        Recipe(16, 5, SETTINGS | CHANGES),
-        BACKEND,
-        lambda epoch, updates: found.append(updates),
-        saving,
-    )
-    lines = [{**vars(epoch), "seconds": 0} for epoch in result.history]
-    return model.state_dict(), lines
+    told = [] if losses is None else losses
+    recipe = Recipe(16, 5, SETTINGS | CHANGES)  # seven updates of one pass to an epoch
+    result = loop.train(model, data, recipe, BACKEND, lambda _, found: told.append(found), saving)
+    weights = {key: tensor.tolist() for key, tensor in model.state_dict().items()}
+    return (weights, [replace(epoch, seconds=0) for epoch in result.history]), result
 
 
-def identical(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+def interrupt(encoders, tokens, run, after, losses=None):
+    """Train until after an update, and return the name of the training."""
+    saving = Interrupted(run, OWN, 1)
+    saving.updates = after
+    with pytest.raises(Cut):
+        fit(encoders, tokens, saving, losses)
+    return saving.name
 
 
-def test_a_training_goes_on_after_any_update(encoders, tokens, tmp_path):
-    whole = []
-    weights, history = fit(encoders, tokens, losses=whole)
-    assert len(history) == 3
-    for after in (1, 6, 7, 8, 20):  # of 21 updates, 7 in an epoch
-        run, losses = tmp_path / str(after), []
-        saving = Interrupted(run, {}, 1)
-        saving.updates = after
-        with pytest.raises(Cut):
-            fit(encoders, tokens, saving, losses)
-        torch.manual_seed(99)  # another process has drawn other random numbers
-        found = Saving(run, {}, 1)
-        assert found.name == saving.name  # by which a tracked run goes on as well
-        again, lines = fit(encoders, tokens, found, losses)
-        assert identical(again, weights)
-        assert lines == history
-        assert losses == whole  # every epoch is reported once, with all of its updates
+@pytest.fixture(scope="module")
+def whole(encoders, tokens):
+    """What a training comes to that nothing interrupts, and what its epochs told."""
+    losses = []
+    return fit(encoders, tokens, losses=losses)[0], losses
 
 
-def test_a_training_goes_on_after_each_of_its_epochs(encoders, tokens, tmp_path):
-    weights, history = fit(encoders, tokens)
-    saving = Saving(tmp_path, {}, 1)
+@pytest.fixture(scope="module")
+def left(encoders, tokens, tmp_path_factory):
+    """The folder of a run that ended after nine updates, in its second epoch."""
+    run = tmp_path_factory.mktemp("left")
+    interrupt(encoders, tokens, run, 9)
+    return run
+
+
+@pytest.mark.parametrize("after", [1, 6, 7, 8, 20])  # of 21 updates, 7 in an epoch
+def test_a_training_goes_on_after_any_update(encoders, tokens, whole, tmp_path, after):
+    expected, told = whole
+    losses = []
+    name = interrupt(encoders, tokens, tmp_path, after, losses)
+    torch.manual_seed(99)  # another process has drawn other random numbers
+    saving = Saving(tmp_path, OWN, 1)
+    assert saving.name == name  # by which a tracked run goes on as well
+    assert fit(encoders, tokens, saving, losses)[0] == expected
+    assert losses == told and len(told) == 3  # every epoch once, with all of its updates
+
+
+def test_a_training_goes_on_after_its_last_epoch(encoders, tokens, whole, tmp_path):
+    saving = Saving(tmp_path, OWN, 1)
     fit(encoders, tokens, saving)
     assert (tmp_path / ".state").is_dir()
-    again, lines = fit(encoders, tokens, Saving(tmp_path, {}, 1))  # nothing is left to do
-    assert identical(again, weights) and lines == history
+    assert fit(encoders, tokens, Saving(tmp_path, OWN, 1))[0] == whole[0]  # nothing is left to do
     saving.finish()
     assert not list(tmp_path.iterdir())
 
 
-def test_bounds_that_were_halved_stay_halved(encoders, tokens, tmp_path):
-    saving = Interrupted(tmp_path, {}, 1)
-    saving.updates = 2
-    with pytest.raises(Cut):
-        fit(encoders, tokens, saving)
-    saving = Saving(tmp_path, {}, 1)
+def test_bounds_that_were_halved_stay_halved(encoders, tokens, left, tmp_path):
+    saving = Saving(shutil.copytree(left, tmp_path / "run"), OWN, 1)
     saving.found.facts["bounds"] = [2, 100]
-    data = load(tokens, "bert"), load(tokens, "bert", "valid")
-    recipe = Recipe(16, 5, SETTINGS | CHANGES)
-    result = train(build(encoders, "bert"), data, recipe, BACKEND, saving=saving)
+    _, result = fit(encoders, tokens, saving)
     assert result.bounds == Bounds(2, 100)
 
 
@@ -141,62 +147,40 @@ def test_seconds_are_those_of_training_before_and_after_an_interruption(
     monkeypatch.setattr(Classifier, "forward", slow)
     monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     monkeypatch.setattr(loop, "record", lambda part, seconds: recorded.append((part, seconds)))
-    data = load(tokens, "bert"), load(tokens, "bert", "valid")
-    recipe = Recipe(16, 5, SETTINGS | CHANGES)  # seven updates of one pass to an epoch
-    saving = Interrupted(tmp_path, {}, 1)
-    saving.updates = 9
-    with pytest.raises(Cut):
-        train(build(encoders, "bert"), data, recipe, BACKEND, saving=saving)
+    interrupt(encoders, tokens, tmp_path, 9)
     clock[0] += 10000
-    saving = Saving(tmp_path, {}, 1)
-    result = train(build(encoders, "bert"), data, recipe, BACKEND, saving=saving)
+    _, result = fit(encoders, tokens, Saving(tmp_path, OWN, 1))
     assert [epoch.seconds for epoch in result.history] == [7, 7, 7]
     assert recorded == [("training", 7), ("training", 5), ("training", 7)]
 
 
+OTHER_SEED = {"settings": {"epochs": 3, "seed": 2}, "code": "a"}
+DAMAGED = "it is damaged"
+
+
 @pytest.mark.parametrize(
-    ("other", "reason"),
+    ("identity", "changed", "place", "removed", "reason"),
     [
-        ({"settings": {"epochs": 3, "seed": 2}, "code": "a"}, "other settings.seed"),
-        ({"settings": {"epochs": 3, "seed": 1}, "code": "b"}, "other code"),
-        (None, "it is damaged"),
+        (OTHER_SEED, "-", 0, "-", "other settings.seed"),
+        (OWN | {"code": "b"}, "-", 0, "-", "other code"),
+        (OWN, STATE, -1, "-", DAMAGED),
+        (OWN, STATE, 7, f".{STATE}.sha256", DAMAGED),  # in the length of its header
+        (OWN, "best-*.safetensors", -1, "-", DAMAGED),
+        (OWN, "-", 0, "*best-*", DAMAGED),
     ],
 )
-def test_a_state_of_something_else_is_not_used_and_said(
-    encoders, tokens, tmp_path, capfd, caplog, other, reason
+def test_a_state_that_is_damaged_or_of_something_else_is_not_used_and_said(
+    left, tmp_path, caplog, identity, changed, place, removed, reason
 ):
-    own = {"settings": {"epochs": 3, "seed": 1}, "code": "a"}
-    saving = Interrupted(tmp_path, own, 1)
-    saving.updates = 9
-    with pytest.raises(Cut):
-        fit(encoders, tokens, saving)
-    path = tmp_path / ".state" / STATE
-    if other is None:
+    state = shutil.copytree(left, tmp_path / "run") / ".state"
+    for path in state.glob(changed):
         content = bytearray(path.read_bytes())
-        content[-100] ^= 1
+        content[place] ^= 1
         path.write_bytes(content)
-    found = Saving(tmp_path, other or own, 1)
-    assert not found.found and not path.exists()
-    assert f"training begins anew: '{path}' is not used: {reason}" in caplog.text
-
-
-@pytest.mark.parametrize("damage", ["best", "no best", "header"])
-def test_a_state_with_a_damaged_part_is_not_used(encoders, tokens, tmp_path, caplog, damage):
-    saving = Interrupted(tmp_path, {}, 1)
-    saving.updates = 9
-    with pytest.raises(Cut):
-        fit(encoders, tokens, saving)
-    if damage == "best":
-        (best,) = (tmp_path / ".state").glob("best-*.safetensors")
-        best.write_bytes(best.read_bytes()[:-1])
-    elif damage == "no best":
-        for path in (tmp_path / ".state").glob("*best-*"):
-            path.unlink()
-    else:
-        (tmp_path / ".state" / STATE).write_bytes(b"")
-        (tmp_path / ".state" / f".{STATE}.sha256").unlink()
-    assert not Saving(tmp_path, {}, 1).found
-    assert "it is damaged" in caplog.text
+    for path in state.glob(removed):
+        path.unlink()
+    assert not Saving(state.parent, identity, 1).found and not state.exists()
+    assert f"training begins anew: '{state / STATE}' is not used: {reason}" in caplog.text
 
 
 @contextmanager
@@ -224,32 +208,27 @@ def wait_for(process: subprocess.Popen, text: str) -> None:
 
 
 def same_run(one: Path, other: Path) -> bool:
-    lines = [
-        [line.rpartition(",")[0] for line in (run / "history.csv").read_text().splitlines()]
-        for run in (one, other)
-    ]
-    bytes_ = [[(run / file).read_bytes() for file in FILES] for run in (one, other)]
-    return lines[0] == lines[1] and bytes_[0] == bytes_[1]
+    """Whether two runs have the same checkpoint, and the same history but for the seconds."""
+    found = []
+    for run in (one, other):
+        lines = (run / "history.csv").read_text().splitlines()
+        own = [line.rpartition(",")[0] for line in lines]
+        found.append((own, [(run / file).read_bytes() for file in FILES]))
+    return found[0] == found[1]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(python, encoders, tokens, tmp_path_factory):
     """A training, by the number of its processes."""
-    runs = {}
 
+    @cache
     def trained(processes: int) -> Path:
-        if processes not in runs:
-            runs[processes] = tmp_path_factory.mktemp("undisturbed") / str(processes)
-            line = train_command(encoders, tokens, runs[processes], LONG + in_processes(processes))
-            with start(python, line) as process:
-                assert process.communicate() and process.returncode == 0
-        return runs[processes]
+        run = tmp_path_factory.mktemp("undisturbed") / "run"
+        with start(python, train_command(encoders, tokens, run, LONG[processes])) as process:
+            assert process.communicate() and process.returncode == 0
+        return run
 
     return trained
-
-
-def in_processes(number: int) -> str:
-    return f" --backend accelerate --processes {number}" if number > 1 else ""
 
 
 @pytest.mark.parametrize(
@@ -260,7 +239,7 @@ def test_a_signal_saves_and_ends_with_one_line(
     python, encoders, tokens, tmp_path, undisturbed, sent, processes
 ):
     run = tmp_path / "run"
-    line = train_command(encoders, tokens, run, LONG + in_processes(processes))
+    line = train_command(encoders, tokens, run, LONG[processes])
     with start(python, line) as process:
         wait_for(process, "epoch 2: ")
         process.send_signal(signal.Signals[sent])
@@ -280,7 +259,7 @@ def test_a_killed_training_goes_on_from_its_last_state(
     python, encoders, tokens, tmp_path, undisturbed
 ):
     run = tmp_path / "run"
-    line = train_command(encoders, tokens, run, f"{LONG} --save-minutes 0.001")
+    line = train_command(encoders, tokens, run, f"{LONG[1]} --save-minutes 0.001")
     with start(python, line) as process:
         wait_for(process, "epoch 3: ")
     with start(python, line) as process:
@@ -289,14 +268,9 @@ def test_a_killed_training_goes_on_from_its_last_state(
     assert same_run(run, undisturbed(1))
 
 
-def test_a_run_is_trained_by_one_process_at_a_time(python, encoders, tokens, tmp_path):
-    run = tmp_path / "run"
-    run.mkdir()
-    with FileLock(run / LOCK):
-        (run / LOCK).write_text("process 1 on here")
-        with start(python, train_command(encoders, tokens, run, LONG)) as process:
-            output, _ = process.communicate()
-    assert process.returncode == 1
-    expected = f"train.py: error: '{run}' is being trained by process 1 on here; wait until"
-    assert output.splitlines()[-1].startswith(expected)
-    shutil.rmtree(run)
+def test_a_run_is_trained_by_one_process_at_a_time(encoders, tokens, tmp_path, monkeypatch):
+    monkeypatch.setattr(saving_module, "PATIENCE", 0.1)
+    message = f"'{tmp_path}' is being trained by process 1 on here; wait until"
+    with FileLock(tmp_path / LOCK), pytest.raises(UserError, match=message):
+        (tmp_path / LOCK).write_text("process 1 on here")
+        call(train, train_command(encoders, tokens, tmp_path, LONG[1]))
