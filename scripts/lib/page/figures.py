@@ -281,8 +281,9 @@ def cost(conditions: pd.DataFrame) -> alt.TopLevelMixin:
 
 def lengths(groups: pd.DataFrame) -> alt.TopLevelMixin:
     """Accuracy by length of the reviews, with 95% intervals, from the table lengths."""
+    order = groups["model"].unique()  # that of the study, as in other figures
     groups = groups[groups["representative"]]
-    models = groups["model"].unique().tolist()
+    models = [name for name in order if name in set(groups["model"])]
     titles = {"words": "Words in the review", "truncation": "What the encoder sees of it"}
     panels = []
     for by, title in titles.items():
