@@ -63,12 +63,11 @@ def histories(folder, *names: str) -> list[pd.DataFrame]:
 def test_two_processes_train_as_one_does_without_accelerate(python, encoders, tokens, tmp_path):
     # The last update of an epoch of 100 examples has one, so that a process has none.
     flags = "--batch 33 --epochs 3 --dropout 0 --micro-batch 10 --micro-tokens 200"
-    for name, more in (("1", "torch"), ("2", "accelerate --processes 2")):
-        run_flags = f"{flags} --backend {more}"
-        line = train_command(encoders, tokens, tmp_path / name, run_flags, "modernbert")
-        done = run_train(python, line)
-        assert done.returncode == 0, done.stderr
-        assert done.stderr.count("epoch 3: ") == 1  # one process reports
+    one, two = (f"{flags} --backend {more}" for more in ("torch", "accelerate --processes 2"))
+    call(train, train_command(encoders, tokens, tmp_path / "1", one, "modernbert"))
+    done = run_train(python, train_command(encoders, tokens, tmp_path / "2", two, "modernbert"))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("epoch 3: ") == 1  # one process reports
     pd.testing.assert_frame_equal(*histories(tmp_path, "1", "2"), rtol=1e-5)
     weights = [load_file(tmp_path / n / "checkpoint" / "model.safetensors") for n in ("1", "2")]
     for key, tensor in weights[0].items():

@@ -132,34 +132,26 @@ def test_token_files_hold_them_and_what_became_of_the_texts(folders, splits, tok
     assert (told["warning"] is None) == (told["unknown_share"] <= 0.05)
 
 
-@pytest.fixture(scope="module")
-def tested(runs, splits) -> dict[str, pd.DataFrame]:
-    """The predictions of each run, with the texts."""
-    texts = pd.read_parquet(splits / "test.parquet").set_index("id")["text"]
-    tables = {}
-    for kind, run in runs.items():
-        table = pd.read_parquet(run / "predictions.parquet", partitioning=None)
-        tables[kind] = table.assign(text=table["id"].map(texts))
-    return tables
-
-
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_classifier_labels_as_the_test_does(runs, tested, kind):
+def test_a_classifier_labels_as_the_test_does(runs, splits, kind):
+    texts = pd.read_parquet(splits / "test.parquet").set_index("id")["text"]
+    tested = pd.read_parquet(runs[kind] / "predictions.parquet", partitioning=None)
     classify = TextClassifier(runs[kind] / "checkpoint", "cpu")
     for batch in (1, 32):
-        found = pd.DataFrame(classify(tested[kind]["text"].tolist(), batch))
-        assert found["label"].astype(int).tolist() == tested[kind]["prediction"].tolist()
-        confidence = tested[kind]["confidence"].tolist()
+        found = pd.DataFrame(classify(texts.loc[tested["id"]].tolist(), batch))
+        assert found["label"].astype(int).tolist() == tested["prediction"].tolist()
+        confidence = tested["confidence"].tolist()
         assert found["confidence"].tolist() == pytest.approx(confidence, abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_snippet_of_the_card_does_as_well_and_without_the_project(runs, tested, kind):
+def test_the_snippet_of_the_card_does_as_well_and_without_the_project(runs, splits, kind):
     card = (runs[kind] / "checkpoint" / "README.md").read_text()
     (code,) = re.findall(r"^```python\n(.+?)^```$", card, re.MULTILINE | re.DOTALL)
     assert "lib" not in re.findall(r"^(?:from|import) (\w+)", code, re.MULTILINE)
     classify = TextClassifier(runs[kind] / "checkpoint", "cpu")
-    for texts in (tested[kind]["text"].tolist(), ["A film", "Schön, 映画"]):  # long ones, and short
+    long = pq.read_table(splits / "test.parquet")["text"].to_pylist()
+    for texts in (long, ["A film", "Schön, 映画"]):
         names = {"given": texts}
         try:
             with chdir(runs[kind] / "checkpoint"):

@@ -267,34 +267,28 @@ def test_what_is_not_asked_for_of_json_is_not_looked_at(tmp_path):
     assert read(path) == [*pairs(PLAIN), ("late", 0), ("later", 1)]
 
 
-KINDS = [pa.string(), pa.large_string(), pa.string_view()]
-KINDS += [pa.dictionary(pa.int32(), kind) for kind in KINDS[:2]]
+def of_every_type(values: list[str]) -> list[pa.Array]:
+    kinds = (pa.string(), pa.large_string(), pa.string_view())
+    plain = [pa.array(values, kind) for kind in kinds]
+    return plain + [array.dictionary_encode() for array in plain[:2]]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_texts_of_parquet_may_be_of_every_type_of_text(tmp_path, kind):
-    def column(values: list[str]) -> pa.Array:
-        if not pa.types.is_dictionary(kind):
-            return pa.array(values).cast(kind)
-        return pa.array(values, kind.value_type).dictionary_encode()
+SITES = ["a"] * 30 + ["b"] * 30
+NUMBERS = [
+    pa.array(LABELS, pa.uint8()),
+    pa.array(LABELS).dictionary_encode(),
+    pa.array(LABELS).cast(pa.float32()),
+    pa.array([Decimal(label).quantize(Decimal("1.00")) for label in LABELS]),
+]
+COLUMNS = [*zip(*map(of_every_type, (TEXTS, list(map(str, LABELS)), SITES)), strict=True)]
+COLUMNS += [(TEXTS, labels, SITES) for labels in NUMBERS]
 
-    columns = {"text": TEXTS, "label": list(map(str, LABELS)), "site": ["a"] * 30 + ["b"] * 30}
-    path = parquet(tmp_path / "x.parquet", **{name: column(x) for name, x in columns.items()})
+
+@pytest.mark.parametrize(("text", "label", "site"), COLUMNS)
+def test_columns_of_parquet_may_be_of_every_type_of_text_or_number(tmp_path, text, label, site):
+    path = parquet(tmp_path / "x.parquet", text=text, label=label, site=site)
     assert read(path) == pairs(PLAIN)
     assert read(path, "--where site=b") == pairs(PLAIN[30:])
-
-
-@pytest.mark.parametrize(
-    "labels",
-    [
-        pa.array(LABELS, pa.uint8()),
-        pa.array(LABELS).dictionary_encode(),
-        pa.array(LABELS).cast(pa.float32()),
-        pa.array([Decimal(label).quantize(Decimal("1.00")) for label in LABELS]),
-    ],
-)
-def test_labels_of_parquet_may_be_of_every_type_of_number(tmp_path, labels):
-    assert read(parquet(tmp_path / "x.parquet", label=labels)) == pairs(PLAIN)
 
 
 @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view()])
