@@ -60,6 +60,7 @@ def histories(folder, *names: str) -> list[pd.DataFrame]:
     return [pd.read_csv(folder / name / "history.csv").drop(columns="seconds") for name in names]
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does_without_accelerate(python, encoders, tokens, tmp_path):
     # The last update of an epoch of 100 examples has one, so that a process has none.
     flags = "--batch 33 --epochs 3 --dropout 0 --micro-batch 10 --micro-tokens 200"
@@ -77,6 +78,7 @@ def test_two_processes_train_as_one_does_without_accelerate(python, encoders, to
     assert (measured["updates"], measured["micro_batch"]) == (12, 10)
 
 
+@pytest.mark.slow
 def test_a_diverged_training_ends_in_all_processes_and_the_study_goes_on(
     python, encoders, tokens, splits, tmp_path, capsys
 ):

@@ -152,7 +152,7 @@ def spreads(count: int, scale: float = 1e-4) -> list[Spread]:
 def test_verdicts_and_intervals_never_contradict():
     rng = np.random.default_rng(5)
     seen = set()
-    for _ in range(12):
+    for _ in range(6):
         differences = pd.Series(rng.choice([0, 0.004, 0.02, -0.05], 7) + rng.normal(0, 0.001, 7))
         found = judge(differences, spreads(7, rng.choice([1e-7, 1e-5, 1e-4])), 0.03)
         low, high = found["low"], found["high"]

@@ -135,6 +135,7 @@ def test_interactive_pages_need_no_network(drawn, name):
     assert box["width"] > 300 and box["height"] > 200
 
 
+@pytest.mark.slow
 def test_figures_are_the_same_again_and_white_behind(drawn, tmp_path):
     tables = dict.fromkeys(f"{drawn.tables}/{figure.table}.parquet" for figure in FIGURE.values())
     call(draw, f"--tables {' '.join(tables)} --out {tmp_path}")

@@ -157,6 +157,7 @@ for path in (out / file for file in made[name]):
 """
 
 
+@pytest.mark.slow
 def test_trainings_run_on_as_many_gpus_as_there_are(python, tmp_path):
     workspace = Workspace(tmp_path / "study")
     config = workspace.write_config("study.yaml")

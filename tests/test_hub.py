@@ -75,6 +75,7 @@ def test_a_branch_is_recorded_as_its_commit(python, hub, tmp_path):
     assert json.loads((tmp_path / "out" / "reviews.json").read_text())["revision"] == COMMIT
 
 
+@pytest.mark.slow
 def test_a_second_download_asks_for_no_file(python, hub, tmp_path):
     assert command(python, hub, tmp_path, ENCODER).returncode == 0
     hub.requests.clear()
@@ -85,7 +86,7 @@ def test_a_second_download_asks_for_no_file(python, hub, tmp_path):
 
 
 @pytest.mark.parametrize("line", [ENCODER, DATASET], ids=["encoder", "dataset"])
-@pytest.mark.parametrize("revision", [COMMIT, "main"])
+@pytest.mark.parametrize("revision", [COMMIT, pytest.param("main", marks=pytest.mark.slow)])
 def test_a_download_needs_no_hub_once_it_is_in_the_cache(python, hub, tmp_path, line, revision):
     line = line.replace(COMMIT, revision)
     assert command(python, hub, tmp_path, line).returncode == 0

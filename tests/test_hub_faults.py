@@ -76,6 +76,7 @@ def test_faults_end_in_one_line_and_leave_nothing(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_transfer_that_breaks_off_goes_on_where_it_stopped(
     python, hub, repositories, encoders, tmp_path
 ):
@@ -92,6 +93,7 @@ def test_a_transfer_that_breaks_off_goes_on_where_it_stopped(
     assert (tmp_path / "out" / "model.safetensors").stat().st_size == size
 
 
+@pytest.mark.slow
 def test_a_download_that_was_cut_off_is_completed_by_the_next_call(python, hub, weights, tmp_path):
     hub.cuts["model.safetensors"] = len(weights) // 2, 100
     done = command(python, hub, tmp_path, ENCODER)

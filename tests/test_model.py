@@ -147,6 +147,7 @@ REAL_DEPTHS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", REAL_DEPTHS)
 def test_real_depths_and_heads_load_and_train(encoders, tokens, tmp_path, architecture):
     config = REAL_DEPTHS[architecture]

@@ -164,15 +164,19 @@ def test_a_table_that_lacks_columns_or_numbers_is_refused(study, tmp_path):
     (tmp_path / "bad.csv").write_text("source,model\ns,m\n")
     with pytest.raises(UserError, match="lacks the columns pooling, effective_batch"):
         read_published(tmp_path / "bad.csv", pd.DataFrame())
-    with pytest.raises(UserError, match="column effective_batch holds something that is not a"):
-        beside(study, tmp_path, "s,m,padded-mean,many,5,,0.8,")
-    with pytest.raises(UserError, match="column epochs holds something that is not a number"):
-        beside(study, tmp_path, "s,m,padded-mean,64,few,,0.8,")
-    with pytest.raises(UserError, match="holds 'mean'; write padded-mean or masked-mean"):
-        beside(study, tmp_path, "s,m,Mean,64,5,,0.8,")
-    for accuracy in ("", "inf", "80.1"):
-        with pytest.raises(UserError, match="test_accuracy holds something that is not from 0"):
-            beside(study, tmp_path, f"s,m,padded-mean,64,5,,{accuracy},")
+    measured = with_settings(study.read("conditions"), study.read("runs"))
+    for row, message in (
+        ("s,m,padded-mean,many,5,,0.8,", "column effective_batch holds something that is not a"),
+        ("s,m,padded-mean,64,few,,0.8,", "column epochs holds something that is not a number"),
+        ("s,m,Mean,64,5,,0.8,", "holds 'mean'; write padded-mean or masked-mean"),
+        *(
+            (f"s,m,padded-mean,64,5,,{accuracy},", "test_accuracy holds something that is not from")
+            for accuracy in ("", "inf", "80.1")
+        ),
+    ):
+        (tmp_path / "bad.csv").write_text(f"{HEADER}\n{row}\n")
+        with pytest.raises(UserError, match=message):
+            read_published(tmp_path / "bad.csv", measured)
 
 
 def test_the_shipped_table_is_read(study):

@@ -132,6 +132,7 @@ def test_a_tokenizer_that_needs_code_is_refused(offering, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.slow
 def test_an_error_of_the_hub_puts_no_secret_into_a_log(python, hub, tmp_path):
     token, line = "hf_" + "s" * 34, ENCODER.replace(" hub ", f" --log {tmp_path}/log hub ")
     address = hub.url.replace("http://", f"http://me:{token}@")

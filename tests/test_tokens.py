@@ -77,6 +77,7 @@ def test_token_files_may_hold_several_row_groups_and_empty_lists(tmp_path):
     assert found.bounds.tolist() == [0, 2, 2, 3, 3, 6]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["bert", "modernbert"])
 def test_tokenizer_training_is_the_same_in_every_process(python, splits, tmp_path, architecture):
     line = (

@@ -77,7 +77,9 @@ class Refusing(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.mark.parametrize("server", ["none", "refuses the key"])
+@pytest.mark.parametrize(
+    "server", ["none", pytest.param("refuses the key", marks=pytest.mark.slow)]
+)
 def test_online_without_access_warns_once_and_records_offline(track, tmp_path, server):
     http = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
     address = f"http://127.0.0.1:{http.server_port}"

@@ -423,6 +423,7 @@ def test_code_that_decides_results_reruns_them_by_its_content_alone(study, pytho
     assert jobs == {"train": 2, "evaluate": 2, **FROM_RUNS}
 
 
+@pytest.mark.slow
 def test_pages_are_made_without_torch(study, python):
     lines = [study.command(name) for name in ("collect", "analyse", "draw", "summary")]
     code = (
