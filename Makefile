@@ -28,7 +28,7 @@ estimate: $(READY)  ## write how long the study takes
 	snakemake --cores $(CORES) $(STUDY) estimate
 
 test: lint  ## lint and fast tests
-	pytest --numprocesses $$(($$($(PYTHON) -c 'import os; print(os.cpu_count())') + 1)) --dist loadfile  # some tests wait
+	pytest --numprocesses $$(($$($(PYTHON) -c 'import os; print(os.cpu_count())') + 1)) --dist loadfile --no-loadscope-reorder  # some tests wait
 
 test-slow: $(READY_TESTS)  ## tests that train for minutes
 	pytest -m slow

@@ -159,6 +159,12 @@ def weights(repositories) -> bytes:
     return (repositories / "models" / BERT / "model.safetensors").read_bytes()
 
 
+def pytest_collection_modifyitems(items):
+    """Files whose tests run processes come first, so that no worker is left alone with one."""
+    long = {item.path for item in items if "python" in item.fixturenames}
+    items.sort(key=lambda item: item.path not in long)
+
+
 def pytest_terminal_summary(terminalreporter):
     passed = [report.nodeid for report in terminalreporter.stats.get("passed", [])]
     refused = sum("::test_bad_input_is_refused" in name for name in passed)

@@ -109,6 +109,7 @@ def test_a_diverged_training_ends_in_all_processes_and_the_study_goes_on(
     assert json.loads(capsys.readouterr().out) == {"label": "0", "confidence": None}
 
 
+@pytest.mark.slow
 def test_a_mistake_in_several_processes_is_no_traceback(python, encoders, tokens, tmp_path):
     line = train_command(encoders, tokens, tmp_path / "out", "--batch 8 --labels a b c")
     done = run_train(python, f"{line} --backend accelerate --processes 2")

@@ -143,6 +143,7 @@ def test_it_runs_from_another_folder(python, elsewhere, arguments):
     assert not (elsewhere / "there" / "results").exists()
 
 
+@pytest.mark.slow
 def test_a_study_of_another_name_is_refused_and_kept_beside(python, elsewhere, study):
     (elsewhere / "one.yaml").write_text(yaml.safe_dump(study))
     (elsewhere / "two.yaml").write_text(yaml.safe_dump(study | {"study": "two"}))

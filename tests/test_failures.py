@@ -52,6 +52,7 @@ def test_the_last_line_is_the_error_and_its_log_and_no_output_is_left(project, p
     assert not list((project.folder / "results/datasets/imdb-25k").glob("*"))
 
 
+@pytest.mark.slow
 def test_several_failed_jobs_have_a_line_each(project, python):
     models = {name: {"source": "hub", "id": f"no/{name}", "revision": "a"} for name in ("b", "c")}
 

@@ -85,7 +85,9 @@ def test_a_second_download_asks_for_no_file(python, hub, tmp_path):
     ]
 
 
-@pytest.mark.parametrize("line", [ENCODER, DATASET], ids=["encoder", "dataset"])
+@pytest.mark.parametrize(
+    "line", [pytest.param(ENCODER, marks=pytest.mark.slow), DATASET], ids=["encoder", "dataset"]
+)
 @pytest.mark.parametrize("revision", [COMMIT, pytest.param("main", marks=pytest.mark.slow)])
 def test_a_download_needs_no_hub_once_it_is_in_the_cache(python, hub, tmp_path, line, revision):
     line = line.replace(COMMIT, revision)

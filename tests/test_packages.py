@@ -333,6 +333,7 @@ def test_a_full_disk_is_told_as_elsewhere(index):
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_study_is_planned_without_network_and_fetches_in_a_job(index, python, tmp_path):
     workspace = Workspace(tmp_path / "study")
     digest = sha256(index.files[f"{FOLDER}/config.json"]).hexdigest()

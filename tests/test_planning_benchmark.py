@@ -13,6 +13,7 @@ def test_every_plan_and_table_is_measured(tmp_path):
     assert len(table) == 8 and table["CPU seconds"].between(0.1, 60).all()
 
 
+@pytest.mark.slow
 def test_made_up_runs_of_a_large_study_are_collected_and_compared(tmp_path):
     study = planning.new_study(tmp_path / "study", planning.large(80))
     planning.make_up(study, 50)

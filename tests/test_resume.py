@@ -231,9 +231,10 @@ def undisturbed(python, encoders, tokens, tmp_path_factory):
     return trained
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sent", "processes"),
-    [("SIGTERM", 1), pytest.param("SIGINT", 2, marks=pytest.mark.slow)],
+    [("SIGTERM", 1), ("SIGINT", 2)],
 )
 def test_a_signal_saves_and_ends_with_one_line(
     python, encoders, tokens, tmp_path, undisturbed, sent, processes

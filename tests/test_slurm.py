@@ -94,6 +94,7 @@ def test_jobs_ask_for_what_the_profile_says(project, python):
         assert "--gres" not in flags and "--gpu" not in flags
 
 
+@pytest.mark.slow
 def test_jobs_on_gpus_ask_for_gres_on_one_node(project, python):
     several = NEW.replace("variant=base", "variant=decayed")
     targets = (f"{NEW}/train.json", f"{several}/train.json", f"{TRAINED}/test.json")
@@ -105,6 +106,7 @@ def test_jobs_on_gpus_ask_for_gres_on_one_node(project, python):
     assert gres == {"train": {"--gres=gpu:1", "--gres=gpu:2"}, "evaluate": {"--gres=gpu:1"}}
 
 
+@pytest.mark.slow
 def test_the_lines_that_a_site_edits_work(project, python):
     profile, edited = re.subn(r"(?m)^( *)# (\S+: \S+  # site)", r"\1\2", project.read(PROFILE))
     assert edited

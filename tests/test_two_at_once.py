@@ -42,6 +42,7 @@ def first(python, tmp_path):
     process.stderr.close()
 
 
+@pytest.mark.slow
 def test_the_second_is_refused_and_changes_nothing(python, first):
     workspace, process = first
     running = servers(workspace.folder)
