@@ -31,7 +31,7 @@ use rule * from encoders as enc_*
 
 rule mine:
     default_target: True
-    input: rules.enc_summary.output
+    input: rules.enc_summary.output.page
     output: "copy.md"
     shell: "cp {{input:q}} {{output}}"
 """

@@ -41,15 +41,17 @@ rule summary:
         splits=expand(rules.split.output.counts, dataset=DATASET),
         tokens=expand(rules.pretokenize.output.counts, dataset=DATASET, model=MODELS),
     output:
-        "results/summary.md",
-        "results/pages/answer.html",
-        expand(f"{TABLES}/{{name}}.tex", name=["results", *["findings"] * ANALYSIS["statistics"]]),
-        report(
+        page="results/summary.md",
+        answer="results/pages/answer.html",
+        latex=expand(
+            f"{TABLES}/{{name}}.tex", name=["results", *["findings"] * ANALYSIS["statistics"]]
+        ),
+        html=report(
             "results/pages/summary.html",
             category="1 Summary",
             labels={"page": "Summary of the study"},
         ),
-        [
+        tables=[
             report(
                 f"results/pages/{part}.html",
                 caption="../report/tables.rst",
