@@ -35,7 +35,8 @@ def set_beside(published: Path, study: Study, conditions: pd.DataFrame) -> pd.Da
         UserError: the published figures can't be used.
     """
     measured = with_settings(conditions, study.runs)
-    names = {keys_in(folder)["model"]: spellings(folder) for folder in study.folders}
+    folders = {keys_in(folder)["model"]: folder for folder in study.folders}
+    names = {model: spellings(folder) for model, folder in folders.items()}
     rows = []
     for number, row in enumerate(read_published(published, measured).to_dict("records")):
         own = [model for model, known in names.items() if row["model"].lower() in known]
