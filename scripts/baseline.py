@@ -6,7 +6,8 @@ It writes predictions.parquet and test.json, as the test of an encoder does.
 import argparse
 from pathlib import Path
 
-from lib.command.cli import Parser, length, positive, run, seed
+from lib.command.cli import Parser, positive, run, seed
+from lib.study.flags import add_flags, pop_settings
 
 
 def arguments() -> Parser:
@@ -14,9 +15,9 @@ def arguments() -> Parser:
     flags = Parser(description=__doc__)
     flags.add_argument("--splits", required=True, type=Path, help="folder of the split reviews")
     flags.add_argument(
-        "--encoder", type=Path, help="read what this encoder's tokenizer keeps, not the full text"
+        "--encoder", type=Path, help="read what this encoder is fed, not the full text"
     )
-    flags.add_argument("--max-length", type=length, help="tokens that it keeps of each review")
+    add_flags(flags, "training", ("max_length", "truncation"))
     flags.add_argument(
         "--examples",
         type=positive,
@@ -36,7 +37,8 @@ def main(options: argparse.Namespace) -> None:
     """Fit every setting, keep the best on the validation split, test it once."""
     from lib.analysis.baseline import train_baseline
 
-    train_baseline(**vars(options))
+    settings = pop_settings(options, "training")
+    train_baseline(**vars(options), **settings)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Turn the texts of all splits into token ids, as Parquet files that training maps into memory."""
+"""Turn the texts of all splits into token ids, whole, as Parquet files that trainings cut."""
 
 import argparse
 import os
 from pathlib import Path
 
-from lib.command.cli import Parser, length, run, threads
+from lib.command.cli import Parser, run, threads
 
 
 def arguments() -> Parser:
@@ -14,7 +14,6 @@ def arguments() -> Parser:
         "--splits", required=True, type=Path, help="folder of train, valid and test.parquet"
     )
     flags.add_argument("--encoder", required=True, type=Path, help="folder of the encoder")
-    flags.add_argument("--max-length", type=length, default=128, help="tokens kept of each text")
     flags.add_argument("--threads", type=threads, default=os.cpu_count(), help="CPU threads")
     flags.add_argument("--out", required=True, type=Path, help="folder of the token files")
     return flags

@@ -9,7 +9,7 @@ rule baseline:
         predictions=f"{BASELINE}/predictions.parquet",
         measured=f"{BASELINE}/test.json",
     log:
-        f"{LOGS}/dataset={{dataset}}/text={{text}}{{sample}}/baseline.log",
+        f"{LOGS}/dataset={{dataset}}/text={{text}}/baseline.log",
     conda:
         "../../envs/training.yaml"
     resources:
@@ -24,7 +24,7 @@ rule baseline:
         text=flags(baseline_settings),
         out=output_folder,
     message:
-        "train and test the baseline, {wildcards.text}{wildcards.sample}; log: {log}"
+        "train and test the baseline, {wildcards.text}; log: {log}"
     shell:
         "python {params.command:q} --log {log:q} --splits {params.splits:q} {params.encoder} {params.text} --out {params.out:q}"
 

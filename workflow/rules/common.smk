@@ -51,7 +51,7 @@ RUN = (
     "results/runs/dataset={dataset}/model={model}/pooling={pooling}/batch={batch}/"
     "variant={variant}/seed={seed}"
 )
-BASELINE = "results/baselines/dataset={dataset}/text={text}{sample}"
+BASELINE = "results/baselines/dataset={dataset}/text={text}"
 TABLES = "results/tables"
 FIGURES = "results/figures"
 LOGS = "results/logs"
@@ -164,9 +164,10 @@ def encoder_reviews(wildcards):
 
 def encoder_trial(wildcards):
     """How an encoder is tried, which decides no result: another pooling runs nothing again."""
-    asked = {run.pooling: None for run in RUNS if run.model == wildcards.model}
-    trial = {"max_length": config["max_length"], "poolings": list(asked)}
-    return Unrecorded(planning.flags(trial))
+    asked = [run for run in RUNS if run.model == wildcards.model]
+    longest = max((training(run.variant)["max_length"] for run in asked), default=[])
+    poolings = list(dict.fromkeys(run.pooling for run in asked))
+    return Unrecorded(planning.flags({"max_length": longest, "poolings": poolings}))
 
 
 def by_variant(function):
@@ -225,15 +226,14 @@ def gres(gpus):
 
 def encoder_of_text(wildcards):
     """The encoder whose tokenizer cuts the texts of a baseline."""
-    model = wildcards.text.removeprefix(SEEN_TEXT)
-    return [] if model == FULL_TEXT else ENCODER.format(dataset=DATASET, model=model)
+    seen, name = wildcards.text.partition("/")[0], SEEN_TEXT
+    model = seen.removeprefix(name)
+    return ENCODER.format(dataset=DATASET, model=model) if seen.startswith(name) else []
 
 
 def baseline_settings(wildcards):
     """What a baseline sees of each text, and which training reviews it learns from."""
-    is_whole = wildcards.text == FULL_TEXT
-    seen = {} if is_whole else {"max_length": config["max_length"]}
-    return seen | keys_in(Path(wildcards.sample))
+    return keys_in(Path(wildcards.text))
 
 
 def explain_settings(wildcards):
@@ -270,19 +270,17 @@ RUNS_ROOT = ENGINE.place("results/runs")
 N_RUNS = len(RUNS)
 MODELS = list(dict.fromkeys(run.model for run in RUNS))
 RUN_FOLDERS = [RUN.format(**run._asdict()) for run in RUNS]
-TEXTS = [FULL_TEXT, *(SEEN_TEXT + name for name in MODELS)] * ANALYSIS["baseline"]
-SAMPLES = planning.samples(config, RUNS)
-PARTS = planning.parts(ANALYSIS, SAMPLES)
+TEXTS, SAMPLES = planning.baselines(config, RUNS) if ANALYSIS["baseline"] else ([], [])
+PARTS = planning.parts(config, RUNS)
 SHOWN_FIGURES = catalog.figures_in(PARTS)
 BASELINES, SAMPLE_BASELINES = (
     expand(
         f"{BASELINE}/{{file}}",
         dataset=DATASET,
-        text=TEXTS,
-        sample=samples,
+        text=texts,
         file=["predictions.parquet", "test.json"],
     )
-    for samples in ([""], SAMPLES)
+    for texts in (TEXTS, SAMPLES)
 )
 N_GPUS = gpus.count()
 ENGINE.bound_gpus(N_GPUS)
@@ -295,5 +293,4 @@ wildcard_constraints:
     batch=COUNT,
     variant="|".join(map(re.escape, config["variants"])),
     seed=SEED,
-    text="|".join(map(re.escape, TEXTS)) or FULL_TEXT,
-    sample=f"(/examples={COUNT}/seed=({SEED}))?",
+    text="|".join(map(re.escape, [*TEXTS, *SAMPLES])) or FULL_TEXT,

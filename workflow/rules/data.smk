@@ -91,10 +91,9 @@ rule pretokenize:
         command=command("pretokenize"),
         code=code("pretokenize"),
         splits=input_folder,
-        length=flags({"max_length": config["max_length"]}),
         out=output_folder,
     message:
         "tokenize {wildcards.dataset} for {wildcards.model}; log: {log}"
     shell:
         "python {params.command:q} --log {log:q} --splits {params.splits:q} --encoder {input.encoder:q} "
-        "{params.length} --threads {threads} --out {params.out:q}"
+        "--threads {threads} --out {params.out:q}"

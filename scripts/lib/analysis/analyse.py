@@ -6,13 +6,14 @@ from pathlib import Path
 import pandas as pd
 
 from lib.analysis.comparisons import compare
+from lib.analysis.cuts import compare_cuts
 from lib.analysis.data_curve import data_curve
 from lib.analysis.errors import list_errors
 from lib.analysis.findings import answer
 from lib.analysis.lengths import measure_by_length
 from lib.analysis.measures import measure
 from lib.analysis.published import set_beside
-from lib.analysis.results import has_samples, read_texts
+from lib.analysis.results import has_cuts, has_samples, read_texts
 from lib.analysis.study import read_study
 from lib.command.console import log
 from lib.files.tables import write_table
@@ -54,6 +55,8 @@ def analyse(
         tables |= {"comparisons": compare(study)} | answer(study, conditions, margin / 100)
         if has_samples(study.runs):
             tables["data_curve"] = data_curve(study.runs, conditions, samples)
+        if has_cuts(study.runs):
+            tables["cuts"] = compare_cuts(study, conditions)
         if published:
             tables["published"] = set_beside(published, study, conditions)
     if errors:

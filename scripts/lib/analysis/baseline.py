@@ -14,13 +14,14 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from threadpoolctl import threadpool_limits
 
 from lib.command.console import UserError, log, one_line, progress
+from lib.data.cutting import Cut
 from lib.data.encoding import TextEncoding
 from lib.data.sampling import first_of
 from lib.data.words import words
 from lib.files.manifests import reading
 from lib.files.predictions import Predictions, write_predictions
 from lib.files.whole import write_json
-from lib.study.runs import run_of
+from lib.study.runs import keys_in, run_of
 from lib.training.metrics import chance_p, measure
 
 C = (0.01, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
@@ -31,7 +32,8 @@ TOLERANCE = 1e-8  # at 1e-4 a large C stops far from its minimum, at another acc
 def train_baseline(
     splits: Path,
     encoder: Path | None,
-    max_length: int | None,
+    max_length: int,
+    truncation: str,
     out: Path,
     examples: int | None = None,
     seed: int | None = None,
@@ -42,8 +44,9 @@ def train_baseline(
 
     Args:
         splits: folder of the split reviews.
-        encoder: reads what this encoder's tokenizer keeps, not the full text.
-        max_length: tokens that it keeps of each review.
+        encoder: reads what this encoder is fed, not the full text.
+        max_length: tokens that it is fed of each review.
+        truncation: which of them, as the setting of that name.
         out: folder to write, such as baselines/dataset=imdb/text=full.
         examples: training reviews to learn from, those of a run with this setting and seed; all
             where it is not given.
@@ -59,8 +62,8 @@ def train_baseline(
         with reading(splits / f"{name}.parquet"):
             reviews = pq.read_table(splits / f"{name}.parquet", partitioning=None)
             texts[name], labels[name] = reviews["text"].to_pylist(), reviews["label"].to_numpy()
-        if encoder and max_length:
-            texts[name] = seen_texts(texts[name], encoder, max_length)
+        if encoder:
+            texts[name] = seen_texts(texts[name], encoder, Cut(max_length, truncation))
     sample = {}
     if examples is not None and seed is not None:
         sample = {"examples": examples, "seed": seed}
@@ -73,7 +76,10 @@ def train_baseline(
     seconds = time.perf_counter() - started
     predictions = Predictions.of(model.predict_log_proba(texts["test"]), labels["test"])
     keys = run_of(out)
-    measured = {"dataset": keys.dataset, "model": keys.model, **sample, **settings}
+    read: dict[str, Any] = {"text": keys_in(out)["text"]}
+    if encoder:
+        read |= {"max_length": max_length, "truncation": truncation}
+    measured = {"dataset": keys.dataset, "model": keys.model, **read, **sample, **settings}
     measured["train_accuracy"] = float(np.mean(model.predict(texts["train"]) == labels["train"]))
     measured["train_seconds"] = seconds
     measured["chance_p"] = chance_p(settings["valid_accuracy"], labels["valid"])
@@ -82,10 +88,19 @@ def train_baseline(
     log.info("test accuracy %.4f", predictions.accuracy())
 
 
-def seen_texts(texts: list[str], encoder: Path, max_length: int) -> list[str]:
-    """The part of each text that an encoder sees: all that its tokens stand for."""
-    encodings = TextEncoding(encoder, max_length)(texts, offsets=True)
-    return [text[seen(each.offsets)] for text, each in zip(texts, encodings, strict=True)]
+def seen_texts(texts: list[str], encoder: Path, cut: Cut) -> list[str]:
+    """The part of each text that an encoder sees: all that the tokens stand for that it is fed.
+
+    Where tokens are left out in the middle, the ends are joined by a space.
+    """
+    encoding = TextEncoding(encoder)
+    found = []
+    for text, each in zip(texts, encoding(texts, offsets=True), strict=True):
+        kept = cut.kept(np.array([0, len(each)]), encoding.frame).nonzero()[0]
+        runs = np.split(kept, np.flatnonzero(np.diff(kept) > 1) + 1)
+        parts = (text[seen([each.offsets[place] for place in run])] for run in runs)
+        found.append(" ".join(filter(None, parts)))
+    return found
 
 
 def seen(offsets: Sequence[tuple[int, int]]) -> slice:

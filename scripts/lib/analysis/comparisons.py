@@ -6,12 +6,12 @@ what settings do is told by contrasts over seeds.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
-from lib.analysis.results import NUMBERS
+from lib.analysis.results import NUMBERS, settings_of_variants
 from lib.analysis.statistics import Paired, compare_pair
 from lib.analysis.study import Study
 from lib.command.console import progress
@@ -23,7 +23,7 @@ FACTORS = ("model", "pooling", "batch", "variant")
 def compare(study: Study) -> pd.DataFrame:
     """The table comparisons: a row per pair of runs."""
     predictions, measured = study.predictions, study.measured
-    found = list(pairs(list(predictions)))
+    found = list(pairs(list(predictions), settings_of_variants(study.runs)))
     rows = []
     for factor, first, second in progress(found, len(found), "compare runs", "pair"):
         both = measured[first], measured[second]
@@ -36,10 +36,16 @@ def compare(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype(NUMBERS | {"both_learned": bool})
 
 
-def pairs(keys: list[Run]) -> Iterator[tuple[str, Run, Run]]:
+def pairs(
+    keys: list[Run], variants: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[str, Run, Run]]:
     """The pairs of runs that differ in one key, with its name, and those with the baselines.
 
     Of the baselines, an encoder is compared with those on the full text and on what it sees.
+
+    Args:
+        keys: of runs and baselines.
+        variants: per variant the settings of its training.
     """
     encoders = [key for key in keys if not is_baseline(key)]
     for pair in itertools.combinations(encoders, 2):
@@ -48,7 +54,7 @@ def pairs(keys: list[Run]) -> Iterator[tuple[str, Run, Run]]:
             first, second = ordered(pair, different[0], encoders)
             yield different[0], first, second
     for baseline, encoder in itertools.product(filter(is_baseline, keys), encoders):
-        if baseline.model in baselines_of(encoder.model):
+        if baseline.model in baselines_of(encoder.model, variants[encoder.variant]):
             yield "baseline", baseline, encoder
 
 

@@ -25,9 +25,11 @@ BATCH = "Which effective batch?"
 EQUAL_UPDATES = "Which effective batch, at equal updates?"
 BACKEND = "Do torch and Accelerate agree?"
 SCALING = "Does scaling the learning rate help at large batches?"
+LENGTH = "How many tokens?"
+TRUNCATION = "Which part of a long text?"
 VARIANT = "Does another variant change anything?"
 QUESTIONS = (
-    *(ENCODER, BASELINE, POOLING, PADDING, BATCH, EQUAL_UPDATES),
+    *(ENCODER, BASELINE, POOLING, PADDING, LENGTH, TRUNCATION, BATCH, EQUAL_UPDATES),
     *(BACKEND, SCALING, VARIANT),
 )
 
@@ -35,6 +37,7 @@ MIN_SEEDS = 3  # for a verdict
 MEANS = {"padded-mean", "masked-mean"}
 SCALINGS = ("lr_scaling", "lr_scaling_base")
 AMOUNTS = {"updates", "examples"}  # which are given, and not compared
+CUTS = {"max_length": LENGTH, "truncation": TRUNCATION}  # which are compared one at a time
 RATE = "learning_rate"
 
 Pair = tuple[Condition, Condition]
@@ -188,17 +191,20 @@ def pairs(
     encoders = [condition for condition in conditions if not is_baseline(condition)]
     once = distinct(encoders, variants)
     for factor in Condition._fields:
-        for pair in itertools.combinations(in_order(encoders, factor), 2):
+        for pair in itertools.combinations(in_order(encoders, factor, variants), 2):
             first, second = (getattr(condition, factor) for condition in pair)
             if first == second or pair[0] != pair[1]._replace(**{factor: first}):
                 continue
-            if AMOUNTS & changes(pair, variants) or not tuning.compares(pair, variants):
+            changed = decided_by(pair, variants)
+            if AMOUNTS & changed or changed == CUTS.keys() or not tuning.compares(pair, variants):
                 continue
             if set(pair) <= set(once) or repeats(pair, once, variants):
-                yield question_of(factor, pair, variants), str(first), str(second), pair
+                question = question_of(factor, pair, variants)
+                yield question, *names_of_levels(question, factor, pair, variants), pair
     for baseline, encoder in itertools.product(filter(is_baseline, conditions), once):
         compared = size_of(encoder, variants) == ALL and encoder not in tuning.settings
-        if compared and baseline.model in baselines_of(encoder.model):
+        known = baselines_of(encoder.model, variants[encoder.variant])
+        if compared and baseline.model in known:
             yield BASELINE, baseline.model, encoder.model, (baseline, encoder)
 
 
@@ -245,17 +251,35 @@ def changes(pair: Pair, variants: Variants) -> set[str]:
     return {key for key, value in first.items() if second[key] != value}
 
 
+def decided_by(pair: Pair, variants: Variants) -> set[str]:
+    """Those of the settings in which two conditions differ that decide what is learned."""
+    return changes(pair, variants) & set(keys_that("learned"))
+
+
 def same_training(pair: Pair, variants: Variants) -> bool:
     """Whether two conditions learn the same, and differ in how that is computed."""
     first, second = (decisive(variants[each.variant], each.batch) for each in pair)
     return first == second
 
 
-def in_order(conditions: Sequence[Condition], factor: str) -> list[Condition]:
-    """Conditions in the order that levels have: of batches by size, else as the study has them."""
+def in_order(conditions: Sequence[Condition], factor: str, variants: Variants) -> list[Condition]:
+    """Conditions in the order that levels have: by size or length, else as the study has them."""
     levels = list(dict.fromkeys(getattr(condition, factor) for condition in conditions))
-    place = int if factor == "batch" else levels.index
-    return sorted(conditions, key=lambda condition: place(getattr(condition, factor)))
+
+    def place(condition: Condition) -> tuple[int, int]:
+        level = getattr(condition, factor)
+        sizes = {"batch": condition.batch, "variant": variants[condition.variant]["max_length"]}
+        return sizes.get(factor) or 0, levels.index(level)
+
+    return sorted(conditions, key=place)
+
+
+def names_of_levels(question: str, factor: str, pair: Pair, variants: Variants) -> tuple[str, str]:
+    """The levels in which two conditions differ, as tables name them."""
+    found = [getattr(condition, factor) for condition in pair]
+    for key in (key for key, asked in CUTS.items() if asked == question):
+        found = [variants[condition.variant][key] for condition in pair]
+    return str(found[0]), str(found[1])
 
 
 def question_of(factor: str, pair: Pair, variants: Variants) -> str:
@@ -269,6 +293,9 @@ def question_of(factor: str, pair: Pair, variants: Variants) -> str:
             updates = variants[pair[0].variant]["updates"]
             return BATCH if updates == "auto" else EQUAL_UPDATES
     first, second = (variants[condition.variant] for condition in pair)
+    changed = decided_by(pair, variants)
+    if len(changed) == 1 and changed <= CUTS.keys():
+        return CUTS[changed.pop()]
     if same_training(pair, variants) and first["backend"] != second["backend"]:
         return BACKEND
     scaled = [each for each in (first, second) if each["lr_scaling"] != "none"]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lib.analysis.results import SETTING
 from lib.command.timing import read_took
 from lib.study.runs import FULL_TEXT, KEYS, SEEN_TEXT, keys_in
 
@@ -15,6 +16,7 @@ OTHERS = {
     "pretokenize": "tokenizing",
     "baseline": "baselines",
 }
+CUT_AND_SAMPLE = ("max_length", "truncation", "examples")  # settings in paths of baselines
 PARTS = ("reviews and encoders", "tokenizing", START_UP, *LOOPS.values(), "baselines")
 
 
@@ -45,12 +47,9 @@ def logs_of(runs: pd.DataFrame, logs: Path) -> list[Path]:
         for run in runs[[*KEYS]].to_dict("records")
     ]
     own = [folder / f"{name}.log" for folder in folders for name in LOOPS]
-    models = set(runs["model"])
-    allowed = {"dataset": set(runs["dataset"]), "model": models}
-    allowed["text"] = {FULL_TEXT, *(SEEN_TEXT + model for model in models)}
-    allowed["examples"], allowed["seed"] = (
-        set(runs[name].map(str)) for name in ("settings.examples", "seed")
-    )
+    columns = ["dataset", "model", "seed", *(SETTING + key for key in CUT_AND_SAMPLE)]
+    allowed = {name.removeprefix(SETTING): set(runs[name].map(str)) for name in columns}
+    allowed["text"] = {FULL_TEXT, *(SEEN_TEXT + model for model in allowed["model"])}
     found = [path for path in sorted(logs.rglob("*.log")) if path.stem in OTHERS]
     keys = [keys_in(path.relative_to(logs)) for path in found]
     return own + [

@@ -70,7 +70,7 @@ def curves(conditions: pd.DataFrame, variants: Variants) -> pd.DataFrame:
         variants: per setting its training settings.
     """
     setting = conditions["setting"].mask(are_baselines(conditions), "")
-    alike = {name: others(name, variants) for name in setting.unique()}
+    alike = {name: others(name, variants, EXAMPLES) for name in setting.unique()}
     points = conditions.assign(setting=setting, alike=setting.map(alike))
     groups = points.groupby(["model", "pooling", "batch", "alike"], sort=False, dropna=False)
     points = points.assign(place=groups.ngroup()).sort_values(["place", EXAMPLES], kind="stable")
@@ -81,10 +81,10 @@ def curves(conditions: pd.DataFrame, variants: Variants) -> pd.DataFrame:
     return points.assign(curve=names(points))[COLUMNS]
 
 
-def others(setting: str, variants: Variants) -> str:
-    """The training settings of a setting but for the number of training reviews, as a text."""
+def others(setting: str, variants: Variants, *keys: str) -> str:
+    """The training settings of a setting but for some, as a text."""
     found = variants.get(setting, {})
-    return str(sorted((key, str(value)) for key, value in found.items() if key != EXAMPLES))
+    return str(sorted((key, str(value)) for key, value in found.items() if key not in keys))
 
 
 def names(points: pd.DataFrame) -> list[str]:

@@ -18,9 +18,11 @@ from lib.analysis.contrasts import (
     BATCH,
     ENCODER,
     EQUAL_UPDATES,
+    LENGTH,
     PADDING,
     POOLING,
     SCALING,
+    TRUNCATION,
     Contrast,
     plan,
 )
@@ -54,6 +56,8 @@ WHEN_ASKED = {
     BASELINE: "the study leaves the baseline out",
     POOLING: "no two runs differ in the pooling alone, but for the two means",
     PADDING: "no two runs differ in that alone, padded-mean against masked-mean",
+    LENGTH: "no two runs differ in max_length alone",
+    TRUNCATION: "no two runs differ in truncation alone",
     BATCH: "no two runs differ in the batch alone",
     BACKEND: "no two runs differ in the back-end alone (one with backend: accelerate would)",
     SCALING: "no two runs differ in that alone, one scaled and one not, above lr_scaling_base",
@@ -147,7 +151,9 @@ def pairs_of_runs(contrast: Contrast, predictions: Predictions) -> list[Paired]:
 
 def level(contrast: Contrast, name: str) -> str:
     """A level of a factor, as a sentence names it."""
-    return f"batch {name}" if contrast.question in (BATCH, EQUAL_UPDATES) else name
+    if contrast.question in (BATCH, EQUAL_UPDATES):
+        return f"batch {name}"
+    return f"{name} tokens" if contrast.question == LENGTH else name
 
 
 def sentence(row: Mapping[str, Any], margin: float) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib.analysis.results import stack
+from lib.analysis.results import SETTING, stack
 from lib.analysis.statistics import proportion
 from lib.analysis.study import Study
 from lib.data.tokens import read_lengths
@@ -28,9 +28,11 @@ def measure_by_length(study: Study, texts: pd.Series, tokens: Sequence[Path]) ->
         tokens: the tokenized test splits, in folders that name the model.
     """
     fifths = fifths_of_words(texts)
-    truncated = {keys_in(path)["model"]: truncation(path) for path in tokens}
+    uncut = {keys_in(path)["model"]: read_lengths(path) for path in tokens}
+    longest = {run: study.measured[run][f"{SETTING}max_length"] for run in study.encoders()}
+    cut = {run: truncation(*uncut[run.model], length) for run, length in longest.items()}
     tables = {
-        key: accuracies(found, {"words": fifths, "truncation": truncated.get(key.model)})
+        key: accuracies(found, {"words": fifths, "truncation": cut.get(key)})
         for key, found in study.predictions.items()
     }
     return stack(tables, study.measured, study.representatives())
@@ -45,9 +47,8 @@ def fifths_of_words(texts: pd.Series) -> pd.Series:
     return bins.map(names).astype(ordered)
 
 
-def truncation(tokens: Path) -> pd.Series:
-    """By review id, whether the encoder sees it `whole` or `truncated`."""
-    ids, lengths, longest = read_lengths(tokens)
+def truncation(ids: np.ndarray, lengths: np.ndarray, longest: int) -> pd.Series:
+    """By review id, whether an encoder sees it `whole` or `truncated`."""
     names = np.where(lengths > longest, "truncated", "whole")
     ordered = pd.CategoricalDtype(["whole", "truncated"], ordered=True)
     return pd.Series(names, pd.Index(ids, name="id")).astype(ordered)

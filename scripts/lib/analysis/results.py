@@ -48,6 +48,11 @@ def has_samples(runs: pd.DataFrame) -> bool:
     return bool(runs[f"{SETTING}examples"].ne(ALL).any())
 
 
+def has_cuts(runs: pd.DataFrame) -> bool:
+    """Whether the runs of the table runs see different parts of the texts."""
+    return len(runs[[SETTING + "max_length", SETTING + "truncation"]].drop_duplicates()) > 1
+
+
 def updates_of(runs: pd.DataFrame) -> dict[Condition, int]:
     """How many updates each condition has, from the table runs; fewer where a run diverged."""
     most = runs.groupby(CONDITION, sort=False)["updates"].max()

@@ -15,6 +15,7 @@ TOKENIZER_FILES = ("tokenizer.json", "*.json", "*.txt", "*.model", "*.tiktoken")
 WEIGHT_INDEX = "model.safetensors.index.json"
 WEIGHT_FILES = ("model.safetensors", "model-*.safetensors", WEIGHT_INDEX)
 CONFIG_FILE = "config.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
 ENCODER_FILES = (CONFIG_FILE, *TOKENIZER_FILES, *WEIGHT_FILES)
 SOURCE = "source.json"
 PROBE = "probe.json"

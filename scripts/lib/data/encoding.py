@@ -3,12 +3,13 @@
 import json
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 from tokenizers import Encoding
 
 from lib.command.console import UserError, one_line
+from lib.data.cutting import HEAD, TAIL, Frame
 from lib.data.encoder_files import TOKENIZER_FILES
 from lib.data.encoders import load_tokenizer, using
 
@@ -18,29 +19,27 @@ SPACE = "▁"  # alone, a token of many tokenizers that stands for nothing but a
 class TextEncoding:
     """From texts to tokens, as the files of a tokenizer ask for.
 
-    Which end of a long text is cut, which special tokens are added, and what becomes of those that
-    a text spells out: all that is as they say, and as transformers does it. A length or padding
-    that they store besides is left aside: the length is `max_length`, and padding is added where
-    passes are made, on the right. Which side that is makes no difference to an encoder whose states
-    do not depend on padding, and the first position is the first token so.
+    Which special tokens are added, and what becomes of those that a text spells out: all that is as
+    they say, and as transformers does it. A length or padding that they store besides is left
+    aside: texts are encoded whole, to be cut by a `Cut` with the `frame` of this, and padding is
+    added where passes are made, on the right. Which side that is makes no difference to an encoder
+    whose states do not depend on padding, and the first position is the first token so.
 
     Args:
         folder: of an encoder or a checkpoint.
-        max_length: tokens kept of each text, special tokens included.
 
     Raises:
-        UserError: there is no tokenizer of texts alone, its tokens are random, or `max_length` has
-            no room for more than special tokens.
+        UserError: there is no tokenizer of texts alone, or its tokens are random.
     """
 
-    def __init__(self, folder: Path, max_length: int) -> None:
+    def __init__(self, folder: Path) -> None:
         tokenizer = load_tokenizer(folder)
         self.folder = folder
-        self.max_length = max_length
         self.pad_id = tokenizer.pad_token_id
         self.has_types = "token_type_ids" in tokenizer.model_input_names
         self.backend = tokenizer.backend_tokenizer
         self.backend.no_padding()
+        self.backend.no_truncation()
         self.nothing = self.backend.encode("").ids  # the special tokens that each text has
         with using(folder, *TOKENIZER_FILES):
             if tokenizer("")["input_ids"] != self.nothing:
@@ -51,17 +50,22 @@ class TextEncoding:
                     f"'{folder}': the tokenizer draws tokens at random, by '{key}'; set it to null "
                     "in tokenizer.json"
                 )
-        if max_length <= len(self.nothing):
-            raise UserError(
-                f"max_length is {max_length}, but the encoder '{folder}' adds {len(self.nothing)} "
-                "special tokens to each text; raise max_length in the config"
-            )
-        self.backend.enable_truncation(max_length, direction=tokenizer.truncation_side)
+        before = self._special_tokens_before()
+        cut = HEAD if tokenizer.truncation_side == "right" else TAIL
+        self.frame = Frame(before, len(self.nothing) - before, cut)
+
+    def _special_tokens_before(self) -> int:
+        """How many of the special tokens stand before a text, as any text tells that has tokens."""
+        for text in chain("a", self.backend.get_vocab(with_added_tokens=False)):
+            mask = self.backend.encode(text).special_tokens_mask
+            if 0 in mask:
+                return mask.index(0)
+        return len(self.nothing)
 
     def __call__(
         self, texts: Sequence[str], ids: Iterable[int] | None = None, offsets: bool = False
     ) -> list[Encoding]:
-        """What the encoder sees of each text.
+        """All tokens of each text.
 
         Args:
             texts: to encode.
@@ -90,7 +94,7 @@ class TextEncoding:
             ) from error
 
     def columns(self, encodings: Sequence[Encoding]) -> dict[str, list[list[int]]]:
-        """What the encoder is fed, one value per token of each text."""
+        """What the encoder is fed, one value per token of each text, before texts are cut."""
         found = {"input_ids": [encoding.ids for encoding in encodings]}
         if self.has_types:
             found["token_type_ids"] = [encoding.type_ids for encoding in encodings]

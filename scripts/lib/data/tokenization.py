@@ -33,34 +33,33 @@ class Counts(NamedTuple):
 
     Attributes:
         reviews: how many there are.
-        tokens: kept of them, without special ones and those that are a space alone.
+        tokens: of them, without special ones and those that are a space alone.
         unknown: of these, those that stand for what the tokenizer does not know.
-        truncated: reviews of which a part is cut off.
     """
 
     reviews: int
     tokens: int
     unknown: int
-    truncated: int
 
 
-def pretokenize(splits: Path, encoder: Path, max_length: int, threads: int, out: Path) -> None:
+def pretokenize(splits: Path, encoder: Path, threads: int, out: Path) -> None:
     """Write a token file per split, and `tokens.json`, which tells what became of the texts.
+
+    Texts are written whole; who reads them cuts them.
 
     Args:
         splits: folder of train, valid and test.parquet.
         encoder: folder of the encoder.
-        max_length: tokens kept of each text, special tokens included.
         threads: CPU threads.
         out: folder of the files.
 
     Raises:
-        UserError: `max_length` or the tokens are beyond what the encoder knows, or the texts beyond
-            what its tokenizer knows.
+        UserError: the tokens are beyond what the encoder knows, or the texts beyond what its
+            tokenizer knows.
     """
     os.environ["RAYON_NUM_THREADS"] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
-    encoding = TextEncoding(encoder, max_length)
+    encoding = TextEncoding(encoder)
     config = encoders.load_config(encoder)
     counts = {}
     with ExitStack() as files:  # all of them appear, or none
@@ -88,7 +87,6 @@ def describe(counts: Mapping[str, Counts]) -> dict[str, Any]:
     return {
         **{split: found._asdict() for split, found in counts.items()},
         "unknown_share": unknown,
-        "truncated_share": total.truncated / total.reviews,
         "warning": warning if unknown > WARNED else None,
     }
 
@@ -107,7 +105,7 @@ def tokenize(source: Path, encoding: TextEncoding, vocab_size: int, out: Path) -
     """
     with reading(source):
         rows = pq.read_metadata(source).num_rows
-    schema = tokens.schema(encoding.has_types, encoding.pad_id, encoding.max_length)
+    schema = tokens.schema(encoding.has_types, encoding.pad_id, encoding.frame)
     batches = read_reviews(source, ["id", "text", "label"], BATCH)
     total = np.zeros(len(Counts._fields), int)
     with pq.ParquetWriter(out, schema) as writer:
@@ -152,7 +150,6 @@ def count(table: pa.Table, encoding: TextEncoding, vocab_size: int) -> Counts:
         reviews=len(lengths),
         tokens=len(ids) - len(lengths) * len(encoding.nothing) - occurrences(encoding.space_id),
         unknown=occurrences(encoding.unknown_id),
-        truncated=int((np.asarray(table["n_tokens"]) > encoding.max_length).sum()),
     )
 
 
@@ -179,7 +176,7 @@ def tabulate(
     columns = {
         "id": batch["id"],
         "label": batch["label"],
-        "n_tokens": [length(each) for each in encodings],
+        "n_tokens": [len(each) for each in encodings],
     }
     for name, rows in encoding.columns(encodings).items():
         columns[name] = lists(CODES[name], rows)
@@ -196,9 +193,3 @@ def lists(kind: str, rows: list[list[int]]) -> pa.ListArray:
         values.fromlist(row)
     bounds = np.cumsum([0, *map(len, rows)], dtype=np.int32)
     return pa.ListArray.from_arrays(pa.array(bounds), pa.array(np.asarray(values)))
-
-
-def length(encoding: Encoding) -> int:
-    """Tokens of a text before truncation, special tokens included."""
-    cut = encoding.overflowing  # each part has the special tokens once more
-    return len(encoding) + sum(map(len, cut)) - len(cut) * sum(encoding.special_tokens_mask)

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lib.data.cutting import Cut, Frame, bounds_of
 from lib.files.manifests import reading
 
 # Columns that the encoder is fed, one value per token.
@@ -16,15 +17,15 @@ ROWS = 4096  # read at a time
 BUFFER = 1 << 20  # bytes of a file read at a time
 
 
-def schema(types: bool, pad_id: int, max_length: int) -> pa.Schema:
-    """Columns of a token file, with padding token and length in its metadata.
+def schema(types: bool, pad_id: int, frame: Frame) -> pa.Schema:
+    """Columns of a token file, with padding token and special tokens in its metadata.
 
-    `n_tokens` is the length before truncation, special tokens included.
+    `input_ids` are those of the whole text, special tokens included, and `n_tokens` their number.
 
     Args:
         types: whether the tokenizer makes `token_type_ids`.
         pad_id: token that fills the end of shorter examples.
-        max_length: tokens kept of each text.
+        frame: of the tokenizer.
     """
     columns = {
         "id": pa.int64(),
@@ -35,84 +36,86 @@ def schema(types: bool, pad_id: int, max_length: int) -> pa.Schema:
     }
     if not types:
         del columns["token_type_ids"]
-    return pa.schema(columns, {"pad_id": str(pad_id), "max_length": str(max_length)})
+    facts = {"pad_id": pad_id, **frame._asdict()}
+    return pa.schema(columns, {name: str(value) for name, value in facts.items()})
 
 
 class TokenFile(NamedTuple):
-    """The content of a token file, in arrays.
+    """The content of a token file, cut, in arrays.
 
     Attributes:
         ids: `(n,)` int64, of the reviews.
         labels: `(n,)` int8.
         columns: per token column a flat array, the tokens of all examples in a row.
         bounds: `(n + 1,)` int64, where each example begins, and the last ends.
+        uncut: `(n,)` int32, tokens of each text before it was cut.
         pad_id: token that fills the end of shorter examples.
-        max_length: length, in tokens, that no example exceeds.
+        cut: which part of the texts the examples are.
+        frame: of their tokenizer.
     """
 
     ids: np.ndarray
     labels: np.ndarray
     columns: dict[str, np.ndarray]
     bounds: np.ndarray
+    uncut: np.ndarray
     pad_id: int
-    max_length: int
+    cut: Cut
+    frame: Frame
 
 
-def read_tokens(path: Path) -> TokenFile:
-    """Read a token file into arrays of one's own, some rows at a time.
+def read_tokens(path: Path, cut: Cut) -> TokenFile:
+    """Read a token file into arrays of one's own, cutting some rows at a time.
 
     Raises:
-        UserError: it is missing or damaged, or no token file.
+        UserError: it is missing or damaged, or no token file, or leaves nothing of texts but
+            special tokens.
     """
     with reading(path), pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
-        facts = _facts(file.schema_arrow)
+        pad_id, frame = _facts(file.schema_arrow)
+        whole = file.read(["id", "label", "n_tokens"], use_threads=False)
+        uncut = whole["n_tokens"].to_numpy()
+        bounds = bounds_of(cut.lengths(uncut))
         names = [name for name in TOKEN_COLUMNS if name in file.schema_arrow.names]
-        rows = file.metadata.num_rows
-        ids, labels = np.empty(rows, np.int64), np.empty(rows, np.int8)
-        columns = {name: _room(file, name) for name in names}
-        bounds = np.zeros(rows + 1, np.int64)
+        kinds = [file.schema_arrow.field(name).type.value_type for name in names]
+        columns = {
+            name: np.empty(bounds[-1], kind.to_pandas_dtype())
+            for name, kind in zip(names, kinds, strict=True)
+        }
         row = 0
-        for batch in file.iter_batches(ROWS, columns=["id", "label", *names]):
-            here = slice(row, row + batch.num_rows)
-            ids[here], labels[here] = batch["id"], batch["label"]
-            lengths = batch["input_ids"].value_lengths().to_numpy()
-            bounds[row + 1 : here.stop + 1] = bounds[row] + lengths.cumsum()
-            for name in names:
-                columns[name][bounds[row] : bounds[here.stop]] = batch[name].flatten()
-            row = here.stop
+        for batch in file.iter_batches(ROWS, columns=names):
+            stop = row + batch.num_rows
+            kept = cut.kept(bounds_of(uncut[row:stop]), frame)
+            for name, column in columns.items():
+                column[bounds[row] : bounds[stop]] = batch[name].flatten().to_numpy()[kept]
+            row = stop
         return TokenFile(
-            ids=ids,
-            labels=labels,
-            columns={name: column[: bounds[-1]] for name, column in columns.items()},
+            ids=whole["id"].to_numpy(),
+            labels=whole["label"].to_numpy(),
+            columns=columns,
             bounds=bounds,
-            pad_id=facts["pad_id"],
-            max_length=facts["max_length"],
+            uncut=uncut,
+            pad_id=pad_id,
+            cut=cut.by(frame),
+            frame=frame,
         )
 
 
-def _room(file: pq.ParquetFile, name: str) -> np.ndarray:
-    """An empty array for all tokens of a column; Parquet counts an empty list as a value."""
-    groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
-    chunks = (group.column(number) for group in groups for number in range(group.num_columns))
-    tokens = sum(each.num_values for each in chunks if each.path_in_schema.startswith(f"{name}."))
-    return np.empty(tokens, file.schema_arrow.field(name).type.value_type.to_pandas_dtype())
-
-
-def read_lengths(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
-    """The `id` and `n_tokens` of all examples of a token file, and its `max_length`.
+def read_lengths(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The `id` and `n_tokens` of all texts of a token file.
 
     Raises:
         UserError: it is missing or damaged, or no token file.
     """
     with reading(path):
-        longest = _facts(pq.read_schema(path))["max_length"]
+        _facts(pq.read_schema(path))
         table = pq.read_table(path, columns=["id", "n_tokens"], partitioning=None)
-        return table["id"].to_numpy(), table["n_tokens"].to_numpy(), longest
+        return table["id"].to_numpy(), table["n_tokens"].to_numpy()
 
 
-def _facts(found: pa.Schema) -> dict[str, int]:
-    """What the metadata of a token file tell: `pad_id` and `max_length`."""
-    metadata = found.metadata or {}
-    if b"pad_id" not in metadata or "input_ids" not in found.names:
+def _facts(found: pa.Schema) -> tuple[int, Frame]:
+    """What the metadata of a token file tell: the padding token, and what is around each text."""
+    told = {name.decode(): value.decode() for name, value in (found.metadata or {}).items()}
+    if not {"pad_id", *Frame._fields} <= told.keys() or "input_ids" not in found.names:
         raise ValueError("it is no token file of pretokenize.py")
-    return {name: int(metadata[name.encode()]) for name in ("pad_id", "max_length")}
+    return int(told["pad_id"]), Frame(int(told["before"]), int(told["after"]), told["truncation"])

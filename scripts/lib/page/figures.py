@@ -192,7 +192,7 @@ def data_curve(points: pd.DataFrame) -> alt.TopLevelMixin:
     if points.empty:
         return _side_by_side([], 1)
     classical = are_baselines(points)
-    points = _beside(_within_bounds(points)).assign(classical=classical)
+    points = _beside(_within_bounds(points), "examples", "curve", 640).assign(classical=classical)
     encoders = points.loc[~classical, "curve"].unique().tolist()
     baselines = points.loc[classical, "curve"].unique().tolist()
     scale = _spanning(points[["low", "accuracy", "high"]].stack())
@@ -223,6 +223,54 @@ def data_curve(points: pd.DataFrame) -> alt.TopLevelMixin:
         _daggers(base, scale),
     ]
     return alt.layer(*layers, data=_data(points)).properties(width=680, height=320)
+
+
+def cuts(points: pd.DataFrame) -> alt.TopLevelMixin:
+    """Test accuracy with 95% intervals, and seconds, by the tokens that are seen of a text.
+
+    From the table cuts.
+    """
+    if points.empty:
+        return _side_by_side([], 1)
+    points = _within_bounds(points).assign(classical=are_baselines(points))
+    cut = points.dropna(subset="max_length")
+    cut = _beside(cut.assign(line=cut["curve"] + cut["truncation"]), "max_length", "line", 250)
+    whole = alt.Chart(_data(points[points["max_length"].isna()])).mark_rule(color=GREY)
+    encoders = points.loc[~points["classical"], "curve"].unique().tolist()
+    dash = _dash("curve", points.loc[points["classical"], "curve"].unique().tolist())
+    colour = _colour("curve", "Encoder", encoders)
+    scale = _spanning(points[["low", "accuracy", "high"]].stack())
+    lengths = sorted(cut["max_length"].unique().tolist())
+    base = alt.Chart().encode(
+        x=alt.X(
+            "place:Q",
+            title="Tokens of a text at most (logarithmic)",
+            scale=alt.Scale(type="log", base=2, nice=False, padding=30),
+            axis=alt.Axis(values=lengths, format=",d"),
+        ),
+        detail="line:N",
+        tooltip=_tooltip("curve", "truncation", "max_length", "seeds", "accuracy", "train_seconds"),
+    )
+    bars = base.mark_rule(strokeWidth=2).encode(y=_height("low", scale), y2="high:Q", color=colour)
+    seconds = alt.Y("train_seconds:Q", title="Training (seconds, logarithmic)")
+    heights = _height("accuracy", scale), seconds.scale(type="log", nice=False, padding=20)
+    own = [bars.transform_filter("!datum.classical"), _daggers(base, scale)]
+    if len(points) > len(cut):
+        own.append(whole.encode(y=heights[0], strokeDash=dash))
+    shape = _shape("truncation", "Part of the text", cut["truncation"].unique().tolist())
+    panels = []
+    for title, height, others in zip(("Accuracy", "Seconds"), heights, (own, []), strict=True):
+        here = base.encode(y=height)
+        grey = here.encode(color=alt.value(GREY)).transform_filter("datum.classical")
+        coloured = here.encode(color=colour).transform_filter("!datum.classical")
+        layers = [
+            grey.mark_line(strokeWidth=1.5).encode(strokeDash=dash),
+            grey.mark_point(filled=True, size=40, opacity=1).encode(shape=shape),
+            coloured.mark_line(),
+            coloured.mark_point(filled=True, size=80, opacity=1).encode(shape=shape),
+        ]
+        panels.append(_panel([*layers, *others], title, cut, 310, 280))
+    return _side_by_side(panels, 2)
 
 
 def accuracy(conditions: pd.DataFrame) -> alt.TopLevelMixin:
@@ -472,16 +520,17 @@ def _dagger(base: alt.Chart, shown: str, **place: int) -> alt.Chart:
     return text.transform_filter(shown)
 
 
-def _beside(points: pd.DataFrame) -> pd.DataFrame:
-    """The points of curves, those of one size moved apart: the `place` of each on a log axis.
+def _beside(points: pd.DataFrame, size: str, line: str, width: int) -> pd.DataFrame:
+    """The points of lines, those of one size moved apart: the `place` of each on a log axis.
 
-    They are 8 pixels apart in a figure of 640, and nearer where sizes are close.
+    They are 8 pixels apart in a figure of this width, and nearer where sizes are close.
     """
-    sizes = np.log(np.sort(points["examples"].unique()))
-    curves = points["curve"].unique().tolist()
-    step = min((sizes[-1] - sizes[0]) / 80, np.diff(sizes).min() / (2 * len(curves)))
-    order = points["curve"].map(curves.index) - (len(curves) - 1) / 2
-    return points.assign(place=points["examples"] * np.exp(step * order))
+    sizes = np.log(np.sort(points[size].unique()).astype(float))
+    lines = points[line].unique().tolist()
+    span = (sizes[-1] - sizes[0]) or 1
+    step = min(8 * span / width, np.diff(sizes).min(initial=span) / (2 * len(lines)))
+    order = points[line].map(lines.index) - (len(lines) - 1) / 2
+    return points.assign(place=points[size].astype(float) * np.exp(step * order))
 
 
 def _within_bounds(table: pd.DataFrame) -> pd.DataFrame:

@@ -143,6 +143,21 @@ def data_curve(page: Page) -> Iterator[str]:
     yield page.file("data_curve", "All points")
 
 
+def cuts(page: Page) -> Iterator[str]:
+    """Accuracy and seconds over the tokens that are seen of a text."""
+    points = page.tables["cuts"]
+    if points.empty:
+        yield "No two settings differ in the cut alone."
+        return
+    yield page.figure("cuts")
+    yield tables.cut_table(points)
+    yield (
+        "Texts cut and tokens lost are those of the training split. TF-IDF reads what the encoder "
+        "sees: the part of each text that its tokens stand for."
+    )
+    yield page.file("cuts")
+
+
 def costs(page: Page) -> Iterator[str]:
     """Where the seconds went."""
     found = page.tables["costs"]
@@ -338,6 +353,7 @@ def attention(page: Page) -> Iterator[str]:
 SECTIONS: dict[str, tuple[tuple[str, ...], Callable[[Page], Iterator[str]]]] = {
     "Findings": (("findings",), findings),
     "Results": (("runs",), results),
+    "How much of a text": (("cuts",), cuts),
     "Learning curve over data": (("data_curve",), data_curve),
     "Tuned learning rates": (("tuning", "budgets"), tuning),
     "Accuracy and calibration": (("conditions",), certainty),

@@ -1,6 +1,7 @@
 """The summary of a study, as all its pages: what was found, how sure that is, what was run."""
 
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from lib.study.catalog import PARTS, tables_to_read
 from lib.study.runs import keys_in
 from lib.study.schema import word
 
-TOLD = ("unknown_share", "truncated_share", "warning")  # what it needs of tokens.json
+TOLD = ("unknown_share", "warning")  # what it needs of tokens.json
 
 
 def summarise(
@@ -142,7 +143,7 @@ def run_facts(
         if all(settings[key] == value for settings in variants.values())
     }
     return {
-        "Tokens per review": f"{listed_once(trainings, 'max_length')} at most",
+        **{f"Seen by {name}": cut_facts(trainings, name) for name in models},
         **{f"Model {name}": model_facts(run, counts[name]) for name, run in models.items()},
         "Training": listed(shared.items()),
         **{
@@ -165,8 +166,21 @@ def model_facts(run: Mapping[str, Any], counts: Mapping[str, Any]) -> str:
     facts = [source, listed(encoder.items()), listed(weights.items())]
     return (
         f"{', '.join(filter(None, facts))}; {run['parameters'] / 1e6:.1f} million parameters; "
-        f"{counts['truncated_share']:.1%} of the reviews truncated, {counts['unknown_share']:.1%} "
-        "of the tokens unknown"
+        f"{counts['unknown_share']:.1%} of the tokens unknown"
+    )
+
+
+def cut_facts(trainings: Sequence[Mapping[str, Any]], model: str) -> str:
+    """What a model sees of the texts, in each of its settings that differ in that."""
+    variants: dict[tuple, dict[str, None]] = defaultdict(dict)
+    for run in (run for run in trainings if run["model"] == model):
+        cut = run["settings"]["max_length"], run["truncation"], run["texts_cut"], run["tokens_lost"]
+        variants[cut][run["variant"]] = None
+    return "; ".join(
+        f"{length:,} tokens at most ({truncation}): {texts:.1%} of the training texts cut, "
+        f"{tokens:.1%} of their tokens lost"
+        + (f" ({joined(list(names))})" if len(variants) > 1 else "")
+        for (length, truncation, texts, tokens), names in variants.items()
     )
 
 

@@ -248,6 +248,31 @@ def data_curve_table(points: pd.DataFrame) -> str:
     return table(cells, LEFT)
 
 
+def cut_table(points: pd.DataFrame) -> str:
+    """What each cut leaves, costs and reaches: a row per condition and baseline."""
+    rows = points.to_dict("records")
+    texts = [
+        f"{value} ({interval(max(row['low'], 0), min(row['high'], 1), '{:.4f}'.format)})"
+        for value, row in zip(share(points["accuracy"]), rows, strict=True)
+    ]
+    cells = {
+        "Model": [escape(row["curve"]) for row in rows],
+        "Part": [row["truncation"] for row in rows],
+        "Tokens": ["all" if pd.isna(row["max_length"]) else str(row["max_length"]) for row in rows],
+        "Texts cut": [part(row["texts_cut"]) for row in rows],
+        "Tokens lost": [part(row["tokens_lost"]) for row in rows],
+        "Accuracy": marked(texts, points["learned"] < points["seeds"]),
+        "Seeds": [count(row["seeds"]) for row in rows],
+        "Duration": [duration(row["train_seconds"]) for row in rows],
+    }
+    return table(pd.DataFrame(cells), LEFT)
+
+
+def part(share: float) -> str:
+    """A share as `80.1%`; nothing where it is missing."""
+    return NONE if pd.isna(share) else f"{share:.1%}"
+
+
 def share(values: pd.Series) -> list[str]:
     """Numbers between 0 and 1."""
     return ["n/a" if pd.isna(value) else f"{value:.4f}" for value in values]

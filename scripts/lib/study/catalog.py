@@ -98,6 +98,15 @@ TABLES = (
         "reviews (one seed, and a baseline on all reviews: Wilson's)",
     ),
     Table(
+        name="cuts",
+        command="analyse",
+        part="cuts",
+        row="condition of which another differs in the cut alone, and baseline",
+        content="the name of its curve; length and part of the texts; share of the training texts "
+        "that is cut and of their tokens that is lost; seconds; accuracy with deviation and "
+        "interval over seeds and reviews",
+    ),
+    Table(
         name="measures",
         command="analyse",
         part="statistics",
@@ -265,6 +274,19 @@ FIGURES = (
         "reviews; of one seed, and of a baseline on all reviews, Wilson's. Points of one number "
         "stand side by side. Dashed lines are the TF-IDF baselines, on the same samples; a dagger "
         "marks points with a run that did not learn.",
+    ),
+    Figure(
+        name="cuts",
+        table="cuts",
+        theme="Accuracy",
+        title="Accuracy and seconds by length",
+        alternative="Test accuracy and seconds of training by the tokens that are seen of a text",
+        caption="Test accuracy and seconds of training by the number of tokens that are seen of a "
+        "text at most, with 95% intervals: of one seed and of baselines Wilson's, else over seeds "
+        "and test texts. Points of one number stand side by side. Dashed lines are TF-IDF on the "
+        "same tokens, the one without points TF-IDF on full texts. Seconds of a baseline include "
+        "its tuning; all depend on what else the machine did. A dagger marks points with a run "
+        "that did not learn.",
     ),
     Figure(
         name="accuracy",

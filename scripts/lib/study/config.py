@@ -25,6 +25,7 @@ def check(config: dict[str, Any]) -> None:
         UserError: a key is unknown, missing or holds what it may not; the message names it.
     """
     config.update(typed(config, schema()))
+    _share_length(config)
     validate(config, schema())
     for key, kind, chosen in _sources(config):
         part = f"{kind}_{chosen['source']}"
@@ -39,7 +40,15 @@ def check(config: dict[str, Any]) -> None:
     _check_models(config)
     _check_dataset(config)
     _check_grid(config)
+    _check_lengths(config)
     _check_analysis(config)
+
+
+def _share_length(config: dict[str, Any]) -> None:
+    """Make the length of the study, where one is given, that of trainings that give none."""
+    settings = config.get("training", {})
+    if "max_length" in config and isinstance(settings, dict):
+        config["training"] = {"max_length": config["max_length"], **settings}
 
 
 def _sources(config: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -204,17 +213,8 @@ def _check_columns(dataset: Mapping[str, Any], where: str) -> None:
 
 def _check_models(config: dict[str, Any]) -> None:
     for name, model in config["models"].items():
-        where = f"config key 'models.{name}"
         if model["source"] == "folder":
-            _check_folder(model, where)
-        positions = _facts_of(config, name).get("positions")
-        if model["source"] == "scratch":
-            positions = model["max_position_embeddings"]
-        if positions is not None and config["max_length"] > positions:
-            raise UserError(
-                f"config key 'max_length' is {config['max_length']}; allowed: at most {positions}, "
-                f"the positions of model '{name}'"
-            )
+            _check_folder(model, f"config key 'models.{name}")
 
 
 def _check_folder(model: dict[str, Any], where: str) -> None:
@@ -264,6 +264,25 @@ def _check_grid(config: dict[str, Any]) -> None:
                     f"{where}.pooling' holds '{pooling}', but model '{name}' {lack}; "
                     f"allowed: {', '.join(offered)}"
                 )
+
+
+def _check_lengths(config: Mapping[str, Any]) -> None:
+    """Refuse lengths beyond the positions of the models that are trained with them."""
+    for name, variant in {(run.model, run.variant): None for run in runs(config)}:
+        length, positions = training(config, variant)["max_length"], _positions(config, name)
+        if positions is not None and length > positions:
+            own = "max_length" in config["variants"][variant]
+            key = f"variants.{variant}.max_length" if own else "max_length"
+            raise UserError(
+                f"config key '{key}' is {length}; allowed: at most {positions}, the positions of "
+                f"model '{name}'"
+            )
+
+
+def _positions(config: Mapping[str, Any], name: str) -> int | None:
+    """The longest input of a model, as far as is known; None where there is no longest."""
+    sizes = config["models"][name]
+    return sizes.get("max_position_embeddings") or _facts_of(config, name).get("positions")
 
 
 def _check_analysis(config: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ workflow/rules/.
 import getpass
 import os
 import shlex
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from lib.command.console import UserError, refusals_explained
 from lib.files import manifests
 from lib.study import config, schema
 from lib.study.catalog import PARTS
-from lib.study.runs import Run
+from lib.study.runs import Run, texts_of
 
 MARKER = Path("results/.study")
 
@@ -64,25 +64,34 @@ def digests(part: Mapping[str, Any]) -> Unrecorded:
     return Unrecorded(flags({"sha256": part.get("sha256", {})}))
 
 
-def samples(study: Mapping[str, Any], runs: Iterable[Run]) -> list[str]:
-    """The ends of the paths of baselines on samples: the sizes and seeds of runs that use some."""
-    sizes = {name: config.training(study, name)["examples"] for name in study["variants"]}
-    used = ((sizes[run.variant], run.seed) for run in runs if sizes[run.variant] != "all")
-    return [f"/examples={size}/seed={seed}" for size, seed in dict.fromkeys(used)]
+def baselines(study: Mapping[str, Any], runs: Iterable[Run]) -> tuple[list[str], list[str]]:
+    """The ends of the paths of baselines, after `text=`: on all training reviews, and on samples.
 
-
-def parts(analysis: Mapping[str, Any], samples: Collection[str]) -> list[str]:
-    """The parts of the analysis that are to be made.
-
-    Args:
-        analysis: the section of the configuration.
-        samples: as of the function.
+    Their texts are the full ones and what the encoders see of them; the samples are those of the
+    runs that learn from some.
     """
+    whole: dict[str, None] = {}
+    samples: dict[str, None] = {}
+    for run in runs:
+        settings = config.training(study, run.variant)
+        for text in texts_of(run.model, settings):
+            whole[text] = None
+            if settings["examples"] != "all":
+                samples[f"{text}/examples={settings['examples']}/seed={run.seed}"] = None
+    return list(whole), list(samples)
+
+
+def parts(study: Mapping[str, Any], runs: Iterable[Run]) -> list[str]:
+    """The parts of the analysis that are to be made."""
+    used = [config.training(study, name) for name in {run.variant for run in runs}]
+    cuts = {(settings["max_length"], settings["truncation"]) for settings in used}
+    analysis = study["analysis"]
     is_on = {
         **analysis,
         "results": True,
         "published": "published" in analysis and analysis["statistics"],
-        "data_curve": samples and analysis["statistics"],
+        "data_curve": any(each["examples"] != "all" for each in used) and analysis["statistics"],
+        "cuts": len(cuts) > 1 and analysis["statistics"],
     }
     return [part for part in PARTS if is_on[part]]
 

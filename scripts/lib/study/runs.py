@@ -40,6 +40,12 @@ CONDITION = list(Condition._fields)
 PREFIX = "TF-IDF, "  # begins the names of baselines, and of no encoder: it holds a comma
 FULL_TEXT = "full"
 SEEN_TEXT = "seen-by-"  # and the name of a model
+PARTS_OF_TEXTS = {  # by truncation, with the number of tokens
+    "auto": "{} tokens",
+    "head": "first {} tokens",
+    "tail": "last {} tokens",
+    "head-tail": "{} tokens of both ends",
+}
 
 
 def folders_of(dataset: str, block: Mapping[str, Sequence[Any]]) -> str:
@@ -68,8 +74,9 @@ def keys_in(path: Path) -> dict[str, str]:
 def run_of(folder: Path) -> Run:
     """The keys of the run in a folder such as `.../dataset=imdb/model=bert/.../seed=42`.
 
-    A baseline, in a folder such as `.../dataset=imdb/text=full`, has a model's name alone, one
-    that no configuration can give to an encoder. One on a sample of the training reviews, in
+    A baseline, in a folder such as `.../dataset=imdb/text=full`, or
+    `.../text=seen-by-bert/max_length=128/truncation=head`, has a model's name alone, one that no
+    configuration can give to an encoder. One on a sample of the training reviews, in
     `.../text=full/examples=125/seed=1`, has the size as its variant, and a seed.
 
     Raises:
@@ -78,7 +85,10 @@ def run_of(folder: Path) -> Run:
     keys = keys_in(folder)
     try:
         if "text" in keys:
-            baseline = Run(keys["dataset"], baseline_name(keys["text"]))
+            text = FULL_TEXT
+            if keys["text"] != FULL_TEXT:
+                _, text = texts_of(keys["text"].removeprefix(SEEN_TEXT), keys)
+            baseline = Run(keys["dataset"], baseline_name(text))
             if "examples" not in keys:
                 return baseline
             return baseline._replace(variant=str(int(keys["examples"])), seed=int(keys["seed"]))
@@ -93,16 +103,30 @@ def run_of(folder: Path) -> Run:
         ) from error
 
 
+def texts_of(model: str, settings: Mapping[str, Any]) -> list[str]:
+    """The texts that baselines read beside a model: the ends of their folders, after `text=`.
+
+    Args:
+        model: the name of an encoder.
+        settings: of its training.
+    """
+    cut = (f"{key}={settings[key]}" for key in ("max_length", "truncation"))
+    return [FULL_TEXT, "/".join([SEEN_TEXT + model, *cut])]
+
+
 def baseline_name(text: str) -> str:
-    """How tables name the baseline on a text: `full`, or `seen-by-` and a model."""
+    """How tables name the baseline on a text, such as `texts_of` gives."""
     if text == FULL_TEXT:
         return f"{PREFIX}full text"
-    return f"{PREFIX}text of {text.removeprefix(SEEN_TEXT)}"
+    seen, length, truncation = text.split("/")[:3]
+    which = PARTS_OF_TEXTS[truncation.partition("=")[2]]
+    count = length.partition("=")[2]
+    return f"{PREFIX}{which.format(count)} of {seen.removeprefix(SEEN_TEXT)}"
 
 
-def baselines_of(model: str) -> list[str]:
-    """The names of the baselines that a model is compared with."""
-    return [baseline_name(FULL_TEXT), baseline_name(SEEN_TEXT + model)]
+def baselines_of(model: str, settings: Mapping[str, Any]) -> list[str]:
+    """The names of the baselines that a training of a model is compared with."""
+    return list(map(baseline_name, texts_of(model, settings)))
 
 
 def is_baseline(keys: Run | Condition) -> bool:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lib.command.console import UserError
+from lib.data.cutting import Cut, Frame
 from lib.data.tokens import TokenFile, read_tokens
 
 AUTO = "auto"
@@ -50,9 +51,11 @@ class Tokens:
         starts: `(n,)` int64 tensor on the device: where each example begins.
         lengths: `(n,)` int64 tensor on the device.
         widths: `(n,)` int64 tensor on the CPU, so that passes are shaped without synchronisation:
-            the length that an example asks of its batch, which is its own, or `max_length`.
+            the length that an example asks of its batch, its own, or the most that the cut leaves.
         pad_id: token that fills the end of shorter examples.
-        max_length: length, in tokens, that no example exceeds.
+        uncut: `(n,)` int32 array: tokens of each text before it was cut.
+        cut: which part of the texts the examples are.
+        frame: of their tokenizer.
     """
 
     ids: np.ndarray
@@ -62,7 +65,9 @@ class Tokens:
     lengths: Tensor
     widths: Tensor
     pad_id: int
-    max_length: int
+    uncut: np.ndarray
+    cut: Cut
+    frame: Frame
 
     @classmethod
     def of(cls, file: TokenFile, device: torch.device, pooling: str) -> "Tokens":
@@ -71,7 +76,7 @@ class Tokens:
         Args:
             file: the arrays.
             device: where tokens and batches live.
-            pooling: `padded-mean` has every batch padded to `max_length`.
+            pooling: `padded-mean` has every batch padded to the length of the cut.
 
         Raises:
             UserError: an example has no tokens, and so no states to pool.
@@ -90,11 +95,13 @@ class Tokens:
             },
             starts=bounds[:-1].to(device),
             lengths=lengths.to(device),
-            widths=torch.full_like(lengths, file.max_length)
+            widths=torch.full_like(lengths, file.cut.max_length)
             if pooling == "padded-mean"
             else lengths,
             pad_id=file.pad_id,
-            max_length=file.max_length,
+            uncut=file.uncut,
+            cut=file.cut,
+            frame=file.frame,
         )
 
     def __len__(self) -> int:
@@ -110,6 +117,7 @@ class Tokens:
             starts=self.starts[there],
             lengths=self.lengths[there],
             widths=self.widths[rows],
+            uncut=self.uncut[rows.numpy()],
         )
 
     def by_length(self, rows: Tensor) -> Tensor:
@@ -147,9 +155,9 @@ class Tokens:
         return inputs | {"attention_mask": mask}
 
 
-def load_tokens(path: Path, device: torch.device, pooling: str) -> Tokens:
-    """Load a token file that pretokenize.py wrote to a device, as `Tokens.of` does."""
-    return Tokens.of(read_tokens(path), device, pooling)
+def load_tokens(path: Path, cut: Cut, device: torch.device, pooling: str) -> Tokens:
+    """Load a token file that pretokenize.py wrote, cut, to a device, as `Tokens.of` does."""
+    return Tokens.of(read_tokens(path, cut), device, pooling)
 
 
 def epoch_order(examples: int, seed: int, epoch: int) -> Tensor:

@@ -9,6 +9,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from scipy.stats import binomtest
 
 from lib.command.markup import escape
+from lib.data.cutting import HEAD, HEAD_TAIL, TAIL
 from lib.study.schema import keys_that, word
 
 FILE = "README.md"
@@ -23,7 +24,8 @@ TOLD = (  # what it needs of train.json, besides the keys of the run
         "updates",
         "parameters",
     ),
-    *("learning_rate", "max_length", "settings", "encoder", "tokens_sha256"),
+    *("learning_rate", "settings", "encoder", "tokens_sha256"),
+    *("truncation", "first_tokens", "last_tokens"),
     *("hardware", "precision", "backend", "versions", "workflow"),
 )
 TASK = "text-classification"
@@ -49,6 +51,11 @@ POOLINGS = {
     ),
     "pooler": ("the encoder's own pooler", "vectors = outputs.pooler_output"),
 }
+KEPT = {  # by truncation
+    HEAD: "the first",
+    TAIL: "the last",
+    HEAD_TAIL: "the first quarter of them and the last three",
+}
 SNIPPET = """\
 import inspect
 
@@ -65,6 +72,16 @@ encoder = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
 head = torch.nn.Linear(encoder.config.hidden_size, encoder.config.num_labels)
 head.load_state_dict(load_file(f"{folder}/head.safetensors"))
 
+INPUTS
+taken = inspect.signature(encoder.forward).parameters
+outputs = encoder(**{name: values for name, values in inputs.items() if name in taken})
+states = outputs.last_hidden_state
+POOLED
+probabilities = head(vectors).softmax(dim=-1)
+for text, row in zip(texts, probabilities):
+    print(f"{encoder.config.id2label[int(row.argmax())]} {row.max():.4f} {text}")"""
+
+TOKENIZE = """\
 inputs = tokenizer(
     texts,
     truncation=True,
@@ -73,14 +90,19 @@ inputs = tokenizer(
     padding_side="right",
     return_attention_mask=True,
     return_tensors="pt",
-)
-taken = inspect.signature(encoder.forward).parameters
-outputs = encoder(**{name: values for name, values in inputs.items() if name in taken})
-states = outputs.last_hidden_state
-POOLED
-probabilities = head(vectors).softmax(dim=-1)
-for text, row in zip(texts, probabilities):
-    print(f"{encoder.config.id2label[int(row.argmax())]} {row.max():.4f} {text}")"""
+)"""
+TOKENIZE_ENDS = """\
+def cut(row):
+    return row if len(row) <= MAX_LENGTH else row[:FIRST] + row[len(row) - LAST :]
+
+whole = tokenizer(texts, return_attention_mask=True)
+inputs = tokenizer.pad(
+    {name: [cut(row) for row in rows] for name, rows in whole.items()},
+    max_length=MAX_LENGTH,
+    padding=PADDING,
+    padding_side="right",
+    return_tensors="pt",
+)"""
 
 
 def model_card(trained: Mapping[str, Any], tested: Mapping[str, Any], labels: Sequence[str]) -> str:
@@ -181,8 +203,8 @@ def model_facts(trained: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("Pooling", f"{trained['pooling']}: {POOLINGS[trained['pooling']][0]}"),
         (
             "Input",
-            f"{trained['max_length']:,} tokens of a text at most, special tokens included; the "
-            "rest is cut off",
+            f"{trained['settings']['max_length']:,} tokens of a text at most, special tokens "
+            f"included: {KEPT[trained['truncation']]}; the rest is cut off",
         ),
         ("Parameters", f"{trained['parameters']:,}"),
     ]
@@ -220,7 +242,10 @@ def results(trained: Mapping[str, Any], tested: Mapping[str, Any]) -> list[tuple
 def snippet(trained: Mapping[str, Any]) -> str:
     """Python that labels texts, without this project."""
     filled = {
-        "MAX_LENGTH": str(trained["max_length"]),
+        "INPUTS": TOKENIZE_ENDS if trained["truncation"] == HEAD_TAIL else TOKENIZE,
+        "MAX_LENGTH": str(trained["settings"]["max_length"]),
+        "FIRST": str(trained["first_tokens"]),
+        "LAST": str(trained["last_tokens"]),
         "PADDING": '"max_length"' if trained["pooling"] == "padded-mean" else "True",
         "POOLED": POOLINGS[trained["pooling"]][1],
     }

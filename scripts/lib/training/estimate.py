@@ -38,8 +38,8 @@ from lib.training.loop import Recipe, train
 # What train.json tells of a kind besides the encoder, and the settings that decide its speed.
 SHARED = ("model", "pooling", "batch", "tokens_sha256", "device", "precision", "hardware")
 DECIDING = (
-    *("micro_batch", "micro_tokens", "threads", "processes", "backend", "compile"),
-    "deterministic",
+    *("max_length", "truncation", "micro_batch", "micro_tokens", "threads", "processes"),
+    *("backend", "compile", "deterministic"),
 )
 PREDICTION = 1 / 3  # of the time of a review in training: its forward pass alone
 SECONDS = 3.0  # that the last of the timed trainings takes at least
@@ -222,7 +222,8 @@ def speed_of(job: Job) -> float:
     forget_other_launchers()
     share, seed = math.ceil(job.keys["batch"] / job.settings["processes"]), job.keys["seed"]
     with connect(job.settings, seed) as backend, explain_lack_of_memory("lower max_length"):
-        data = load_tokens(job.tokens / SPLITS[0], backend.device, job.keys["pooling"])
+        path, pooling = job.tokens / SPLITS[0], job.keys["pooling"]
+        data = load_tokens(path, job.cut, backend.device, pooling)
         model, data = build_model(job, data), job.sample(data)
         reviews, seconds = 4, 0.0
         while seconds < SECONDS:

@@ -13,7 +13,7 @@ from lib.training.batches import Bounds, load_tokens
 from lib.training.card import FILE, TOLD, model_card
 from lib.training.device import explain_lack_of_memory
 from lib.training.metrics import measure
-from lib.training.model import load_checkpoint
+from lib.training.model import cut_of, load_checkpoint
 from lib.training.prediction import predict
 
 
@@ -32,7 +32,8 @@ def evaluate(tokens: Path, run: Path, settings: Mapping[str, Any]) -> None:
     training = read_json(run / "train.json", *kept, *TOLD)
     backend = connect({**settings, "backend": "torch"}, training["seed"])
     with explain_lack_of_memory("lower eval_batch or micro_tokens"):
-        split = load_tokens(tokens, backend.device, training["pooling"])
+        cut, pooling = cut_of(run / "checkpoint"), training["pooling"]
+        split = load_tokens(tokens, cut, backend.device, pooling)
         model = load_checkpoint(run / "checkpoint").to(backend.device)
         bounds = Bounds.of(settings["eval_batch"], settings["micro_tokens"], backend.device)
         predictions = predict(model, split, bounds, backend)

@@ -13,13 +13,14 @@ import numpy as np
 import torch
 
 from lib.command.console import UserError
+from lib.data.cutting import bounds_of
 from lib.data.encoding import TextEncoding
 from lib.data.tokens import TokenFile
-from lib.files.whole import read_json, to_json
+from lib.files.whole import to_json
 from lib.training.backends import Torch
 from lib.training.batches import AUTO, Bounds, Tokens, load_tokens
 from lib.training.device import choose, choose_precision, explain_lack_of_memory
-from lib.training.model import HEAD_CONFIG, load_checkpoint
+from lib.training.model import HEAD_CONFIG, cut_of, load_checkpoint
 from lib.training.prediction import compute, predict
 
 BATCH = 32  # texts per forward pass
@@ -59,7 +60,7 @@ class TextClassifier:
         chosen = choose(device)
         self.backend = Torch(chosen, choose_precision(precision, chosen))
         self.model = load_checkpoint(folder).to(chosen)
-        self.encoding = TextEncoding(folder, read_json(folder / HEAD_CONFIG)["max_length"])
+        self.encoding, self.cut = TextEncoding(folder), cut_of(folder)
         self.names = self.model.encoder.config.id2label
 
     def __call__(
@@ -93,16 +94,20 @@ class TextClassifier:
         """The tokens of texts, with labels that mean nothing."""
         ids = np.arange(first, first + len(texts))
         found = self.encoding(texts, ids)
+        uncut = np.fromiter(map(len, found), np.int32)
+        kept = self.cut.kept(bounds_of(uncut), self.encoding.frame)
         file = TokenFile(
             ids=ids,
             labels=np.zeros(len(texts), np.int8),
             columns={
-                name: np.fromiter(itertools.chain.from_iterable(rows), np.int32)
+                name: np.fromiter(itertools.chain.from_iterable(rows), np.int32)[kept]
                 for name, rows in self.encoding.columns(found).items()
             },
-            bounds=np.cumsum([0, *map(len, found)]),
+            bounds=bounds_of(self.cut.lengths(uncut)),
+            uncut=uncut,
             pad_id=self.encoding.pad_id,
-            max_length=self.encoding.max_length,
+            cut=self.cut,
+            frame=self.encoding.frame,
         )
         return Tokens.of(file, self.backend.device, self.model.pooling)
 
@@ -182,7 +187,7 @@ def sentence_vectors(checkpoint: Path, tokens: Path, ids: np.ndarray) -> Vectors
     """
     classifier = load_checkpoint(checkpoint)
     cpu = Torch(torch.device("cpu"), "fp32")
-    split = load_tokens(tokens, cpu.device, classifier.pooling)
+    split = load_tokens(tokens, cut_of(checkpoint), cpu.device, classifier.pooling)
     order = np.argsort(split.ids)
     chosen = split.select(torch.from_numpy(order[np.isin(split.ids[order], ids)]))
     config = classifier.encoder.config
@@ -211,15 +216,17 @@ def attention(checkpoint: Path, text: str) -> Attention:
         UserError: the text has no tokens.
     """
     classifier = load_checkpoint(checkpoint)
-    encoding = TextEncoding(checkpoint, read_json(checkpoint / HEAD_CONFIG)["max_length"])
+    encoding = TextEncoding(checkpoint)
     (found,) = encoding([text], offsets=True)
-    inputs = {name: torch.tensor(rows) for name, rows in encoding.columns([found]).items()}
+    (kept,) = cut_of(checkpoint).kept(np.array([0, len(found)]), encoding.frame).nonzero()
+    columns = encoding.columns([found]).items()
+    inputs = {name: torch.tensor(rows)[:, kept] for name, rows in columns}
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-    real = torch.tensor(found.special_tokens_mask) == 0
+    real = torch.tensor(found.special_tokens_mask)[kept] == 0
     if not real.any():
         raise UserError("the review has no tokens; set analysis.review to another id")
     weights = classifier.attend(inputs)[0].mean(dim=0)[real][:, real]
     weights = weights / weights.sum(dim=1, keepdim=True)
-    spans = (span for span, kept in zip(found.offsets, real, strict=True) if kept)
+    spans = (found.offsets[place] for place in kept[real.numpy()])
     tokens = [text[start:end].strip() or "␣" for start, end in spans]
     return Attention(tokens, weights.numpy())

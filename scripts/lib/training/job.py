@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from lib.command.console import UserError, log, silence
+from lib.data.cutting import Cut
 from lib.data.encoder_files import describe_encoder, facts_of
 from lib.data.sampling import first_of
 from lib.files.manifests import sha256
@@ -62,6 +63,11 @@ class Job(NamedTuple):
     settings: Mapping[str, Any]
 
     @property
+    def cut(self) -> Cut:
+        """Which part of each text is seen."""
+        return Cut(self.settings["max_length"], self.settings["truncation"])
+
+    @property
     def recipe(self) -> Recipe:
         """How the loop trains."""
         return Recipe(self.keys["batch"], self.keys["seed"], self.settings)
@@ -89,7 +95,7 @@ def train_run(job: Job) -> None:
             log.info("%s in %s, %d threads", backend.device, backend.precision, threads)
             splits = [job.tokens / name for name in SPLITS]
             device, pooling = backend.device, job.keys["pooling"]
-            data, valid = (load_tokens(path, device, pooling) for path in splits)
+            data, valid = (load_tokens(path, job.cut, device, pooling) for path in splits)
             data = job.sample(data)
             model = build_model(job, data)
             minutes = job.settings["save_minutes"]
@@ -128,10 +134,10 @@ def build_model(job: Job, data: Tokens) -> Classifier:
     if len(job.labels) not in (0, classes):
         raise UserError(f"--labels names {len(job.labels)} classes, but there are {classes}")
     pooling, dropout = job.keys["pooling"], job.settings["dropout"]
-    longest = facts_of(job.encoder).get("positions") or data.max_length
-    if data.max_length > longest:
+    longest = facts_of(job.encoder).get("positions") or job.cut.max_length
+    if job.cut.max_length > longest:
         raise UserError(
-            f"max_length is {data.max_length}, but the encoder '{job.encoder}' takes {longest} "
+            f"max_length is {job.cut.max_length}, but the encoder '{job.encoder}' takes {longest} "
             "tokens at most; lower max_length in the config"
         )
     encoder = load_encoder(job.encoder, pooling)
@@ -153,7 +159,7 @@ def train_reported(
             reporter.epoch(epoch, updates)
             if keep:
                 name = f"epoch={epoch.epoch}-acc={epoch.valid_accuracy:.4f}"
-                save_checkpoint(model, job.encoder, saving.kept / name, data[0].max_length)
+                save_checkpoint(model, job.encoder, saving.kept / name, data[0].cut)
 
         return train(model, data, job.recipe, backend, on_epoch, saving)
 
@@ -172,7 +178,7 @@ def write_run(
 ) -> None:
     """Write the best checkpoint, the history, and what the run tells of itself."""
     with replacing(job.run / "checkpoint") as path:
-        save_checkpoint(model, job.encoder, path, data[0].max_length)
+        save_checkpoint(model, job.encoder, path, data[0].cut)
     write_history(job.run / "history.csv", result.history)
     described = {
         "settings": dict(job.settings),
@@ -202,6 +208,7 @@ def measure(
 ) -> dict[str, Any]:
     """What train.json tells of how the training went, and where."""
     tokens, valid = data
+    first, last = tokens.cut.ends(tokens.frame)
     memory, labels = peak_memory(backend.device), valid.labels.cpu().numpy()
     best, updates = result.best, result.history[-1].updates
     p, level = chance_p(best.valid_accuracy, labels), chance_level(labels)
@@ -236,7 +243,11 @@ def measure(
         "micro_batch": result.bounds.examples,
         "micro_tokens": result.bounds.tokens,
         "learning_rate": scaled_learning_rate(recipe.settings, recipe.batch),
-        "max_length": tokens.max_length,
+        "truncation": tokens.cut.truncation,
+        "first_tokens": first,
+        "last_tokens": last,
+        "texts_cut": float((tokens.uncut > tokens.cut.max_length).mean()),
+        "tokens_lost": 1 - float(tokens.lengths.sum()) / float(tokens.uncut.sum()),
         "versions": versions(),
     }
     log.info(

@@ -24,8 +24,10 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from lib.command.console import UserError, log
+from lib.data.cutting import HEAD_TAIL, TAIL, Cut
 from lib.data.encoder_files import (
     CONFIG_FILE,
+    TOKENIZER_CONFIG,
     WEIGHT_FILES,
     check_complete,
     facts_of,
@@ -294,18 +296,19 @@ def looks_ahead(encoder: PreTrainedModel) -> bool:
     return False
 
 
-def save_checkpoint(model: Classifier, tokenizer: Path, folder: Path, max_length: int) -> None:
+def save_checkpoint(model: Classifier, tokenizer: Path, folder: Path, cut: Cut) -> None:
     """Write a checkpoint that `AutoModel` reads as an encoder and `load_checkpoint` as a whole.
 
     Args:
         model: the classifier.
         tokenizer: folder whose tokenizer files are copied.
         folder: an empty or new folder.
-        max_length: tokens kept of each text in training.
+        cut: which part of each text it was trained on.
     """
     model.encoder.save_pretrained(folder)
     for path in tokenizer_files(tokenizer):
         shutil.copyfile(path, folder / path.name)
+    _tell_side(folder / TOKENIZER_CONFIG, cut)
     save_file(
         {name: tensor.contiguous() for name, tensor in model.head.state_dict().items()},
         folder / HEAD_WEIGHTS,
@@ -314,11 +317,29 @@ def save_checkpoint(model: Classifier, tokenizer: Path, folder: Path, max_length
         "pooling": model.pooling,
         "classes": model.head.out_features,
         "dropout": model.dropout.p,
-        "max_length": max_length,
+        **cut._asdict(),
     }
     (folder / HEAD_CONFIG).write_text(json.dumps(head, indent=2) + "\n", "utf-8")
     for path in folder.glob("*.safetensors"):  # written for the user alone, whatever the umask
         shutil.copymode(folder / HEAD_CONFIG, path)
+
+
+def _tell_side(path: Path, cut: Cut) -> None:
+    """Let the tokenizer of a checkpoint cut as the training did, where it can."""
+    told = read_json(path) if path.is_file() else {}
+    side = "left" if cut.truncation == TAIL else "right"
+    if cut.truncation != HEAD_TAIL and told.get("truncation_side", "right") != side:
+        path.write_text(json.dumps(told | {"truncation_side": side}, indent=2) + "\n", "utf-8")
+
+
+def cut_of(checkpoint: Path) -> Cut:
+    """Which part of each text a checkpoint was trained on.
+
+    Raises:
+        UserError: the checkpoint is damaged, or does not tell.
+    """
+    head = read_json(checkpoint / HEAD_CONFIG, *Cut._fields)
+    return Cut(*(head[key] for key in Cut._fields))
 
 
 def load_checkpoint(folder: Path) -> Classifier:
@@ -328,7 +349,7 @@ def load_checkpoint(folder: Path) -> Classifier:
         UserError: a file of it is missing or damaged.
     """
     verify(folder, HEAD_CONFIG)
-    head = read_json(folder / HEAD_CONFIG, "pooling", "classes", "dropout", "max_length")
+    head = read_json(folder / HEAD_CONFIG, "pooling", "classes", "dropout")
     encoder = _read_encoder(folder)
     labels = list(encoder.config.id2label.values())
     with using(folder, HEAD_CONFIG, HEAD_WEIGHTS):

@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from lib.command.console import UserError, announcements, log, one_line
+from lib.data.cutting import AUTO, HEAD, Cut, Frame
 from lib.data.encoder_files import CONFIG_FILE, PROBE
 from lib.data.encoders import load_tokenizer, using
 from lib.data.tokens import TOKEN_COLUMNS, TokenFile
@@ -186,7 +187,9 @@ class Trial:
         }
         bounds = np.cumsum([0, *(len(text["input_ids"]) for text in texts)])
         ids, pad_id = np.arange(len(texts)), self.tokenizer.pad_token_id
-        file = TokenFile(ids, ids, columns, bounds, pad_id, max(width, *lengths))
+        cut = Cut(max(width, *lengths), AUTO)
+        frame = Frame(0, 0, HEAD)  # the texts are cut already
+        file = TokenFile(ids, ids, columns, bounds, np.diff(bounds), pad_id, cut, frame)
         tokens = Tokens.of(file, torch.device("cpu"), PADDED_MEAN)
         return tokens.batch(torch.arange(len(tokens)))
 
@@ -259,7 +262,7 @@ class Trial:
                         "each pass, by chance; set in config.json what makes it exact, such as "
                         "attention_type original_full of big_bird, or take another encoder"
                     )
-                save_checkpoint(self.model, self.folder, checkpoint, max_length)
+                save_checkpoint(self.model, self.folder, checkpoint, Cut(max_length, AUTO))
             if _differ(before, load_checkpoint(checkpoint)(batch)):
                 raise UserError(
                     f"'{self.folder}': once {self.encoder.config.model_type} is saved and loaded "
