@@ -62,7 +62,7 @@ def choose(texts: pd.Series, predictions: Mapping[Run, pd.DataFrame], review: in
     legible = texts.reindex(label.index).map(words).astype(bool)
     candidates = (disagreed & legible, wrong & legible, legible, label.notna())
     chosen = next(ids for ids in candidates if ids.any())
-    lengths = texts.loc[chosen.index[chosen]].str.split().str.len()
+    lengths = texts.loc[chosen.index[chosen]].map(words).str.len()
     return int(lengths.idxmin())
 
 

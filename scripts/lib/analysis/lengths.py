@@ -1,7 +1,7 @@
 """Accuracy by the length of the test reviews: in fifths by words, and truncated or whole.
 
-Words are those between white space, the same for all models; a review is truncated where it has
-more tokens than the encoder was given of it.
+Words are those of `data.words`, in any script, the same for all models; a review is truncated where
+it has more tokens than the encoder was given of it.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from lib.analysis.results import SETTING, stack
 from lib.analysis.statistics import proportion
 from lib.analysis.study import Study
 from lib.data.tokens import read_lengths
+from lib.data.words import words
 from lib.study.runs import keys_in
 
 FIFTHS = 5
@@ -40,9 +41,9 @@ def measure_by_length(study: Study, texts: pd.Series, tokens: Sequence[Path]) ->
 
 def fifths_of_words(texts: pd.Series) -> pd.Series:
     """By review id, the fifth of the reviews to which it belongs, such as `52 to 130`."""
-    words = texts.str.split().str.len()
-    bins = pd.qcut(words, FIFTHS, labels=False, duplicates="drop").fillna(0)  # one length
-    names = words.groupby(bins).agg(lambda group: f"{group.min():,} to {group.max():,}")
+    counts = texts.map(words).str.len()
+    bins = pd.qcut(counts, FIFTHS, labels=False, duplicates="drop").fillna(0)  # one length
+    names = counts.groupby(bins).agg(lambda group: f"{group.min():,} to {group.max():,}")
     ordered = pd.CategoricalDtype(names.tolist(), ordered=True)
     return bins.map(names).astype(ordered)
 
