@@ -163,7 +163,7 @@ def test_a_model_may_have_any_name(tmp_path, name):
     findings = study.analyse()
     assert answers(findings, "Which encoder")[0][0] == "not asked"
     ((_, answer),) = answers(findings, "Does an encoder beat")
-    assert f"TF-IDF, text of {name}" in answer
+    assert f"TF-IDF, 128 tokens of {name}" in answer
 
 
 def test_a_run_at_the_majority_is_named_and_not_compared(tmp_path):

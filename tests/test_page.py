@@ -92,8 +92,8 @@ def test_every_table_is_well_formed_and_has_its_baselines(usual):
     main = main_table(usual.text)
     assert main["Model"].tolist()[-3:] == [
         "TF-IDF, full text",
-        "TF-IDF, text of a",
-        "TF-IDF, text of b",
+        "TF-IDF, 128 tokens of a",
+        "TF-IDF, 128 tokens of b",
     ]
     assert "a †" in main["Model"].tolist() and len(main) == 8 + 3
     row = main[(main["Model"] == "b") & (main["Pooling"] == "cls")].iloc[1]

@@ -49,7 +49,7 @@ def test_seconds_are_added_up_by_part(tmp_path):
         "dataset=d/model=m/pretokenize.log": "took 2.00 s",
         "dataset=d/model=another/pretokenize.log": "took 1000.00 s",
         "dataset=d/text=full/baseline.log": "took 3.00 s",
-        "dataset=d/text=seen-by-another/baseline.log": "took 1000.00 s",
+        "dataset=d/text=seen-by-another/max_length=128/truncation=auto/baseline.log": "took 1000.00 s",
         "dataset=d/text=full/examples=50/seed=1/baseline.log": "took 0.50 s",
         "dataset=d/text=full/examples=50/seed=2/baseline.log": "took 1000.00 s",
         "dataset=d/text=full/examples=60/seed=1/baseline.log": "took 1000.00 s",
