@@ -220,7 +220,7 @@ class MadeUp:
         return measure_predictions(predictions)
 
     def tokens(self, model: str) -> Path:
-        """A tokenized test split of which every third review is truncated, unless a variant says."""
+        """A tokenized test split of which every third review is truncated at 128 tokens."""
         path = self.folder / f"tokens/model={model}/test.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         columns = {

@@ -256,7 +256,7 @@ def test_what_can_not_be_trained_on_is_one_line_and_no_file(
 def test_a_length_without_room_for_text_is_refused(folders):
     right, bare = (TextEncoding(folders[kind]).frame for kind in (RIGHT, NOTHING))
     for truncation in ("auto", "head", "tail", "head-tail"):
-        with pytest.raises(UserError, match="max_length is 2, .* adds 2 special tokens to each"):
+        with pytest.raises(UserError, match=r"length is 2, .* adds 2 special tokens to each"):
             Cut(2, truncation).ends(right)
         assert sum(Cut(3, truncation).ends(right)) == 3
         assert sum(Cut(1, truncation).ends(bare)) == 1

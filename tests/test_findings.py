@@ -271,5 +271,5 @@ def test_every_question_is_answered_for_the_smallest_study(tmp_path):
     study = MadeUp(tmp_path)
     study.add(np.ones(400, bool), "a", "cls", 64, "base", 42)
     findings = study.analyse()
-    assert findings["question"].nunique() == 9
+    assert findings["question"].nunique() == 11
     assert findings["answer"].str.len().min() > 10
