@@ -469,17 +469,17 @@ AT = {
     },
     "cuts": LIFT
     | {
-        "line strokeDash=curve x=place y=accuracy if datum.classical",
-        "point shape=truncation x=place y=accuracy if datum.classical",
-        "line color=curve x=place y=accuracy if !datum.classical",
-        "rule color=curve x=place y=low y2=high if !datum.classical",
-        "point color=curve shape=truncation x=place y=accuracy if !datum.classical",
+        "line detail=line strokeDash=curve x=place y=accuracy if datum.classical",
+        "point detail=line shape=truncation x=place y=accuracy if datum.classical",
+        "line color=curve detail=line x=place y=accuracy if !datum.classical",
+        "rule color=curve detail=line x=place y=low y2=high if !datum.classical",
+        "point color=curve detail=line shape=truncation x=place y=accuracy if !datum.classical",
         "rule strokeDash=curve y=accuracy",
-        f"text x=place y=top{FAILED}",
-        "line strokeDash=curve x=place y=train_seconds if datum.classical",
-        "point shape=truncation x=place y=train_seconds if datum.classical",
-        "line color=curve x=place y=train_seconds if !datum.classical",
-        "point color=curve shape=truncation x=place y=train_seconds if !datum.classical",
+        f"text detail=line x=place y=top{FAILED}",
+        "line detail=line strokeDash=curve x=place y=train_seconds if datum.classical",
+        "point detail=line shape=truncation x=place y=train_seconds if datum.classical",
+        "line color=curve detail=line x=place y=train_seconds if !datum.classical",
+        "point color=curve detail=line shape=truncation x=place y=train_seconds if !datum.classical",
     },
     "tsne": LIFT
     | {

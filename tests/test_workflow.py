@@ -246,11 +246,11 @@ def test_statistics_agree_with_those_by_hand(study):
 def test_baselines_read_what_the_encoders_see(study):
     tests = {
         text: json.loads(study.read(f"results/baselines/dataset=imdb-25k/text={text}/test.json"))
-        for text in ("full", "seen-by-bert", "seen-by-modernbert")
+        for text in ("full", *(f"seen-by-{name}/{CUT}" for name in ("bert", "modernbert")))
     }
     assert {test["n"] for test in tests.values()} == {200}
     encoder = study.folder / "results/encoders/dataset=imdb-25k/model=bert"
-    seen = seen_texts(["One two. " * 90, "Short."], encoder, 32)
+    seen = seen_texts(["One two. " * 90, "Short."], encoder, Cut(32, "auto"))
     assert seen[1] == "Short." and len(seen[0]) < 200 and ("One two. " * 90).startswith(seen[0])
     tokens = load_tokenizer(encoder)(["One two. " * 90], truncation=True, max_length=32)
     assert load_tokenizer(encoder)(seen[:1])["input_ids"] == tokens["input_ids"]
@@ -378,7 +378,9 @@ def test_a_changed_learning_rate_retrains_and_does_not_tokenize_again(study, pyt
 @pytest.mark.parametrize(
     ("key", "value", "first"),
     [
-        ("max_length", 24, "pretokenize"),
+        ("max_length", 24, "train"),
+        ("variants", {"base": {}, "decayed": {"max_length": 32}}, "train"),
+        ("variants", {"base": {}, "decayed": {"truncation": "tail"}}, "train"),
         ("split", {"ratios": [4, 1, 1], "seed": 8}, "split"),
         ("variants", {"base": {}, "decayed": {"scheduler": "linear"}}, "train"),
     ],
