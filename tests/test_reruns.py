@@ -56,8 +56,8 @@ OF_RULES = {
     "collect analyse": "analysis.contrasts analysis.tuning",
     "collect analyse explain draw summary": "analysis.results files.tables",
     "analyse": "analysis.analyse analysis.comparisons analysis.crossed analysis.cuts "
-    "analysis.data_curve analysis.errors analysis.findings analysis.lengths analysis.measures analysis.published "
-    "analysis.study analysis.verdicts",
+    "analysis.data_curve analysis.errors analysis.findings analysis.lengths analysis.measures "
+    "analysis.published analysis.study analysis.verdicts",
     "analyse summary": "analysis.statistics",
     "analyse draw summary": "analysis.wording",
     "analyse explain summary": "analysis.representatives",

@@ -479,7 +479,8 @@ AT = {
         "line detail=line strokeDash=curve x=place y=train_seconds if datum.classical",
         "point detail=line shape=truncation x=place y=train_seconds if datum.classical",
         "line color=curve detail=line x=place y=train_seconds if !datum.classical",
-        "point color=curve detail=line shape=truncation x=place y=train_seconds if !datum.classical",
+        "point color=curve detail=line shape=truncation x=place y=train_seconds "
+        "if !datum.classical",
     },
     "tsne": LIFT
     | {
