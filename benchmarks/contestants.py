@@ -32,7 +32,9 @@ from speed_data import encoder_folder, tokens_folder
 def train_ours(model: Classifier, tokens: Path, setup: Setup) -> Loop:
     """The loop of this project, as its own history tells."""
     with connect(setup.settings, SEED) as backend:
-        data, valid = (load_tokens(path, backend.device, POOLING) for path in (tokens, setup.valid))
+        data, valid = (
+            load_tokens(path, setup.cut, backend.device, POOLING) for path in (tokens, setup.valid)
+        )
         recipe = Recipe(setup.batch, SEED, {**setup.settings, "epochs": 1})
         (epoch,) = train(model, (data, valid), recipe, backend).history
     return Loop(len(data), epoch.updates, epoch.seconds, epoch.train_loss)
@@ -103,8 +105,8 @@ class Task(NamedTuple):
 
 def measure(task: Task) -> dict[str, Any]:
     """A line of `loops.csv`; to be called in a process of its own, for the memory at the peak."""
-    case, settings = task.case, task.settings
-    tokens = tokens_folder(task.folder, case.model, case.length)
+    case, settings = task.case, {**task.settings, "max_length": task.case.length}
+    tokens = tokens_folder(task.folder, case.model)
     warmup, timed = (tokens / f"{number}.parquet" for number in (task.warmup, case.reviews))
     with TemporaryDirectory() as out:
         encoder = encoder_folder(task.folder, case.model)
@@ -119,7 +121,7 @@ def measure(task: Task) -> dict[str, Any]:
         model.load_state_dict(initial)
         set_seed(SEED)
         loop = loops[task.contestant](model, timed, setup)
-    lengths = torch.from_numpy(np.diff(read_tokens(timed).bounds))
+    lengths = torch.from_numpy(np.diff(read_tokens(timed, setup.cut).bounds))
     return {
         **case._asdict(),
         "contestant": task.contestant,

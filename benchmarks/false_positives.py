@@ -34,7 +34,8 @@ from lib.analysis.verdicts import Answers, Known, decide, known_of
 from lib.analysis.wording import ALIKE, SHOWN
 from lib.command.console import progress
 from lib.study import config
-from lib.study.runs import FULL_TEXT, SEEN_TEXT, Condition, Run, baseline_name
+from lib.study.planning import baselines as of_baselines
+from lib.study.runs import Condition, Run, baseline_name
 from lib.training.loop import Recipe
 from lib.training.metrics import chance_level, chance_p
 
@@ -154,7 +155,7 @@ def read_study(name: str) -> Study:
     config.check(settings)
     runs = config.runs(settings)
     models = list(dict.fromkeys(run.model for run in runs))
-    texts = [FULL_TEXT, *(SEEN_TEXT + model for model in models)] * settings["analysis"]["baseline"]
+    texts = of_baselines(settings, runs)[0] if settings["analysis"]["baseline"] else []
     baselines = [baseline_name(text) for text in texts]
     tuned, variants = tuning_of(table_of(runs, settings))
     grid = [*runs, *as_settings(dict.fromkeys(runs), tuned), *(Run("", name) for name in baselines)]

@@ -151,8 +151,7 @@ def steps(files: list[str], out: Path, max_length: int, threads: int) -> dict[st
         ],
         "pretokenize": [
             *("pretokenize.py", "--splits", f"{splits}", "--encoder", f"{encoder}"),
-            *("--max-length", str(max_length), "--threads", str(threads)),
-            *("--out", f"{out}/tokens"),
+            *("--threads", str(threads), "--out", f"{out}/tokens"),
         ],
     }
 
@@ -178,8 +177,9 @@ def measure(command: list[str], log: Path) -> dict[str, float]:
     }
 
 
-def train_some(tokens: Path, encoder: Path) -> dict[str, float | str]:
+def train_some(tokens: Path, encoder: Path, max_length: int) -> dict[str, float | str]:
     """Load all tokens, make some updates, and tell what that took in this process."""
+    from lib.data.cutting import AUTO, Cut
     from lib.study.config import check_section
     from lib.training.backends import connect
     from lib.training.batches import epoch_order, load_tokens
@@ -191,7 +191,9 @@ def train_some(tokens: Path, encoder: Path) -> dict[str, float | str]:
     check_section("training", settings)
     with connect(settings, seed=1) as backend:
         data, valid = (
-            load_tokens(tokens / f"{name}.parquet", backend.device, "masked-mean")
+            load_tokens(
+                tokens / f"{name}.parquet", Cut(max_length, AUTO), backend.device, "masked-mean"
+            )
             for name in ("train", "valid")
         )
         some = data.select(epoch_order(len(data), seed=1, epoch=1)[: UPDATES * EFFECTIVE_BATCH])
@@ -209,14 +211,13 @@ def train_some(tokens: Path, encoder: Path) -> dict[str, float | str]:
 
 
 def compare_rates(
-    split: Path, encoder: Path, max_length: int, threads: int, texts: int, repeats: int
+    split: Path, encoder: Path, threads: int, texts: int, repeats: int
 ) -> pd.DataFrame:
     """Texts per second of the tokenization and of bare calls of the tokenizer, taken in turn.
 
     Args:
         split: Parquet file with `id`, `text`, `label`.
         encoder: folder of the encoder.
-        max_length: tokens kept of each text.
         threads: CPU threads.
         texts: of the split, that are used.
         repeats: of each.
@@ -229,7 +230,7 @@ def compare_rates(
     table = next(pq.ParquetFile(split).iter_batches(texts))
     pq.write_table(pa.Table.from_batches([table]), folder / "some.parquet")
     batches = [table["text"].slice(start, BATCH).to_pylist() for start in range(0, texts, BATCH)]
-    texts_to_tokens = encoding.TextEncoding(encoder, max_length)
+    texts_to_tokens = encoding.TextEncoding(encoder)
     bare = texts_to_tokens.backend
 
     def tokenize() -> None:
@@ -263,7 +264,7 @@ def run(reviews: int, max_length: int, threads: int, texts: int, repeats: int, o
 
     Args:
         reviews: to make up.
-        max_length: tokens kept of each review.
+        max_length: tokens of each review that are trained on.
         threads: CPU threads of the tokenization.
         texts: of which the rate of the tokenization is compared.
         repeats: of each rate.
@@ -283,14 +284,14 @@ def run(reviews: int, max_length: int, threads: int, texts: int, repeats: int, o
         measured["texts/s"] = reviews / measured["seconds"]
         found.append({"command": name} | measured)
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        found.append(pool.submit(train_some, out / "tokens", out / "encoder").result())
+        found.append(pool.submit(train_some, out / "tokens", out / "encoder", max_length).result())
     table = pd.DataFrame(found)
     dropped = read_json(out / "reviews" / "reviews.json")["dropped"]
     if dropped != planted(reviews) | {"beyond_limit": 0}:
         raise SystemExit(f"planted: {planted(reviews)}; dropped: {dropped}")
     train, encoder = out / "splits" / "train.parquet", out / "encoder"
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        task = pool.submit(compare_rates, train, encoder, max_length, threads, texts, repeats)
+        task = pool.submit(compare_rates, train, encoder, threads, texts, repeats)
         rates = task.result()
     table.to_csv(out / "commands.csv", index=False)
     rates.to_csv(out / "rates.csv", index=False)
@@ -321,7 +322,9 @@ def main() -> None:
     """Write the tables to a folder, and print them."""
     flags = argparse.ArgumentParser(description=__doc__)
     flags.add_argument("--reviews", type=int, default=1_000_000, help="to make up")
-    flags.add_argument("--max-length", type=int, default=128, help="tokens kept of each review")
+    flags.add_argument(
+        "--max-length", type=int, default=128, help="tokens of each review that are trained on"
+    )
     flags.add_argument("--threads", type=int, default=os.cpu_count(), help="of the tokenization")
     flags.add_argument("--texts", type=int, default=20_000, help="whose rates are compared")
     flags.add_argument("--repeats", type=int, default=5, help="of each rate")

@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Adam, Optimizer
 from torch.utils.data import DataLoader, TensorDataset
 
+from lib.data.cutting import Cut
 from lib.data.tokens import read_tokens
 from lib.training.loop import scaled_learning_rate
 from lib.training.model import Classifier
@@ -16,7 +17,7 @@ from loops import Loop, Setup, build, now
 
 def train(model: Classifier, tokens: Path, setup: Setup) -> Loop:
     """Train one epoch."""
-    data = read_padded(tokens)
+    data = read_padded(tokens, setup.cut)
     loader = DataLoader(data, batch_size=setup.micro_batch, shuffle=True)
     optimizer = Adam(model.parameters(), lr=scaled_learning_rate(setup.settings, setup.batch))
     started = now(setup.device)
@@ -48,7 +49,7 @@ def run_job(tokens: Path, setup: Setup) -> float:
     """The job with validation in every epoch; the test accuracy."""
     model = build(setup)
     train, valid, test = (
-        DataLoader(read_padded(path), setup.micro_batch, shuffle=path.stem == "train")
+        DataLoader(read_padded(path, setup.cut), setup.micro_batch, shuffle=path.stem == "train")
         for path in (tokens / "train.parquet", setup.valid, tokens / "test.parquet")
     )
     optimizer = Adam(model.parameters(), lr=scaled_learning_rate(setup.settings, setup.batch))
@@ -76,11 +77,11 @@ def accuracy(model: Classifier, loader: DataLoader, setup: Setup) -> float:
     return float(np.mean(hits))
 
 
-def read_padded(path: Path) -> TensorDataset:
-    """The examples of a token file, all padded to `max_length`: tokens, mask and labels."""
-    file = read_tokens(path)
+def read_padded(path: Path, cut: Cut) -> TensorDataset:
+    """The examples of a token file, all cut and padded to a length: tokens, mask and labels."""
+    file = read_tokens(path, cut)
     lengths = torch.from_numpy(np.diff(file.bounds))
-    mask = torch.arange(file.max_length) < lengths[:, None]
+    mask = torch.arange(cut.max_length) < lengths[:, None]
     ids = torch.full(mask.shape, file.pad_id)
     ids[mask] = torch.from_numpy(file.columns["input_ids"].astype(np.int64))
     return TensorDataset(ids, mask, torch.from_numpy(file.labels.astype(np.int64)))

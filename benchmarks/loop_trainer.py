@@ -18,6 +18,7 @@ from transformers import (
 )
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from lib.data.cutting import Cut
 from lib.data.encoders import load_tokenizer
 from lib.data.tokens import read_tokens
 from lib.training.device import choose_precision
@@ -80,7 +81,7 @@ def train(
             of a large dataset; as few examples as here it would hardly sort.
         compiled: compile the model.
     """
-    examples = read_examples(tokens)
+    examples = read_examples(tokens, setup.cut)
     strategy = "random"
     if grouped:
         lengths = [len(example["input_ids"]) for example in examples]
@@ -143,8 +144,8 @@ def run_job(tokens: Path, setup: Setup) -> float:
     trainer = build_trainer(
         build(setup),
         setup,
-        read_examples(tokens / "train.parquet"),
-        eval_dataset=read_examples(setup.valid),
+        read_examples(tokens / "train.parquet", setup.cut),
+        eval_dataset=read_examples(setup.valid, setup.cut),
         compute_metrics=accuracy,
         num_train_epochs=setup.settings["epochs"],
         per_device_eval_batch_size=setup.settings["eval_batch"],
@@ -155,7 +156,8 @@ def run_job(tokens: Path, setup: Setup) -> float:
     )
     trainer.train()
     trainer.save_model(str(setup.out / "best"))
-    return trainer.evaluate(read_examples(tokens / "test.parquet"))["eval_accuracy"]
+    test = read_examples(tokens / "test.parquet", setup.cut)
+    return trainer.evaluate(test)["eval_accuracy"]
 
 
 def accuracy(found: EvalPrediction) -> dict[str, float]:
@@ -163,9 +165,9 @@ def accuracy(found: EvalPrediction) -> dict[str, float]:
     return {"accuracy": float((found.predictions.argmax(-1) == found.label_ids).mean())}
 
 
-def read_examples(path: Path) -> list[dict[str, Any]]:
+def read_examples(path: Path, cut: Cut) -> list[dict[str, Any]]:
     """The examples of a token file as the Trainer's users have them: dictionaries of lists."""
-    file = read_tokens(path)
+    file = read_tokens(path, cut)
     columns = {name: np.split(column, file.bounds[1:-1]) for name, column in file.columns.items()}
     return [
         {"labels": int(label), **{name: column[row].tolist() for name, column in columns.items()}}

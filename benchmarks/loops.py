@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers import set_seed
 
+from lib.data.cutting import Cut
 from lib.data.tokens import read_tokens
 from lib.training.device import choose
 from lib.training.model import Classifier, load_encoder
@@ -38,6 +39,11 @@ class Setup(NamedTuple):
     def device(self) -> torch.device:
         """Where to compute."""
         return choose(self.settings["device"])
+
+    @property
+    def cut(self) -> Cut:
+        """Which part of each text is seen."""
+        return Cut(self.settings["max_length"], self.settings["truncation"])
 
     @property
     def micro_batch(self) -> int:
@@ -77,7 +83,7 @@ def build(setup: Setup, attention: str | None = "sdpa") -> Classifier:
     encoder = load_encoder(setup.encoder, POOLING)
     if attention:
         encoder.set_attn_implementation(attention)
-    classes = int(read_tokens(setup.valid).labels.max()) + 1
+    classes = int(read_tokens(setup.valid, setup.cut).labels.max()) + 1
     classifier = Classifier(encoder, POOLING, classes, setup.settings["dropout"])
     return classifier.to(setup.device)
 

@@ -23,7 +23,8 @@ from lib.command.console import progress
 from lib.files.predictions import Predictions, write_predictions
 from lib.files.whole import write_json
 from lib.study import config
-from lib.study.runs import FULL_TEXT, KEYS, SEEN_TEXT, folders_of, keys_in
+from lib.study.planning import baselines
+from lib.study.runs import KEYS, folders_of, keys_in
 from lib.training.loop import Recipe
 from lib.training.metrics import measure
 
@@ -135,7 +136,7 @@ def new_study(folder: Path, settings: dict[str, Any]) -> Study:
     runs = config.runs(settings)
     results = folder / "results"
     keys = ([f"{key}={value}" for key, value in zip(KEYS, run, strict=True)] for run in runs)
-    texts = [FULL_TEXT, *(SEEN_TEXT + model for model in dict.fromkeys(run.model for run in runs))]
+    texts, _ = baselines(settings, runs)
     dataset = results / "baselines" / f"dataset={settings['dataset']['name']}"
     return Study(
         folder,

@@ -122,21 +122,17 @@ def make_plan(options: argparse.Namespace) -> Plan:
 def prepare(plan: Plan, folder: Path, pool: ProcessPoolExecutor) -> None:
     """Write reviews, encoders and tokens."""
     pool.submit(prepare_reviews, plan.study, folder).result()
-    samples: dict[str, dict[int, set[int]]] = {}
+    samples: dict[str, set[int]] = {}
     for case in plan.cases:
-        numbers = samples.setdefault(case.model, {}).setdefault(case.length, set())
-        numbers |= {case.reviews, warmup(plan, case)}
-    job_model, job_length = job_tokens(plan)
-    samples[job_model].setdefault(job_length, set())
+        samples.setdefault(case.model, set()).update({case.reviews, warmup(plan, case)})
     done = [
-        pool.submit(prepare_model, folder, name, plan.study["models"][name], lengths)
-        for name, lengths in samples.items()
+        pool.submit(prepare_model, folder, name, plan.study["models"][name], numbers)
+        for name, numbers in samples.items()
     ]
     for each in done:
         each.result()
-    pool.submit(
-        write_job, tokens_folder(folder, job_model, job_length), JOB, folder / "job"
-    ).result()
+    tokens = tokens_folder(folder, job_model(plan))
+    pool.submit(write_job, tokens, JOB, folder / "job").result()
 
 
 def warmup(plan: Plan, case: Case) -> int:
@@ -144,9 +140,9 @@ def warmup(plan: Plan, case: Case) -> int:
     return WARMUP if plan.settings["device"] == "cpu" else case.reviews
 
 
-def job_tokens(plan: Plan) -> tuple[str, int]:
-    """The model of the job, and the length of its texts in tokens."""
-    return next(iter(plan.study["models"])), plan.study["max_length"]
+def job_model(plan: Plan) -> str:
+    """The model of the job."""
+    return next(iter(plan.study["models"]))
 
 
 def tasks(plan: Plan, folder: Path) -> Iterator[Task]:
@@ -198,14 +194,14 @@ def job_command(plan: Plan, contestant: str, folder: Path, run: Path) -> list[st
 
 def job_settings(plan: Plan, folder: Path, run: Path) -> dict[str, Any]:
     """What the job of every contestant is told."""
-    model, _ = job_tokens(plan)
+    model = job_model(plan)
     keys = {"run": run, "encoder": encoder_folder(folder, model), "tokens": folder / "job"}
     return {**plan.settings, **keys, "batch": JOB_BATCH}
 
 
 def rules_commands(plan: Plan, folder: Path, run: Path) -> list[str | Path]:
     """The commands that the rules call for one run."""
-    model, _ = job_tokens(plan)
+    model = job_model(plan)
     settings = job_settings(plan, folder, run)
     keys = {"dataset": "job", "model": model, "pooling": POOLING, "seed": SEED}
     tested = {key: plan.settings[key] for key in keys_that("tested")}

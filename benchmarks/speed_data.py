@@ -38,7 +38,7 @@ def prepare_reviews(study: Mapping[str, Any], folder: Path) -> None:
 
 
 def prepare_model(
-    folder: Path, name: str, model: Mapping[str, Any], samples: Mapping[int, Collection[int]]
+    folder: Path, name: str, model: Mapping[str, Any], numbers: Collection[int]
 ) -> None:
     """Write an encoder, and the tokens of all splits and of random samples of the training split.
 
@@ -46,24 +46,23 @@ def prepare_model(
         folder: that `prepare_reviews` wrote to.
         name: of the model.
         model: its part of the configuration.
-        samples: numbers of examples, by the length in tokens that texts are cut to.
+        numbers: of examples in the samples.
     """
     settings = dict(model)
     source = settings.pop("source")
     if source == "scratch":
         settings["reviews"] = folder / "splits" / "train.parquet"
     call(encoder, f"{source} {flags(settings)}", out=encoder_folder(folder, name))
-    for length, numbers in samples.items():
-        tokens = tokens_folder(folder, name, length)
-        call(
-            pretokenize,
-            f"--max-length {length} --threads 1",
-            splits=folder / "splits",
-            encoder=encoder_folder(folder, name),
-            out=tokens,
-        )
-        for number in numbers:
-            write_sample(tokens / "train.parquet", number, tokens / f"{number}.parquet")
+    tokens = tokens_folder(folder, name)
+    call(
+        pretokenize,
+        "--threads 1",
+        splits=folder / "splits",
+        encoder=encoder_folder(folder, name),
+        out=tokens,
+    )
+    for number in numbers:
+        write_sample(tokens / "train.parquet", number, tokens / f"{number}.parquet")
 
 
 def call(command: ModuleType, line: str, **paths: Path) -> None:
@@ -77,9 +76,9 @@ def encoder_folder(folder: Path, model: str) -> Path:
     return folder / "encoders" / model
 
 
-def tokens_folder(folder: Path, model: str, length: int) -> Path:
-    """Where the tokens of a model are, cut to a length."""
-    return folder / "tokens" / f"{model}-{length}"
+def tokens_folder(folder: Path, model: str) -> Path:
+    """Where the tokens of a model are."""
+    return folder / "tokens" / model
 
 
 def write_sample(source: Path, number: int, target: Path) -> None:

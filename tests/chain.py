@@ -21,10 +21,10 @@ CHAIN = {
     "split": f"split.py --reviews {DATASET}/reviews.parquet --sizes 100 40 40 "
     f"--out {DATASET}/splits --counts {DATASET}/splits.json",
     "encoder": f"encoder.py folder --path own --out {ENCODER}",
-    "pretokenize": f"pretokenize.py --splits {DATASET}/splits --encoder {ENCODER} --max-length 48 "
+    "pretokenize": f"pretokenize.py --splits {DATASET}/splits --encoder {ENCODER} "
     f"--threads 1 --out {TOKENS}",
     "train": f"train.py --tokens {TOKENS} --encoder {ENCODER} --run {RUN} --dataset mine "
-    "--model own --pooling masked-mean --batch 32 --seed 1 --epochs 1 --device cpu",
+    "--model own --pooling masked-mean --batch 32 --seed 1 --max-length 48 --epochs 1 --device cpu",
     "evaluate": f"evaluate.py --tokens {TOKENS}/test.parquet --run {RUN} --device cpu",
     "collect": f"collect.py --runs {RUN} --logs results/logs --out {TABLES}",
     "analyse": f"analyse.py {ON_RUNS} --reviews {DATASET}/splits/test.parquet "

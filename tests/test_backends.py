@@ -47,7 +47,8 @@ def run(python, *words, **environment: str) -> subprocess.CompletedProcess:
 def train_command(encoders, tokens, out, flags: str, architecture: str = "bert") -> str:
     return (
         f"--tokens {tokens[architecture]} --encoder {encoders[architecture]} --run {out} "
-        f"--dataset d --model m --pooling masked-mean --seed 1 --device cpu {flags}"
+        f"--dataset d --model m --pooling masked-mean --seed 1 --max-length 48 --device cpu "
+        f"{flags}"
     )
 
 

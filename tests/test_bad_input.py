@@ -385,10 +385,10 @@ LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 EVIL = {"model_type": "none", "auto_map": {"AutoConfig": "evil.Config"}}
 TRAIN = (
     "train.py --tokens {tokens} --encoder {encoder} --run run --dataset d --model m --pooling cls "
-    "--batch 8 --seed 1 --epochs 1 --device cpu"
+    "--batch 8 --seed 1 --max-length 48 --epochs 1 --device cpu"
 )
 MEAN = TRAIN.replace("cls", "masked-mean")
-PRETOKENIZE = "pretokenize.py --splits {splits} --encoder {encoder} --max-length 48 --out tokens"
+PRETOKENIZE = "pretokenize.py --splits {splits} --encoder {encoder} --out tokens"
 COPY = "encoder.py folder --path {encoder} --out copy"
 
 # A change of the folder of an encoder that is good otherwise, the command, and what is said.
@@ -450,7 +450,8 @@ COMMANDS: list[tuple[str, str]] = [
     (f"{TRAIN} --epochs 0", "'epochs' is 0; allowed: at least 1"),
     (f"{TRAIN} --weight-decay 0.1", "weight_decay is 0.1 with optimizer adam; allowed: 0"),
     (f"{TRAIN} --learning-rate nan", "'learning_rate' is nan; allowed: a value of type number"),
-    (PRETOKENIZE.replace("48", "2"), "--max-length: '2' is not a whole number from 3 to"),
+    (TRAIN.replace("48", "2"), "'max_length' is 2; allowed: at least 3"),
+    (f"{TRAIN} --truncation middle", "--truncation: invalid choice: 'middle'"),
     (f"{PRETOKENIZE} --threads 0", "--threads: '0' is not a whole number from 1 to"),
     (f"{PRETOKENIZE} --threads 1025", "--threads: '1025' is not a whole number from 1 to 1024"),
     ("predict.py no --text good --file x.txt", "--file: not allowed with argument --text"),

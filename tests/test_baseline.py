@@ -62,7 +62,7 @@ def baseline_of(folder, **splits: list[tuple[str, int]]) -> tuple[dict, pd.DataF
         split = pd.DataFrame(rows * 10, columns=["text", "label"]).rename_axis("id").reset_index()
         split.to_parquet(folder / f"{name}.parquet")
     out = folder / "baselines" / "dataset=d" / "text=full"
-    train_baseline(folder, None, None, out)
+    train_baseline(folder, None, 128, "auto", out)
     return json.loads((out / "test.json").read_text()), pd.read_parquet(out / "predictions.parquet")
 
 
@@ -121,4 +121,4 @@ def test_a_sample_is_that_of_the_runs_with_its_seed(tmp_path):
 @pytest.mark.parametrize("given", [{"examples": 40}, {"seed": 3}])
 def test_a_size_without_a_seed_is_refused(tmp_path, given):
     with pytest.raises(UserError, match="give both"):
-        train_baseline(tmp_path, None, None, tmp_path / "dataset=d" / "text=full", **given)
+        train_baseline(tmp_path, None, 128, "auto", tmp_path / "dataset=d" / "text=full", **given)

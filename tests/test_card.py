@@ -28,7 +28,8 @@ def run(encoders, tokens, tmp_path_factory):
     run = tmp_path_factory.mktemp("run")
     flags = (
         f"--tokens {tokens['bert']} --encoder {encoders['bert']} --run {run} --dataset d --model "
-        "bert --pooling cls --batch 20 --seed 1 --epochs 1 --device cpu --learning-rate 1e-3"
+        "bert --pooling cls --batch 20 --seed 1 --max-length 48 --epochs 1 --device cpu "
+        "--learning-rate 1e-3"
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_MODE", "disabled")
@@ -103,8 +104,8 @@ def test_each_number_stands_beside_its_name(facts, card):
     trained, _ = facts
     changes = {"best_epoch": 3, "updates": 1250, "parameters": 38530, "valid_accuracy": 0.71}
     changes |= {"train_accuracy": 0.72, "valid_loss": 0.73, "learning_rate": 0.0125, "seed": 5}
-    changes |= {"max_length": 49, "backend": "accelerate", "precision": "bf16", "batch": 24}
-    changes["settings"] = trained["settings"] | {"learning_rate": 0.05}
+    changes |= {"truncation": "tail", "backend": "accelerate", "precision": "bf16", "batch": 24}
+    changes["settings"] = trained["settings"] | {"learning_rate": 0.05, "max_length": 49}
     made = card({"accuracy": 0.675, "macro_f1": 0.61, "loss": 0.62, "n": 40}, **changes)
     shown = cells(made.text)
     low, high = proportion_confint(27, 40, method="wilson")
@@ -115,7 +116,10 @@ def test_each_number_stands_beside_its_name(facts, card):
         ["Test", "Macro F1", "0.6100", "Test", "Loss, in nats", "0.6200"],
         ["Encoder", "bert, from the local folder encoder"],
         ["Parameters", "38,530"],
-        ["Input", "49 tokens of a text at most, special tokens included; the rest is cut off"],
+        [
+            "Input",
+            "49 tokens of a text at most, special tokens included: the last; the rest is cut off",
+        ],
         ["batch", "24", "variant", "base", "seed", "5"],
         ["learning_rate", "0.05"],
         *([key, str(trained["settings"][key])] for key in ("optimizer", "epochs", "dropout")),

@@ -22,7 +22,7 @@ from lib.analysis.contrasts import (
 )
 from lib.analysis.verdicts import accuracy_of, decide, estimate, known_of, parts
 from lib.study import config
-from lib.study.runs import Condition, Run, baseline_name
+from lib.study.runs import Condition, Run, baseline_name, baselines_of
 from lib.study.schema import options_of
 
 SETTINGS = {key: option["default"] for key, option in options_of("training").items()}
@@ -63,14 +63,15 @@ def test_every_question_has_its_contrasts():
         *grid(poolings=("cls", "padded-mean", "masked-mean")),
         *grid(batches=(256, 1024), variants=("base", "steep")),
         *grid(variants=("spread", "decayed")),
-        *(Run("d", baseline_name(text)) for text in ("full", "seen-by-a", "seen-by-b")),
+        *(Run("d", name) for name in baselines_of("a", SETTINGS)),
+        Run("d", baselines_of("b", SETTINGS)[1]),
     ]
     assert list(planned(runs)) == [
         (ENCODER, "a", "b"),
         (BASELINE, "TF-IDF, full text", "a"),
         (BASELINE, "TF-IDF, full text", "b"),
-        (BASELINE, "TF-IDF, text of a", "a"),
-        (BASELINE, "TF-IDF, text of b", "b"),
+        (BASELINE, "TF-IDF, 128 tokens of a", "a"),
+        (BASELINE, "TF-IDF, 128 tokens of b", "b"),
         (POOLING, "cls", "padded-mean"),
         (POOLING, "cls", "masked-mean"),
         (PADDING, "padded-mean", "masked-mean"),

@@ -45,7 +45,7 @@ def study(tmp_path_factory) -> MadeUp:
 def test_curves_have_sizes_in_their_order(study):
     table = study.read("data_curve")
     sizes = table.groupby("curve", sort=False)["examples"].apply(list).to_dict()
-    names = ["a", "b", "TF-IDF, full text", "TF-IDF, text of a"]
+    names = ["a", "b", "TF-IDF, full text", "TF-IDF, 128 tokens of a"]
     assert sizes == {name: [50, 100, TRAIN] for name in names}
     assert table["setting"].tolist() == ["base"] * 6 + [""] * 6
     failed = table[table["learned"] < table["seeds"]]
@@ -69,7 +69,7 @@ def test_baselines_over_seeds_by_hand(study):
     for folder in study.samples:
         found = pd.read_parquet(folder / "predictions.parquet", partitioning=None)
         right[run_of(folder)] = (found["label"] == found["prediction"]).to_numpy(float)
-    names = ("TF-IDF, full text", "TF-IDF, text of a")
+    names = ("TF-IDF, full text", "TF-IDF, 128 tokens of a")
     answers = np.array(
         [[right[Run("d", name, variant="100", seed=seed)] for seed in SEEDS] for name in names]
     )
@@ -153,7 +153,7 @@ def test_the_page_shows_the_curves(study):
     rows = [line for line in section.splitlines() if line.startswith("|")]
     assert "50 reviews" in rows[0] and "1,200 reviews" in rows[0]
     assert [row.split(" | ")[0].strip("| ") for row in rows[2:]] == [
-        *("a", "b", "TF-IDF, full text", "TF-IDF, text of a")
+        *("a", "b", "TF-IDF, full text", "TF-IDF, 128 tokens of a")
     ]
     assert section.count("(n/a) †") == 1 and "no verdict compares them" in section
     assert page.index("## Results") < page.index("## Learning curve over data")

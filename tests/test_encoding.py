@@ -8,6 +8,7 @@ from collections import Counter
 from contextlib import chdir
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,11 +25,13 @@ import pretokenize
 import train
 from lib.analysis.baseline import seen_texts
 from lib.command.console import UserError
+from lib.data.cutting import Cut
 from lib.data.encoding import TextEncoding
 from lib.files.whole import write_parquet
 from lib.training.inference import TextClassifier, attention
 
 LENGTH = 12
+CUT = Cut(LENGTH, "auto")
 # Kinds whose runs have another pooling than masked-mean.
 POOLINGS = {"typed": "padded-mean", "left bytes": "padded-mean", "stored": "pooler"}
 POOLINGS |= {"right": "cls", "no mask": "max"}
@@ -52,7 +55,7 @@ def tokenized(folders, splits, tmp_path_factory) -> dict[str, Path]:
     """The token files of each kind."""
     found = {kind: tmp_path_factory.mktemp("tokens") for kind in KINDS}
     for kind, out in found.items():
-        flags = f"--splits {splits} --encoder {folders[kind]} --max-length {LENGTH} --threads 1"
+        flags = f"--splits {splits} --encoder {folders[kind]} --threads 1"
         call(pretokenize, f"{flags} --out {out}")
     return found
 
@@ -62,6 +65,7 @@ def runs(folders, tokenized, tmp_path_factory) -> dict[str, Path]:
     """A finished run of each kind."""
     found = {kind: tmp_path_factory.mktemp("run") for kind in KINDS}
     flags = "--dataset d --model m --batch 20 --seed 1 --epochs 1 --device cpu --learning-rate 1e-2"
+    flags += f" --max-length {LENGTH}"
     for kind, run in found.items():
         pooling = POOLINGS.get(kind, "masked-mean")
         with pytest.MonkeyPatch.context() as patch:
@@ -74,10 +78,10 @@ def runs(folders, tokenized, tmp_path_factory) -> dict[str, Path]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_tokens_are_those_of_transformers(folders, kind):
-    encoding = TextEncoding(folders[kind], LENGTH)
+    encoding = TextEncoding(folders[kind])
     tokenizer = AutoTokenizer.from_pretrained(folders[kind])
     more = {"return_offsets_mapping": True, "return_special_tokens_mask": True}
-    expected = tokenizer(HOSTILE, truncation=True, max_length=LENGTH, **more)
+    expected = tokenizer(HOSTILE, **more)
     for offsets in (False, True):
         found = encoding(HOSTILE, offsets=offsets)
         columns = encoding.columns(found)
@@ -88,16 +92,32 @@ def test_tokens_are_those_of_transformers(folders, kind):
     assert encoding.nothing == tokenizer("")["input_ids"]
 
 
+def cut_by(encoding: TextEncoding, found: list) -> list[list[int]]:
+    """Of the tokens of some texts, those that are kept of each."""
+    kept = (CUT.kept(np.array([0, len(each)]), encoding.frame) for each in found)
+    return [np.array(each.ids)[mask].tolist() for each, mask in zip(found, kept, strict=True)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tokens_are_cut_as_transformers_cuts_them(folders, kind):
+    encoding = TextEncoding(folders[kind])
+    expected = AutoTokenizer.from_pretrained(folders[kind])(
+        HOSTILE, truncation=True, max_length=LENGTH
+    )
+    assert cut_by(encoding, encoding(HOSTILE)) == expected["input_ids"]
+
+
 def test_the_kinds_differ(folders):
     """Of which all that follows would be idle otherwise."""
     text = "[SEP] " + "one good film and another one " * 9
-    tokens = {kind: TextEncoding(folder, LENGTH)([text])[0] for kind, folder in folders.items()}
-    ids = {kind: each.ids for kind, each in tokens.items()}
+    encodings = {kind: TextEncoding(folder) for kind, folder in folders.items()}
+    tokens = {kind: encoding([text]) for kind, encoding in encodings.items()}
+    ids = {kind: cut_by(encodings[kind], each)[0] for kind, each in tokens.items()}
     assert ids["left"] == ids["stored"] != ids["right"] == ids["typed"] != ids["spelled out"]
     assert ids["left bytes"] != ids["padding left"] == ids["no mask"]
     assert ids["padding left"][1:-1] == ids["bytes without special tokens"][: LENGTH - 2]
-    assert tokens["typed"].type_ids != tokens["right"].type_ids
-    assert "▁" in TextEncoding(folders["unigram"], LENGTH).backend.get_vocab()
+    assert tokens["typed"][0].type_ids != tokens["right"][0].type_ids
+    assert "▁" in encodings["unigram"].backend.get_vocab()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -108,8 +128,8 @@ def test_token_files_hold_them_and_what_became_of_the_texts(folders, splits, tok
     for split in ("train", "valid", "test"):
         texts = pq.read_table(splits / f"{split}.parquet")["text"].to_pylist()
         table = pq.read_table(tokenized[kind] / f"{split}.parquet")
-        found = tokenizer(texts, truncation=True, max_length=LENGTH)
-        lengths = [len(ids) for ids in tokenizer(texts)["input_ids"]]
+        found = tokenizer(texts)
+        lengths = [len(ids) for ids in found["input_ids"]]
         assert table["input_ids"].to_pylist() == found["input_ids"]
         assert table["n_tokens"].to_pylist() == lengths
         kept = [
@@ -123,12 +143,10 @@ def test_token_files_hold_them_and_what_became_of_the_texts(folders, splits, tok
             "reviews": len(texts),
             "tokens": sum(name != "▁" for name in names),
             "unknown": 0 if "bytes" in kind else names.count(tokenizer.unk_token),
-            "truncated": sum(length > LENGTH for length in lengths),
         }
         assert told[split] == expected
         total.update(expected)
     assert told["unknown_share"] == total["unknown"] / total["tokens"]
-    assert told["truncated_share"] == total["truncated"] / total["reviews"] > 0.5
     assert (told["warning"] is None) == (told["unknown_share"] <= 0.05)
 
 
@@ -169,7 +187,7 @@ def test_a_baseline_sees_what_the_encoder_sees(folders, splits, kind):
     texts = pq.read_table(splits / "test.parquet")["text"].to_pylist()
     tokenizer = AutoTokenizer.from_pretrained(folders[kind])
     found = tokenizer(texts, truncation=True, max_length=LENGTH, return_offsets_mapping=True)
-    seen = seen_texts(texts, folders[kind], LENGTH)
+    seen = seen_texts(texts, folders[kind], CUT)
     for text, spans, part in zip(texts, found["offset_mapping"], seen, strict=True):
         real = [span for span in spans if span != (0, 0)]
         assert part == text[real[0][0] : real[-1][1]]
@@ -177,7 +195,7 @@ def test_a_baseline_sees_what_the_encoder_sees(folders, splits, kind):
 
 def test_a_baseline_sees_nothing_of_a_text_without_tokens(folders):
     for kind in ("right", "left", "bytes without special tokens"):
-        assert seen_texts(["", "a"], folders[kind], LENGTH) == ["", "a"]
+        assert seen_texts(["", "a"], folders[kind], CUT) == ["", "a"]
 
 
 def test_attention_is_that_of_the_end_where_the_end_is_kept(runs):
@@ -202,7 +220,7 @@ def line(tmp_path):
         for split in ("train", "valid", "test"):
             write_parquet(tmp_path / "splits" / f"{split}.parquet", pa.table(columns))
         splits, out = tmp_path / "splits", tmp_path / "tokens"
-        return f"--splits {splits} --encoder {folder} --max-length 12 --out {out}"
+        return f"--splits {splits} --encoder {folder} --out {out}"
 
     return write
 
@@ -236,10 +254,12 @@ def test_what_can_not_be_trained_on_is_one_line_and_no_file(
 
 
 def test_a_length_without_room_for_text_is_refused(folders):
-    with pytest.raises(UserError, match=r"max_length is 2, but .* adds 2 special tokens to each"):
-        TextEncoding(folders["right"], 2)
-    assert len(TextEncoding(folders["right"], 3)(["good film"])[0]) == 3
-    assert len(TextEncoding(folders["bytes without special tokens"], 1)(["good"])[0]) == 1
+    right, bare = (TextEncoding(folders[kind]).frame for kind in (RIGHT, NOTHING))
+    for truncation in ("auto", "head", "tail", "head-tail"):
+        with pytest.raises(UserError, match=r"length is 2, .* adds 2 special tokens to each"):
+            Cut(2, truncation).ends(right)
+        assert sum(Cut(3, truncation).ends(right)) == 3
+        assert sum(Cut(1, truncation).ends(bare)) == 1
 
 
 def test_a_token_beyond_those_that_the_encoder_knows_is_refused(encoders, tmp_path, line):
@@ -260,13 +280,13 @@ def test_a_tokenizer_that_takes_more_than_texts_is_refused(encoders, tmp_path):
     vocabulary = {name: number for number, name in enumerate(names)}
     LayoutLMv3Tokenizer(vocab=vocabulary, merges=[]).save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"tokenizer\.json .*can't be used: "):
-        TextEncoding(tmp_path, 12)
+        TextEncoding(tmp_path)
 
 
 def test_some_unknown_tokens_are_a_warning(folders, tmp_path, line, caplog):
     call(pretokenize, line(folders["right"], ["a b c d e f g"] * 2 + ["a b 映 c"] * 2))
     told = json.loads((tmp_path / "tokens" / "tokens.json").read_text())
-    assert told["train"] == {"reviews": 4, "tokens": 22, "unknown": 2, "truncated": 0}
+    assert told["train"] == {"reviews": 4, "tokens": 22, "unknown": 2}
     assert told["warning"] == "9.1% of the tokens are unknown to the tokenizer"
     (record,) = (record for record in caplog.records if record.levelname == "WARNING")
     assert record.message == f"'{folders['right']}': {told['warning']}"
@@ -277,7 +297,7 @@ def test_a_special_token_that_every_text_has_is_not_unknown(encoders, tmp_path, 
     change_model(folder, unk_token="[SEP]")
     call(pretokenize, line(folder, ["a", "b 映"]))
     told = json.loads((tmp_path / "tokens" / "tokens.json").read_text())
-    assert told["test"] == {"reviews": 2, "tokens": 3, "unknown": 1, "truncated": 0}
+    assert told["test"] == {"reviews": 2, "tokens": 3, "unknown": 1}
 
 
 def test_a_text_that_can_not_be_labelled_is_told_by_its_number(runs, capfd, tmp_path):

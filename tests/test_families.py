@@ -80,12 +80,12 @@ def test_a_family_gives_what_transformers_gives(
     )
     call(
         pretokenize,
-        f"--splits {splits} --encoder {copied} --max-length {LENGTH} --threads 1 --out {tokens}",
+        f"--splits {splits} --encoder {copied} --threads 1 --out {tokens}",
     )
     call(
         train,
-        f"--tokens {tokens} --encoder {copied} --run {run} {KEYS} --epochs 1 --threads 1 "
-        "--device cpu --precision fp32 --learning-rate 0.003",
+        f"--tokens {tokens} --encoder {copied} --run {run} {KEYS} --max-length {LENGTH} --epochs 1 "
+        "--threads 1 --device cpu --precision fp32 --learning-rate 0.003",
     )
     call(evaluate, f"--tokens {tokens}/test.parquet --run {run} --device cpu --precision fp32")
 

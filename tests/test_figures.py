@@ -77,7 +77,18 @@ def drawn(tmp_path_factory) -> MadeUp:
         for examples, learned, height in ((125, 2, 0.6 + i / 50), (500, 3, 0.8))
     ]
     write_table(study.tables, "data_curve", rows)
-    study.draw("tsne", "attention", "tuning", "budgets", "data_curve")
+    seen = ((64, "head", 0.6), (128, "head", 0.7), (512, "head", 0.8), (512, "head-tail", 0.82))
+    rows = [
+        {"curve": model, "model": model, "max_length": length, "truncation": part, "seeds": 3}
+        | {"learned": 3 - (i + length == 64), "accuracy": height + i / 50, "train_seconds": length}
+        | {"low": height - 0.05, "high": height + 0.05}
+        for i, model in enumerate(("bert", "modernbert", "TF-IDF, tokens of bert"))
+        for length, part, height in seen
+    ]
+    name = "TF-IDF, full text"
+    rows.append(rows[-1] | {"curve": name, "model": name, "max_length": None, "truncation": ""})
+    write_table(study.tables, "cuts", rows)
+    study.draw("tsne", "attention", "tuning", "budgets", "data_curve", "cuts")
     return study
 
 
@@ -117,6 +128,10 @@ def test_texts_are_legible_and_not_clipped(drawn, name):
         "tuning": {"Learning rate (logarithmic)", "Validation accuracy", "0.0003", "64 base"},
         "budgets": {"Runs", "Expected validation accuracy", "9", "256 few", "bert, cls"},
         "data_curve": {"Training reviews (logarithmic)", "500", "bert", "TF-IDF, full text", "†"},
+        "cuts": {
+            *("Tokens of a text at most (logarithmic)", "Test accuracy", "64", "128", "512", "†"),
+            *("Training (seconds, logarithmic)", "bert", "TF-IDF, full text", "head-tail"),
+        },
         "cost": {"Training (seconds per run, logarithmic)", "Test accuracy", "bert"},
         "lengths": {"Words in the review", "truncated", "whole", "Test accuracy"},
         "reliability": {"Confidence", "Accuracy", "modernbert", "TF-IDF, full text"},

@@ -163,7 +163,7 @@ def test_a_model_may_have_any_name(tmp_path, name):
     findings = study.analyse()
     assert answers(findings, "Which encoder")[0][0] == "not asked"
     ((_, answer),) = answers(findings, "Does an encoder beat")
-    assert f"TF-IDF, text of {name}" in answer
+    assert f"TF-IDF, 128 tokens of {name}" in answer
 
 
 def test_a_run_at_the_majority_is_named_and_not_compared(tmp_path):
@@ -271,5 +271,5 @@ def test_every_question_is_answered_for_the_smallest_study(tmp_path):
     study = MadeUp(tmp_path)
     study.add(np.ones(400, bool), "a", "cls", 64, "base", 42)
     findings = study.analyse()
-    assert findings["question"].nunique() == 9
+    assert findings["question"].nunique() == 11
     assert findings["answer"].str.len().min() > 10

@@ -25,11 +25,13 @@ from families import change
 from safetensors.torch import load_file
 from scipy.stats import binom
 from test_backends import train_command
-from test_resume import Cut, same_run
+from test_resume import Cut as Interruption
+from test_resume import same_run
 from test_training import CPU, SETTINGS, build, rates_by_hand
 from torch.nn.functional import cross_entropy
 
 import train
+from lib.data.cutting import Cut
 from lib.training import backends, reporting
 from lib.training import job as jobs
 from lib.training.backends import Torch
@@ -43,25 +45,22 @@ from lib.training.saving import Saving
 
 FLAGS = (  # 70 examples: four updates of 16 and one of 6 to an epoch, and three in the last one
     "--batch 16 --updates 13 --scheduler linear --warmup 0.3 --learning-rate 5e-3 --seed 3 "
-    "--lr-scaling sqrt --lr-scaling-base 4 --dropout 0.1 --micro-batch 40 --micro-tokens 250"
+    "--lr-scaling sqrt --lr-scaling-base 4 --dropout 0.1 --micro-batch 40 --micro-tokens 250 "
+    "--max-length 50 --truncation head-tail"
 )
+ENDS = Cut(50, "head-tail")
 SEEN = 70 + 70 + 3 * 16
 
 
 @pytest.fixture(scope="module")
 def lopsided(tokens, tmp_path_factory) -> dict[str, Path]:
-    """Tokens of 70 training reviews, 45 of them of class 0, and of 28 in validation, with 20.
-
-    None is as long as it might be.
-    """
+    """Tokens of 70 training reviews, 45 of them of class 0, and of 28 in validation, with 20."""
     folder = tmp_path_factory.mktemp("lopsided")
     for split, counts in (("train", (45, 25)), ("valid", (20, 8))):
         table = pq.read_table(tokens["bert"] / f"{split}.parquet", partitioning=None)
         labels = table["label"].to_numpy()
         rows = [np.flatnonzero(labels == label)[: counts[label]] for label in (0, 1)]
-        part = table.take(np.sort(np.concatenate(rows)))
-        longer = part.replace_schema_metadata(table.schema.metadata | {b"max_length": b"50"})
-        pq.write_table(longer, folder / f"{split}.parquet")
+        pq.write_table(table.take(np.sort(np.concatenate(rows))), folder / f"{split}.parquet")
     return {"bert": folder}
 
 
@@ -112,7 +111,7 @@ def test_what_is_told_of_the_best_epoch_is_that_of_its_checkpoint(run, told, his
     best = told["best_epoch"]
     assert best < len(history) == 3 and not told["diverged"]  # else the last one would do
     assert told["train_accuracy"] == pytest.approx(history["train_accuracy"][best])
-    valid = load_tokens(lopsided["bert"] / "valid.parquet", CPU, "masked-mean")
+    valid = load_tokens(lopsided["bert"] / "valid.parquet", ENDS, CPU, "masked-mean")
     with torch.no_grad():
         logits = load_checkpoint(run / "checkpoint")(valid.batch(torch.arange(28)))
     right = int((logits.argmax(dim=1) == valid.labels).sum())
@@ -131,13 +130,15 @@ def test_what_is_told_of_a_training_is_what_was_asked_for_and_done(
 ):
     expected = {
         **{"dataset": "d", "model": "m", "pooling": "masked-mean", "variant": "base"},
-        **{"batch": 16, "seed": 3, "updates": 13, "examples": 70, "max_length": 50},
+        **{"batch": 16, "seed": 3, "updates": 13, "examples": 70},
+        **{"truncation": "head-tail", "first_tokens": 1 + 12, "last_tokens": 1 + 36},
         **{"micro_batch": 16, "micro_tokens": 250, "threads": 1, "processes": 1},
         **{"device": "cpu", "precision": "fp32", "backend": "torch"},
     }
     assert told.items() >= expected.items()
     assert told["learning_rate"] == pytest.approx(1e-2)  # twice that of 4 reviews
     asked = {"learning_rate": 5e-3, "warmup": 0.3, "lr_scaling": "sqrt", "keep_checkpoints": "all"}
+    asked |= {"max_length": 50, "truncation": "head-tail"}
     assert told["settings"].items() >= asked.items()
     digest = hashlib.sha256((lopsided["bert"] / "train.parquet").read_bytes()).hexdigest()
     assert told["tokens_sha256"] == digest
@@ -150,15 +151,24 @@ def test_what_is_told_of_a_training_is_what_was_asked_for_and_done(
     assert memory / 4 < told["peak_memory_bytes"] < 4 * memory
 
 
+def uncut_lengths(lopsided) -> np.ndarray:
+    """How many tokens each of the training texts has."""
+    table = pq.read_table(lopsided["bert"] / "train.parquet", partitioning=None)
+    return np.array([len(ids) for ids in table["input_ids"].to_pylist()])
+
+
+def test_what_is_told_of_the_cut_is_what_training_lost_by_it(told, lopsided):
+    lengths = uncut_lengths(lopsided)
+    lost = np.maximum(lengths - 50, 0)
+    assert told["texts_cut"] == pytest.approx((lost > 0).mean())
+    assert told["tokens_lost"] == pytest.approx(lost.sum() / lengths.sum())
+    assert 0.2 < told["texts_cut"] < 0.9 and told["tokens_lost"] != told["texts_cut"]
+
+
 def test_speeds_are_those_of_the_seconds_in_training(run, told, history, lopsided):
     assert told["train_seconds"] == pytest.approx(history["seconds"].sum())
     assert told["examples_per_second"] * told["train_seconds"] == pytest.approx(SEEN)
-    lengths = np.array(
-        [
-            len(ids)
-            for ids in pq.read_table(lopsided["bert"] / "train.parquet")["input_ids"].to_pylist()
-        ]
-    )
+    lengths = np.minimum(uncut_lengths(lopsided), 50)
     encoder = load_file(run / "checkpoint" / "model.safetensors")
     inner = sum(x.numel() for key, x in encoder.items() if "_embeddings.weight" not in key)
     attention = 12 * SIZES["num_hidden_layers"] * SIZES["hidden_size"] * (lengths**2).sum()
@@ -194,7 +204,7 @@ def test_a_tracked_run_has_its_keys_its_settings_and_every_update(run, told, his
 
 
 def test_the_reviews_to_learn_from_are_drawn_by_the_seed_and_fewer_are_a_part_of_more(lopsided):
-    data = load_tokens(lopsided["bert"] / "train.parquet", CPU, "masked-mean")
+    data = load_tokens(lopsided["bert"] / "train.parquet", ENDS, CPU, "masked-mean")
     drawn = {}
     for seed in (3, 4):
         for count in (14, 28, "all"):
@@ -231,7 +241,7 @@ def test_utilisation_is_that_of_all_processes_and_a_loss_that_is_not_finite_is_n
     encoders, lopsided, monkeypatch
 ):
     monkeypatch.setattr(jobs, "peak_flops", lambda *_: 1e9)
-    data = [load_tokens(lopsided["bert"] / name, CPU, "masked-mean") for name in jobs.SPLITS]
+    data = [load_tokens(lopsided["bert"] / name, ENDS, CPU, "masked-mean") for name in jobs.SPLITS]
     backend = Torch(CPU, "fp32")
     backend.processes = 2
     best, last = epoch_of(1, [0.5] * 5, 2.0)[0], epoch_of(2, [0.5] * 3, 1.0)[0]
@@ -297,11 +307,11 @@ def interrupted(encoders, lopsided, tmp_path, monkeypatch) -> Path:
     def cut(saving, progress) -> None:
         if (len(progress.history), len(progress.rates)) == (1, 2):
             saving.save(progress)
-            raise Cut
+            raise Interruption
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Saving, "save_when_due", cut)
-        with pytest.raises(Cut):
+        with pytest.raises(Interruption):
             call(train, train_command(encoders, lopsided, tmp_path / "run", FLAGS))
     return tmp_path / "run"
 
@@ -324,6 +334,8 @@ def test_an_interrupted_training_goes_on_whatever_the_minutes_between_its_states
         ("labels", "--labels bad good"),
         ("settings.learning_rate", "--learning-rate 6e-3"),
         ("settings.examples", "--examples 60"),
+        ("settings.max_length", "--max-length 49"),
+        ("settings.truncation", "--truncation tail"),
         ("encoder.config.json", ""),
         ("tokens.train.parquet", ""),
         ("tokens.valid.parquet", ""),

@@ -11,6 +11,7 @@ from transformers import AutoModel
 from lib.analysis import attention, maps
 from lib.analysis.explain import explain
 from lib.command.console import UserError
+from lib.data.cutting import Cut
 from lib.data.encoders import load_tokenizer
 from lib.training import inference
 from lib.training.model import Classifier, load_checkpoint, load_encoder, save_checkpoint
@@ -22,7 +23,7 @@ def checkpoint(encoders, tmp_path_factory, request):
     source = encoders[request.param]
     torch.manual_seed(0)
     model = Classifier(load_encoder(source, "masked-mean"), "masked-mean", 2, 0.0)
-    save_checkpoint(model, source, folder, 24)
+    save_checkpoint(model, source, folder, Cut(24, "auto"))
     return folder
 
 
@@ -187,10 +188,12 @@ def test_vectors_follow_the_ids(checkpoint, tokens, tmp_path):
     for path in (split, tmp_path / "t.parquet"):
         some = inference.sentence_vectors(checkpoint, path, ids[[3, 7, 20]]).vectors
         assert some == pytest.approx(everything[[3, 7, 20]], abs=1e-5)
-    only = pq.read_table(split, filters=[("id", "==", ids[7])])["input_ids"][0].as_py()
-    inputs = torch.tensor([only])
-    expected = model.encoder(input_ids=inputs).last_hidden_state.mean(dim=1)
-    assert everything[7] == pytest.approx(expected[0].detach().numpy(), abs=1e-5)
+    whole = dict(zip(table["id"].to_pylist(), table["input_ids"].to_pylist(), strict=True))
+    short, long = (next(i for i in ids if (len(whole[i]) > 24) is cut) for cut in (False, True))
+    for i, seen in ((short, whole[short]), (long, [*whole[long][:23], whole[long][-1]])):
+        states = model.encoder(input_ids=torch.tensor([seen])).last_hidden_state
+        expected = states.mean(dim=1)[0].detach().numpy()
+        assert everything[ids.tolist().index(i)] == pytest.approx(expected, abs=1e-5)
 
 
 def test_without_maps_there_are_no_boundary_errors():

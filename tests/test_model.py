@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from conftest import CUT
 from safetensors.torch import load_file, save_file
 from test_training import fit, load
 from torch.nn.functional import dropout, pad
@@ -90,11 +91,11 @@ def test_masked_mean_ignores_how_far_a_batch_is_padded(encoders, architecture):
 )
 def test_checkpoint_gives_the_same_logits(encoders, tmp_path, architecture, pooling):
     model = Classifier(load_encoder(encoders[architecture], pooling), pooling, 3, 0.25).eval()
-    save_checkpoint(model, encoders[architecture], tmp_path / "checkpoint", 48)
+    save_checkpoint(model, encoders[architecture], tmp_path / "checkpoint", CUT)
     loaded = load_checkpoint(tmp_path / "checkpoint")
     assert loaded.pooling == pooling and loaded.dropout.p == 0.25 and not loaded.training
     head = json.loads((tmp_path / "checkpoint" / "head.json").read_text())
-    assert head == {"pooling": pooling, "classes": 3, "dropout": 0.25, "max_length": 48}
+    assert head == {"pooling": pooling, "classes": 3, "dropout": 0.25, **CUT._asdict()}
     batch = inputs(model)
     assert torch.equal(model(batch), loaded(batch))
     names = {path.name for path in (tmp_path / "checkpoint").iterdir()}
@@ -111,7 +112,7 @@ def test_weights_of_another_layout_are_refused(encoders, tmp_path, pooling):
         Classifier(load_encoder(encoders["bert"], "cls"), "cls", 2, 0.0),
         encoders["bert"],
         tmp_path / "encoder",
-        48,
+        CUT,
     )
     weights = tmp_path / "encoder" / "model.safetensors"
     if pooling == "cls":

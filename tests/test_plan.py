@@ -78,12 +78,13 @@ def test_a_study_with_sizes_has_baselines_on_the_same_samples(project, python):
         config["grid"][1] |= {"variant": ["n80"], "seed": [5]}
 
     small = project.write_config("small.yaml", change)
-    texts, samples = 3, 3  # 40 reviews with two seeds, 80 with one
+    texts, samples = 3, 2 * 3  # full and seen: 40 reviews with two seeds, 80 with one
     jobs = project.jobs(python, "-n", SUMMARY, "--configfile", small)
-    assert jobs["baseline"] == texts * (1 + samples)
-    folder = "results/baselines/dataset=imdb-25k/text=seen-by-bert/examples=40/seed=2"
+    assert jobs["baseline"] == texts + samples
+    seen = "text=seen-by-bert/max_length=64/truncation=auto"
+    folder = f"results/baselines/dataset=imdb-25k/{seen}/examples=40/seed=2"
     said = project.snakemake(python, "-n", "-p", SUMMARY, "--configfile", small)
-    assert f"--examples 40 --max-length 64 --seed 2 --out {folder}" in said.stdout
+    assert f"--examples 40 --max-length 64 --seed 2 --truncation auto --out {folder}" in said.stdout
     whole = project.snakemake(python, "-n", SUMMARY, "--configfile", "study.yaml")
     assert "data_curve" in said.stdout and "data_curve" not in whole.stdout
 

@@ -30,7 +30,7 @@ def runs(encoders, tokens, tmp_path_factory):
                 train,
                 f"--tokens {tokens[model]} --encoder {encoders[model]} --run {folder} "
                 f"--dataset d --model {model} --pooling {pooling} --batch 20 --seed 1 --epochs 2 "
-                "--device cpu --learning-rate 1e-3 --labels negative positive",
+                "--max-length 48 --device cpu --learning-rate 1e-3 --labels negative positive",
             )
         call(evaluate, f"--tokens {tokens[model]}/test.parquet --run {folder} --device cpu")
     return folders

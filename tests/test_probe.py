@@ -9,7 +9,7 @@ import pytest
 import sentencepiece
 import torch
 import yaml
-from conftest import ROOT, call
+from conftest import CUT, ROOT, call
 from families import bring, build, change, refusal, save
 from transformers import (
     AddedToken,
@@ -47,7 +47,7 @@ def test_how_a_model_is_run_is_not_read_from_its_config(made):
     bring(folder, "--poolings cls pooler padded-mean")
     model = Classifier(load_encoder(folder, "pooler"), "pooler", 2, 0.0).eval()
     assert all(torch.equal(expected[name], x) for name, x in model.encoder.state_dict().items())
-    save_checkpoint(model, folder, folder.with_name("checkpoint"), 16)
+    save_checkpoint(model, folder, folder.with_name("checkpoint"), CUT)
     ids = torch.tensor([[5, 6, 7]])
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids, dtype=torch.bool)}
     plain = AutoModel.from_pretrained(folder.with_name("checkpoint")).eval()
@@ -136,7 +136,7 @@ def test_a_sentencepiece_file_alone_is_a_tokenizer(made, sample):
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spm.model"))
     ids = tokenizer("a great film of the year", add_special_tokens=False)["input_ids"]
     assert ids == pieces.encode("a great film of the year") and tokenizer.unk_token_id not in ids
-    save_checkpoint(Classifier(load_encoder(out, "max"), "max", 2, 0.0), out, checkpoint, 16)
+    save_checkpoint(Classifier(load_encoder(out, "max"), "max", 2, 0.0), out, checkpoint, CUT)
     again = AutoTokenizer.from_pretrained(checkpoint)
     assert again("a great film")["input_ids"] == tokenizer("a great film")["input_ids"]
 
@@ -234,12 +234,12 @@ def test_a_config_without_model_type_is_named(made, tmp_path):
         load_config(folder)
 
 
-def test_a_training_on_longer_tokens_is_refused_as_it_begins(made, splits, tmp_path, monkeypatch):
+def test_a_training_on_longer_texts_is_refused_as_it_begins(made, splits, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
     bring(made("bert"))
     out = tmp_path / "out"
-    flags = "--dataset d --model m --pooling max --batch 32 --seed 1 --epochs 1 --device cpu"
-    call(pretokenize, f"--splits {splits} --encoder {out} --max-length 81 --out {tmp_path}/tokens")
+    flags = "--dataset d --model m --pooling max --batch 32 --seed 1 --max-length 81 --device cpu"
+    call(pretokenize, f"--splits {splits} --encoder {out} --out {tmp_path}/tokens")
     with pytest.raises(UserError, match=r"max_length is 81, but .* takes 80 tokens at most"):
         call(train, f"--tokens {tmp_path}/tokens --encoder {out} --run {tmp_path}/run {flags}")
 

@@ -40,6 +40,7 @@ OF_RULES = {
     "pretokenize baseline explain": "data.encoding",
     "pretokenize train evaluate estimate baseline explain": "data.encoders",
     "pretokenize train evaluate estimate analyse explain": "data.tokens",
+    "pretokenize train evaluate estimate baseline analyse explain": "data.cutting",
     "train estimate": "training.flops training.job training.loop training.progress",
     "train evaluate estimate baseline": "training.metrics",
     "train evaluate estimate explain": "training.backends training.batches training.device "
@@ -54,9 +55,9 @@ OF_RULES = {
     "collect": "analysis.collection analysis.costs",
     "collect analyse": "analysis.contrasts analysis.tuning",
     "collect analyse explain draw summary": "analysis.results files.tables",
-    "analyse": "analysis.analyse analysis.comparisons analysis.crossed analysis.data_curve "
-    "analysis.errors analysis.findings analysis.lengths analysis.measures analysis.published "
-    "analysis.study analysis.verdicts",
+    "analyse": "analysis.analyse analysis.comparisons analysis.crossed analysis.cuts "
+    "analysis.data_curve analysis.errors analysis.findings analysis.lengths analysis.measures "
+    "analysis.published analysis.study analysis.verdicts",
     "analyse summary": "analysis.statistics",
     "analyse draw summary": "analysis.wording",
     "analyse explain summary": "analysis.representatives",

@@ -85,7 +85,7 @@ def test_an_encoder_that_offers_code_and_pickles_trains_without_either(
     call(encoder, f"folder --path {offering} --out {tmp_path}/copied")
     for folder in (offering, tmp_path / "copied"):
         tokens, run = tmp_path / f"tokens-{folder.name}", tmp_path / f"run-{folder.name}"
-        call(pretokenize, f"--splits {splits} --encoder {folder} --max-length 16 --out {tokens}")
+        call(pretokenize, f"--splits {splits} --encoder {folder} --out {tokens}")
         call(
             train,
             f"--tokens {tokens} --encoder {folder} --run {run} --dataset d --model m "

@@ -26,8 +26,8 @@ EXPLAINED = FIGURES | {"explain"}
 TABLES = ANALYSED | EXPLAINED | {"collect"}
 TEST = TABLES | {"evaluate"}
 TRAIN = TEST | {"train"}
-TOKENS = TRAIN | {"pretokenize", "baseline"}
-ENCODER = TOKENS | {"encoder"}
+CUT = TRAIN | {"baseline"}
+ENCODER = CUT | {"pretokenize", "encoder"}
 SPLIT = ENCODER | {"split"}
 DOWNLOAD = SPLIT | {"download"}
 DIGEST = "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"
@@ -53,7 +53,7 @@ OF_STUDY: dict[str, tuple[Any, set[str]]] = {
     "split.ratios": ([30, 3, 2], SPLIT),
     "split.sizes": ([2900, 300, 200], SPLIT),
     "split.seed": (8, SPLIT),
-    "max_length": (48, TOKENS),
+    "max_length": (48, CUT),
     "models.new.architecture": ("modernbert", ENCODER),
     "models.new.hidden_size": (64, ENCODER),
     "models.new.num_hidden_layers": (2, ENCODER),
@@ -63,6 +63,8 @@ OF_STUDY: dict[str, tuple[Any, set[str]]] = {
     "models.new.vocab_size": (2000, ENCODER),
     "models.new.dropout": (0.1, ENCODER),
     "models.own.path": ("another", ENCODER),
+    "training.max_length": (32, CUT),
+    "training.truncation": ("head-tail", CUT),
     "training.optimizer": ("adamw", TRAIN),
     "training.learning_rate": (5e-3, TRAIN),
     "training.weight_decay": (0.0, NOTHING),  # its default, written out
@@ -244,7 +246,7 @@ def test_a_study_and_a_workflow_that_are_moved_run_nothing_again(python, finishe
     shutil.copytree(finished.folder, there)
     moved = Study(Workspace(tmp_path / "workflow"), there)
     assert moved.plan(python, config_of_study()) == NOTHING
-    assert moved.plan(python, changed(config_of_study(), "max_length", 48)) == TOKENS
+    assert moved.plan(python, changed(config_of_study(), "max_length", 48)) == CUT
 
 
 @pytest.mark.slow

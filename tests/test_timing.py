@@ -7,7 +7,7 @@ from lib.analysis.costs import costs
 from lib.command import timing
 
 RUN = {"dataset": "d", "model": "m", "pooling": "cls", "batch": 64, "variant": "base", "seed": 1}
-RUN |= {"settings.examples": "50"}
+RUN |= {"settings.examples": "50", "settings.max_length": 64, "settings.truncation": "tail"}
 
 
 def test_a_log_tells_what_its_command_took(tmp_path, monkeypatch):
@@ -43,13 +43,18 @@ def test_no_log_tells_nothing(tmp_path):
 
 def test_seconds_are_added_up_by_part(tmp_path):
     logs = tmp_path / "logs"
+    seen = "dataset=d/text=seen-by"
     run = "dataset=d/model=m/pooling=cls/batch=64/variant=base/seed=1"
     for path, line in {
         "dataset=d/download.log": "took 1.00 s",
         "dataset=d/model=m/pretokenize.log": "took 2.00 s",
         "dataset=d/model=another/pretokenize.log": "took 1000.00 s",
         "dataset=d/text=full/baseline.log": "took 3.00 s",
-        "dataset=d/text=seen-by-another/baseline.log": "took 1000.00 s",
+        f"{seen}-another/max_length=64/truncation=tail/baseline.log": "took 1000.00 s",
+        f"{seen}-m/max_length=64/truncation=tail/baseline.log": "took 0.25 s",
+        f"{seen}-m/max_length=64/truncation=tail/examples=50/seed=1/baseline.log": "took 0.25 s",
+        f"{seen}-m/max_length=32/truncation=tail/baseline.log": "took 1000.00 s",
+        f"{seen}-m/max_length=64/truncation=head/baseline.log": "took 1000.00 s",
         "dataset=d/text=full/examples=50/seed=1/baseline.log": "took 0.50 s",
         "dataset=d/text=full/examples=50/seed=2/baseline.log": "took 1000.00 s",
         "dataset=d/text=full/examples=60/seed=1/baseline.log": "took 1000.00 s",
@@ -70,7 +75,7 @@ def test_seconds_are_added_up_by_part(tmp_path):
         "start-up of training and test": 2,
         "training and validation": 1,
         "testing": 1,
-        "baselines": 2,
+        "baselines": 4,
     }
-    assert found["seconds"].tolist() == [1, 2, 5, 8, 2, 3.5]
-    assert found["share"].tolist() == pytest.approx([x / 21.5 for x in (1, 2, 5, 8, 2, 3.5)])
+    assert found["seconds"].tolist() == [1, 2, 5, 8, 2, 4]
+    assert found["share"].tolist() == pytest.approx([x / 22 for x in (1, 2, 5, 8, 2, 4)])

@@ -15,6 +15,7 @@ import encoder
 import pretokenize
 from lib.data import tokenization, tokenizer_training
 from lib.data import tokens as token_files
+from lib.data.cutting import Cut, Frame
 from lib.data.encoders import load_tokenizer
 
 
@@ -24,13 +25,12 @@ def test_tokens_are_those_of_the_tokenizer(encoders, splits, tokens, name, split
     tokenizer = load_tokenizer(encoders[name])
     texts = pq.read_table(splits / f"{split}.parquet")
     table = pq.read_table(tokens[name] / f"{split}.parquet")
-    expected = tokenizer(texts["text"].to_pylist(), truncation=True, max_length=48)
-    whole = tokenizer(texts["text"].to_pylist())
+    expected = tokenizer(texts["text"].to_pylist())
     assert table["input_ids"].to_pylist() == expected["input_ids"]
-    assert table["n_tokens"].to_pylist() == [len(ids) for ids in whole["input_ids"]]
+    assert table["n_tokens"].to_pylist() == [len(ids) for ids in expected["input_ids"]]
     assert table["id"].equals(texts["id"]) and table["label"].equals(texts["label"])
-    ids, lengths, longest = token_files.read_lengths(tokens[name] / f"{split}.parquet")
-    assert ids.tolist() == texts["id"].to_pylist() and longest == 48
+    ids, lengths = token_files.read_lengths(tokens[name] / f"{split}.parquet")
+    assert ids.tolist() == texts["id"].to_pylist()
     assert lengths.tolist() == table["n_tokens"].to_pylist() and max(lengths) > 48
     assert ("token_type_ids" in table.column_names) == (name == "bert")
     assert table.schema.field("input_ids").type == pa.list_(pa.int32())
@@ -42,7 +42,7 @@ def test_tokens_are_those_of_the_tokenizer(encoders, splits, tokens, name, split
 
 def test_batches_of_texts_stay_in_their_order(encoders, splits, tokens, tmp_path, monkeypatch):
     monkeypatch.setattr(tokenization, "BATCH", 7)
-    line = f"--splits {splits} --encoder {encoders['bert']} --max-length 48 --threads 1"
+    line = f"--splits {splits} --encoder {encoders['bert']} --threads 1"
     call(pretokenize, f"{line} --out {tmp_path}")
     for name in ("train.parquet", "test.parquet"):
         assert pq.read_table(tmp_path / name).equals(pq.read_table(tokens["bert"] / name))
@@ -54,7 +54,7 @@ def test_batches_of_texts_stay_in_their_order(encoders, splits, tokens, tmp_path
 def test_token_files_are_read_whole_into_arrays_of_ones_own(monkeypatch, tokens, name, rows):
     monkeypatch.setattr(token_files, "ROWS", rows)
     path = tokens[name] / "train.parquet"
-    table, found = pq.read_table(path), token_files.read_tokens(path)
+    table, found = pq.read_table(path), token_files.read_tokens(path, Cut(10**6, "auto"))
     assert found.ids.tolist() == table["id"].to_pylist()
     assert found.labels.tolist() == table["label"].to_pylist()
     assert list(found.columns) == ["input_ids", "token_type_ids"][: len(found.columns)]
@@ -62,17 +62,18 @@ def test_token_files_are_read_whole_into_arrays_of_ones_own(monkeypatch, tokens,
     for column, values in found.columns.items():
         lists = [values[start:stop].tolist() for start, stop in pairwise(found.bounds)]
         assert lists == table[column].to_pylist()
-    assert found.columns["input_ids"].dtype == np.int32 and found.max_length == 48
-    arrays = [found.ids, found.labels, found.bounds, *found.columns.values()]
+    assert found.columns["input_ids"].dtype == np.int32
+    assert found.uncut.tolist() == table["n_tokens"].to_pylist() and max(found.uncut) > 48
+    arrays = [found.ids, found.labels, found.bounds, found.uncut, *found.columns.values()]
     assert all(array.flags.writeable for array in arrays)
 
 
 def test_token_files_may_hold_several_row_groups_and_empty_lists(tmp_path):
-    schema = token_files.schema(False, 0, 9)
+    schema = token_files.schema(False, 0, Frame(0, 0, "head"))
     lists = [[1, 2], [], [3], [], [4, 5, 6]]
     columns = [range(5), [0, 1, 0, 1, 0], lists, [2, 0, 1, 0, 3]]
     pq.write_table(pa.table(columns, schema=schema), tmp_path / "t.parquet", row_group_size=2)
-    found = token_files.read_tokens(tmp_path / "t.parquet")
+    found = token_files.read_tokens(tmp_path / "t.parquet", Cut(3, "auto"))
     assert found.columns["input_ids"].tolist() == [1, 2, 3, 4, 5, 6]
     assert found.bounds.tolist() == [0, 2, 2, 3, 3, 6]
 

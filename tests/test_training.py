@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from conftest import CUT
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from lib.data.cutting import Cut, Frame
 from lib.data.tokens import TokenFile
 from lib.study.schema import options_of
 from lib.training.backends import Accelerate, Torch, connect
@@ -75,7 +77,7 @@ def build(
 
 
 def load(tokens, architecture: str, split: str = "train") -> Tokens:
-    return load_tokens(tokens[architecture] / f"{split}.parquet", CPU, "masked-mean")
+    return load_tokens(tokens[architecture] / f"{split}.parquet", CUT, CPU, "masked-mean")
 
 
 def gradient(model: Classifier) -> torch.Tensor:
@@ -245,8 +247,10 @@ def tokens_of_lengths(lengths: list[int], pooling: str = "masked-mean") -> Token
         labels=np.zeros(len(lengths), np.int8),
         columns={"input_ids": np.ones(sum(lengths), np.int32)},
         bounds=np.cumsum([0, *lengths]),
+        uncut=np.array(lengths, np.int32),
         pad_id=0,
-        max_length=10,
+        cut=Cut(10, "head"),
+        frame=Frame(0, 0, "head"),
     )
     return Tokens.of(file, CPU, pooling)
 
@@ -431,11 +435,11 @@ def test_rates_rise_from_zero_and_would_fall_to_zero_after_the_last(
 
 def test_unmasked_mean_pads_every_batch_to_max_length(tokens):
     path = tokens["bert"] / "train.parquet"
-    padded = load_tokens(path, CPU, "padded-mean")
+    padded = load_tokens(path, CUT, CPU, "padded-mean")
     short = padded.lengths.argsort()[:4]
     assert padded.batch(short)["input_ids"].shape == (4, 48)
     longest = int(padded.lengths[short].max())
-    dynamic = load_tokens(path, CPU, "masked-mean").batch(short)
+    dynamic = load_tokens(path, CUT, CPU, "masked-mean").batch(short)
     assert dynamic["input_ids"].shape == (4, longest)
     assert dynamic["attention_mask"].sum(dim=1).tolist() == padded.lengths[short].tolist()
     other = replace(padded, pad_id=7).batch(short)

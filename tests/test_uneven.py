@@ -30,7 +30,7 @@ ALL = [*MATRICES, (BASELINE, None, None)]
 def study(tmp_path_factory) -> MadeUp:
     study = uneven(tmp_path_factory.mktemp("uneven"))
     study.analyse()
-    study.told["b"] = {"truncated_share": 0.25, "unknown_share": 0.031}
+    study.told["b"] = {"unknown_share": 0.031}
     for name in ("tsne", "boundary_errors", "attention"):
         write_table(study.tables, name, GIVEN[name])
     study.text = study.page(CLASSES)
@@ -356,10 +356,12 @@ def test_the_page_tells_what_was_run(study):
     assert facts["Splits"] == "train 1,200, valid 1,000, test 60; stratified, seed 7"
     assert (facts["Seeds"], facts["CPU threads per run"]) == ("1, 2", "3")
     assert facts["Model b"] == (
-        "hub, id org/Some-b; 4.4 million parameters; "
-        "25.0% of the reviews truncated, 3.1% of the tokens unknown"
+        "hub, id org/Some-b; 4.4 million parameters; 3.1% of the tokens unknown"
     )
-    assert facts["Model a"].startswith("hub, id org/Some-a;") and "50.0% of" in facts["Model a"]
+    assert facts["Model a"].startswith("hub, id org/Some-a;") and "0.0% of" in facts["Model a"]
+    assert facts["Seen by a"] == (
+        "128 tokens at most (head): 25.0% of the training texts cut, 12.5% of their tokens lost"
+    )
 
 
 def test_the_page_names_the_classes_of_what_it_shows(study):
@@ -465,6 +467,21 @@ AT = {
         "point color=curve shape=curve x=place y=accuracy if !datum.classical",
         f"text x=place y=top{FAILED}",
     },
+    "cuts": LIFT
+    | {
+        "line detail=line strokeDash=curve x=place y=accuracy if datum.classical",
+        "point detail=line shape=truncation x=place y=accuracy if datum.classical",
+        "line color=curve detail=line x=place y=accuracy if !datum.classical",
+        "rule color=curve detail=line x=place y=low y2=high if !datum.classical",
+        "point color=curve detail=line shape=truncation x=place y=accuracy if !datum.classical",
+        "rule strokeDash=curve y=accuracy",
+        f"text detail=line x=place y=top{FAILED}",
+        "line detail=line strokeDash=curve x=place y=train_seconds if datum.classical",
+        "point detail=line shape=truncation x=place y=train_seconds if datum.classical",
+        "line color=curve detail=line x=place y=train_seconds if !datum.classical",
+        "point color=curve detail=line shape=truncation x=place y=train_seconds "
+        "if !datum.classical",
+    },
     "tsne": LIFT
     | {
         "point color=label_name shape=label_name x=x y=y",
@@ -475,6 +492,7 @@ AT = {
 SETTING = {"model": "a", "pooling": "cls", "batch": 32, "setting": "base (tuned)"}
 PLACE = {"model": "a", "label_name": "bad", "confidence": 0.7, "x": 1.0, "y": 2.0}
 POINT = {"seeds": 3, "learned": 3, "accuracy": 0.6, "low": 0.5, "high": 1.1}
+POINT |= {"train_seconds": 7.0}
 GIVEN = {  # of tables that the study does not have
     "tuning": [SETTING | {"learning_rate": 1e-5, "valid_accuracy": 0.7, "chosen": True}],
     "budgets": [SETTING | {"budget": 1, "expected": 0.7}],
@@ -482,6 +500,16 @@ GIVEN = {  # of tables that the study does not have
         POINT | {"curve": model, "model": model, "examples": size}
         for model in ("a", BASELINE)
         for size in (50, 100)
+    ],
+    "cuts": [
+        POINT | {"curve": curve, "model": model, "max_length": length, "truncation": part}
+        for curve, model, length, part in (
+            ("a", "a", 64, "head"),
+            ("a", "a", 128, "head"),
+            ("a", "a", 128, "tail"),
+            ("TF-IDF, tokens of a", "TF-IDF, first 64 tokens of a", 64, "head"),
+            (BASELINE, BASELINE, math.nan, ""),
+        )
     ],
     "tsne": [
         PLACE | {"id": 3, "label": 1, "prediction": 0, "label_name": "so-so", "model": model}
@@ -531,6 +559,12 @@ AXES = {
     },
     "budgets": {"budget": "Runs", "expected": "Expected validation accuracy"},
     "data_curve": {"place": "Training reviews (logarithmic)", "accuracy": "Test accuracy"},
+    "cuts": {
+        "place": "Tokens of a text at most (logarithmic)",
+        "accuracy": "Test accuracy",
+        "train_seconds": "Training (seconds, logarithmic)",
+        "truncation": "Part of the text",
+    },
     "tsne": {"x": "t-SNE 1 (no unit)", "y": "t-SNE 2 (no unit)", "label_name": "Label"},
     "attention": {"attended": "attended token", "attending": "attending token"},
 }
@@ -584,6 +618,13 @@ def test_figures_show_the_rows_that_they_should(study):
     found = rows_of(chart(study, "data_curve"))
     assert [x["high"] for x in found] == [1] * 4
     assert [x["classical"] for x in found] == [False, False, True, True]
+    found = [x for x in rows_of(chart(study, "cuts")) if "curve" in x]
+    lengths = {(x["curve"], x["max_length"], x["truncation"]) for x in found if "place" in x}
+    assert lengths == {
+        *(("a", 64, "head"), ("a", 128, "head"), ("a", 128, "tail")),
+        ("TF-IDF, tokens of a", 64, "head"),
+    }
+    assert {x["curve"] for x in found if "place" not in x} == {BASELINE}
     drawn = chart(study, "tsne")
     found = {(x["model"], x["id"]): x["wrong"] for x in rows_of(drawn) if "wrong" in x}
     assert {key for key, wrong in found.items() if wrong} == {("a", 3), ("b", 3), ("a", 6)}

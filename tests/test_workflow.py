@@ -21,6 +21,7 @@ import evaluate
 import explain
 import train
 from lib.analysis.baseline import seen_texts
+from lib.data.cutting import Cut
 from lib.data.encoders import load_tokenizer
 from lib.data.folding import fold
 from lib.data.tokenizer_training import train_wordpiece
@@ -39,6 +40,7 @@ FROM_RUNS = dict.fromkeys(("collect", "analyse", "explain", "draw", "summary"), 
 FOLDERS = [RUN.format(*run) for run in RUNS]
 BASE = FOLDERS[0]
 UMASK = 0o027
+SEEN = "max_length=64/truncation=auto"  # in the folders of baselines
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +112,8 @@ def test_tokens(study):
         table = pq.read_table(folder / "train.parquet", partitioning=None)
         types = ["token_type_ids"] if with_types else []
         assert table.column_names == ["id", "label", "input_ids", *types, "n_tokens"]
-        assert max(map(len, table["input_ids"].to_pylist())) == 64
+        lengths = [len(ids) for ids in table["input_ids"].to_pylist()]
+        assert table["n_tokens"].to_pylist() == lengths and max(lengths) > 512  # as of whole texts
 
 
 def test_the_vocabulary_of_a_new_encoder_is_that_of_the_training_split(study):
@@ -246,11 +249,11 @@ def test_statistics_agree_with_those_by_hand(study):
 def test_baselines_read_what_the_encoders_see(study):
     tests = {
         text: json.loads(study.read(f"results/baselines/dataset=imdb-25k/text={text}/test.json"))
-        for text in ("full", "seen-by-bert", "seen-by-modernbert")
+        for text in ("full", *(f"seen-by-{name}/{SEEN}" for name in ("bert", "modernbert")))
     }
     assert {test["n"] for test in tests.values()} == {200}
     encoder = study.folder / "results/encoders/dataset=imdb-25k/model=bert"
-    seen = seen_texts(["One two. " * 90, "Short."], encoder, 32)
+    seen = seen_texts(["One two. " * 90, "Short."], encoder, Cut(32, "auto"))
     assert seen[1] == "Short." and len(seen[0]) < 200 and ("One two. " * 90).startswith(seen[0])
     tokens = load_tokenizer(encoder)(["One two. " * 90], truncation=True, max_length=32)
     assert load_tokenizer(encoder)(seen[:1])["input_ids"] == tokens["input_ids"]
@@ -378,7 +381,9 @@ def test_a_changed_learning_rate_retrains_and_does_not_tokenize_again(study, pyt
 @pytest.mark.parametrize(
     ("key", "value", "first"),
     [
-        ("max_length", 24, "pretokenize"),
+        ("max_length", 24, "train"),
+        ("variants", {"base": {}, "decayed": {"max_length": 32}}, "train"),
+        ("variants", {"base": {}, "decayed": {"truncation": "tail"}}, "train"),
         ("split", {"ratios": [4, 1, 1], "seed": 8}, "split"),
         ("variants", {"base": {}, "decayed": {"scheduler": "linear"}}, "train"),
     ],

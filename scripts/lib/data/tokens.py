@@ -74,7 +74,7 @@ def read_tokens(path: Path, cut: Cut) -> TokenFile:
     with reading(path), pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
         pad_id, frame = _facts(file.schema_arrow)
         whole = file.read(["id", "label", "n_tokens"], use_threads=False)
-        uncut = whole["n_tokens"].to_numpy()
+        ids, labels, uncut = (column.to_numpy().copy() for column in whole.columns)
         bounds = bounds_of(cut.lengths(uncut))
         names = [name for name in TOKEN_COLUMNS if name in file.schema_arrow.names]
         kinds = [file.schema_arrow.field(name).type.value_type for name in names]
@@ -90,8 +90,8 @@ def read_tokens(path: Path, cut: Cut) -> TokenFile:
                 column[bounds[row] : bounds[stop]] = batch[name].flatten().to_numpy()[kept]
             row = stop
         return TokenFile(
-            ids=whole["id"].to_numpy(),
-            labels=whole["label"].to_numpy(),
+            ids=ids,
+            labels=labels,
             columns=columns,
             bounds=bounds,
             uncut=uncut,
