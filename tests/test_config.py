@@ -135,7 +135,7 @@ def test_every_source_of_the_schema_has_its_flags(section, command):
     source = section.partition("_")[2]
     parser = command.arguments()._subparsers._group_actions[0].choices[source]
     flags = {action.dest for action in parser._actions}
-    assert options_of(section).keys() - {"name"} <= flags
+    assert options_of(section).keys() - {"name", "noun"} <= flags
     named = schema()["properties"]["models" if command is encoder else "dataset"]
     kinds = named.get("additionalProperties", named)["properties"]["source"]["enum"]
     modules = {download: SOURCES, encoder: ENCODER_SOURCES}
