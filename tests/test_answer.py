@@ -64,10 +64,10 @@ def test_a_small_study_is_answered_in_a_paragraph():
         "Batch 64 is better than batch 256 by 1.5 points of accuracy (95% interval 0.2 to 2.8 ‡) "
         "and sqrt-lr than base by 2.5 at large batches (0.8 to 4.2 ‡); all intervals hold "
         "together. torch and Accelerate give the same labels. Undecided: bert or modernbert; "
-        "masked-mean, cls or padded-mean. Differences of 2.2 points would likely be found; half of "
-        "that takes at least 9 seeds or 13,500 reviews. The classical baseline, TF-IDF on the full "
-        "text, beats bert and modernbert by 11.4 and 12.9 points; on the text that encoders see, "
-        "by 3.0 and 3.9 points. ‡ rests on the variance of other settings."
+        "masked-mean, cls or padded-mean. Differences of 2.2 points would likely be found; finding "
+        "half of that takes at least 9 seeds or 13,500 reviews. The classical baseline, TF-IDF on "
+        "the full text, beats bert and modernbert by 11.4 and 12.9 points; on the text that "
+        "encoders see, by 3.0 and 3.9 points. ‡ rests on the variance of other settings."
     )
     assert len(re.findall(r"[\w.,%-]*\w", text)) <= 105
 
@@ -101,8 +101,8 @@ def test_its_numbers_are_those_of_the_table():
         ),
         (
             [open_one(ENCODER, "a", "b", 3)],
-            "Undecided: a or b. Differences of 3.0 points of accuracy would likely be found; half "
-            "of that takes at least four times the seeds and the reviews.",
+            "Undecided: a or b. Differences of 3.0 points of accuracy would likely be found; "
+            "finding half of that takes at least four times the seeds and the reviews.",
         ),
         (
             [row(ENCODER, "a", "b", ALONE, -2, -3.1, -0.9, seeds=1)],

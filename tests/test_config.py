@@ -98,6 +98,15 @@ def test_poolings_are_the_same_everywhere():
     assert [name for name in poolings() if f"\n| `{name}` |" not in readme] == []
 
 
+@pytest.mark.parametrize("noun", ["tickets", "customer e-mails", "Café-Kritiken", "отзывы"])
+def test_texts_have_a_noun(noun):
+    config = deepcopy(BASE)
+    check(config)
+    assert config["dataset"]["noun"] == "texts"
+    config["dataset"]["noun"] = noun
+    check(config)
+
+
 def test_variants_override_training():
     config = deepcopy(BASE)
     check(config)

@@ -104,7 +104,7 @@ def undecided(rows: Sequence[Row], noun: str) -> str:
     more = to_halve(table["seeds_to_halve"].min(), table["reviews_to_halve"].min(), noun)
     return (
         f"Undecided: {pairs(rows, 'or')}. Differences of {size(table['detectable'].max())} points "
-        f"would likely be found; half of that takes at least {more}."
+        f"would likely be found; finding half of that takes at least {more}."
     )
 
 

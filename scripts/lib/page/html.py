@@ -27,6 +27,7 @@ body {{ font: 16px/1.5 Arial, sans-serif; max-width: 1000px; margin: 2em auto; p
 table {{ border-collapse: collapse; display: block; overflow-x: auto; font-size: 13px; }}
 th, td {{ border: 1px solid #d1d9e0; padding: 4px 8px; }}
 img {{ max-width: 100%; }}
+details {{ margin: 1em 0; }}
 summary {{ cursor: pointer; color: #59636e; }}
 </style>
 {body}
