@@ -155,6 +155,27 @@ def test_where_a_question_asks_is_told():
     )
 
 
+def test_the_baseline_stands_on_each_part_of_a_text():
+    few, many = (
+        [
+            row(BASELINE, f"TF-IDF, {length} tokens of {name}", name, SHOWN, gain, -9, 9)
+            for length, gain in zip(lengths, (2, -3, -4), strict=False)
+            for name in "ab"
+        ]
+        for lengths in ((64, 128), (32, 64, 128))
+    )
+    full = row(BASELINE, FULL, "a", SHOWN, -5, -6, -4)
+    assert told(full, *few).endswith(
+        "beats a by 5.0 points of accuracy; on the 64 tokens that encoders see, is beaten by a and "
+        "b by 2.0 and 2.0 points; on the 128 tokens that encoders see, beats a and b by 3.0 and "
+        "3.0 points."
+    )
+    assert told(full, *many).endswith(
+        "beats a by 5.0 points of accuracy; on what encoders see, is beaten by them 2 of 6 times "
+        "and beats them 4 of 6 times."
+    )
+
+
 def test_sixty_verdicts_are_counted_and_the_largest_named():
     names = [f"m{i}" for i in range(10)]
     rows = [

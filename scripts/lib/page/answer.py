@@ -4,7 +4,7 @@ Its numbers are those of the table of verdicts, the better of two levels first. 
 a kind it names some, and counts the others.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -25,10 +25,11 @@ from lib.analysis.wording import (
 )
 from lib.command.formats import joined
 from lib.page.tables import NOT_ALONE
-from lib.study.runs import FULL_TEXT, baseline_name
+from lib.study.runs import PREFIX
 
 LISTED = 4  # verdicts of a kind that are all named
 LARGEST = 3  # those that are named of more
+PARTS = 2  # of texts that encoders see, on which baselines are named one by one
 STANDING = {ALIKE: "is alike with", IDENTICAL: "gives the same labels as"}
 STANDING |= {UNDECIDED: "is not told apart from", NOTHING: "can't be compared with"}
 
@@ -115,13 +116,28 @@ def nothing(rows: Sequence[Row]) -> str:
 
 def baselines(rows: Sequence[Row]) -> str:
     """Where the classical baseline stands, on the full text and on what encoders see of it."""
-    full = [row for row in rows if row["first"] == baseline_name(FULL_TEXT)]
-    seen = [row for row in rows if row["first"] != baseline_name(FULL_TEXT)]
-    told = {"full text": standing(full), "text that encoders see": standing(seen)}
-    if full and seen and standing(seen) == standing(full).removesuffix(by(full)) + by(seen):
-        told["text that encoders see"] = by(seen).strip() or "too"
-    texts = "; ".join(f"on the {text}, {words}" for text, words in told.items() if words)
-    return f"The classical baseline, TF-IDF {texts}." if texts else ""
+    if not rows:
+        return ""
+    parts: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        part = row["first"].removeprefix(PREFIX)
+        seen = part.removesuffix(f" of {row['second']}")
+        parts[f"the {part}" if seen == part else f"the {seen} that encoders see"].append(row)
+    (text, first), *others = parts.items()
+    told = [f"on {text}, {standing(first)}"]
+    if len(others) > PARTS:
+        told.append(f"on what encoders see, {often([row for _, rows in others for row in rows])}")
+        others = []
+    for text, found in others:
+        again = standing(found) == standing(first).removesuffix(by(first)) + by(found)
+        told.append(f"on {text}, {by(found).strip() or 'too' if again else standing(found)}")
+    return f"The classical baseline, TF-IDF {'; '.join(told)}."
+
+
+def often(rows: Sequence[Row]) -> str:
+    """How often a baseline stands how to encoders."""
+    counts = Counter(map(verb, rows))
+    return joined([f"{told} them {count} of {len(rows)} times" for told, count in counts.items()])
 
 
 def standing(rows: Sequence[Row]) -> str:
