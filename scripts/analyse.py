@@ -4,7 +4,7 @@ With --statistics it writes measures (a row per run), conditions (over seeds), r
 confusion, comparisons (pairs of runs), findings (a row per answer: verdict, difference, interval,
 evidence) and estimates; data_curve where runs learn from samples; published where there are
 published figures. With --errors it writes confident_errors, shared_errors, disagreements and
-lengths (accuracy by the length of the reviews).
+lengths (accuracy by the length of the texts).
 """
 
 import argparse
@@ -17,8 +17,8 @@ from lib.study.flags import add_flags, add_shared_flags
 def arguments() -> Parser:
     """The command line."""
     flags = Parser(description=__doc__)
-    names = ("--table", "--runs", "--baselines", "--samples", "--reviews", "--tokens", "--out")
-    add_shared_flags(flags, *names)
+    names = ("--table", "--runs", "--baselines", "--samples", "--reviews", "--tokens")
+    add_shared_flags(flags, *names, "--noun", "--out")
     flags.add_argument("--published", type=Path, help="CSV of published figures to set beside")
     add_flags(flags, "analysis", keys=("statistics", "errors", "margin"))
     return flags

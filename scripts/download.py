@@ -14,7 +14,7 @@ def arguments() -> Parser:
     subcommands = flags.add_subparsers(dest="source", required=True, metavar="SOURCE")
     for name, what in sources("dataset").items():
         source = subcommands.add_parser(name, help=what)
-        add_flags(source, f"dataset_{name}", without=["name"])
+        add_flags(source, f"dataset_{name}", without=["name", "noun"])
         source.add_argument("--out", required=True, type=Path, help="folder to write to")
     return flags
 

@@ -4,12 +4,14 @@ import argparse
 from pathlib import Path
 
 from lib.command.cli import Parser, run
+from lib.study.flags import add_shared_flags
 
 
 def arguments() -> Parser:
     """The command line."""
     flags = Parser(description=__doc__)
     flags.add_argument("--tables", required=True, nargs="+", type=Path, help="tables to show")
+    add_shared_flags(flags, "--noun")
     flags.add_argument("--out", required=True, type=Path, help="folder of the figures")
     return flags
 

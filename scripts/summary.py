@@ -18,7 +18,7 @@ def arguments() -> Parser:
     flags.add_argument("--study", required=True, help="name of the study")
     flags.add_argument("--tables", required=True, nargs="+", type=Path, help="tables of the study")
     flags.add_argument("--figures", nargs="*", default=[], type=Path, help="figures to show")
-    add_shared_flags(flags, "--runs", "--baselines")
+    add_shared_flags(flags, "--runs", "--baselines", "--noun")
     flags.add_argument("--reviews", required=True, type=Path, help="reviews.json of the dataset")
     flags.add_argument("--splits", required=True, type=Path, help="splits.json of the dataset")
     flags.add_argument(

@@ -67,6 +67,7 @@ class MadeUp:
         labels: of the test reviews; as many of each class where they are not given.
         texts: of the test reviews, repeated as needed.
         variants: what each variant changes of the defaults of training.
+        noun: what the dataset calls its texts.
     """
 
     def __init__(
@@ -77,8 +78,10 @@ class MadeUp:
         texts: Sequence[str] = (),
         variants: Mapping[str, dict] | None = None,
         labels: Sequence[int] | None = None,
+        noun: str = "reviews",
     ) -> None:
         self.folder = folder
+        self.noun = f"--noun {noun}"
         self.variants = variants or {}
         self.tables = folder / "tables"
         self.ids = np.arange(n) * 3
@@ -266,7 +269,8 @@ class MadeUp:
         call(
             analyse,
             f"--table {self.tables}/runs.parquet {self.flags()} --samples {samples} "
-            f"--reviews {self.reviews} --tokens {tokens} --margin {margin} {more} {out}",
+            f"--reviews {self.reviews} --tokens {tokens} --margin {margin} {self.noun} {more} "
+            f"{out}",
         )
         return self.read("findings")
 
@@ -307,14 +311,14 @@ class MadeUp:
             f"--study made-up --tables {tables} --figures {shown} {self.flags()} "
             f"--reviews {self.folder}/reviews.json --splits {self.folder}/splits.json "
             f"--tokens {' '.join(str(self.counts(model)) for model in self.models())} "
-            f"--out {self.folder}",
+            f"{self.noun} --out {self.folder}",
         )
         return (self.folder / "summary.md").read_text()
 
     def draw(self, *tables: str) -> None:
         """Draw the figures of some tables."""
         paths = " ".join(f"{self.tables}/{name}.parquet" for name in dict.fromkeys(tables))
-        call(draw, f"--tables {paths} --out {self.folder}/figures")
+        call(draw, f"--tables {paths} {self.noun} --out {self.folder}/figures")
 
 
 CLASSES = ["bad", "so-so", "good"]

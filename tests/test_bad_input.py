@@ -105,6 +105,11 @@ KEYS: list[tuple[str, list[Any], str]] = [
     ("dataset.where", [{"--out": "x"}, {"a=b": "c"}], f"{LINE} .* has no '='"),
     ("dataset.sha256", [{"--out=x": ZEROS}], f"'--out=x'; {LINE}"),
     ("dataset.sha256", [{"a": "123"}, {"a": ZEROS[1:] + "G"}], "allowed: 64 hexadecimal digits"),
+    (
+        "dataset.noun",
+        ["", "-x", "a b c", "<b>", "x1", "a_b", "a  b", "a\n", "a--b"],
+        "allowed: one or two words of letters and hyphens, in the plural",
+    ),
     ("dataset.quote", ["''", ",", "a"], "allowed: one character .*or `none`"),
     ("dataset.escape", ["n"], "'dataset.escape' is 'n'; allowed: one character"),
     ("dataset.version", ["0.1 0"], "allowed: a version such as"),

@@ -98,6 +98,15 @@ def test_poolings_are_the_same_everywhere():
     assert [name for name in poolings() if f"\n| `{name}` |" not in readme] == []
 
 
+@pytest.mark.parametrize("noun", ["tickets", "customer e-mails", "Café-Kritiken", "отзывы"])
+def test_texts_have_a_noun(noun):
+    config = deepcopy(BASE)
+    check(config)
+    assert config["dataset"]["noun"] == "texts"
+    config["dataset"]["noun"] = noun
+    check(config)
+
+
 def test_variants_override_training():
     config = deepcopy(BASE)
     check(config)
@@ -135,7 +144,7 @@ def test_every_source_of_the_schema_has_its_flags(section, command):
     source = section.partition("_")[2]
     parser = command.arguments()._subparsers._group_actions[0].choices[source]
     flags = {action.dest for action in parser._actions}
-    assert options_of(section).keys() - {"name"} <= flags
+    assert options_of(section).keys() - {"name", "noun"} <= flags
     named = schema()["properties"]["models" if command is encoder else "dataset"]
     kinds = named.get("additionalProperties", named)["properties"]["source"]["enum"]
     modules = {download: SOURCES, encoder: ENCODER_SOURCES}

@@ -123,7 +123,7 @@ def test_the_figure_marks_what_did_not_learn(study, daggers, tmp_path):
 
 
 def test_points_of_one_size_stand_side_by_side(study):
-    chart = figures.data_curve(study.read("data_curve")).to_dict()
+    chart = figures.data_curve(study.read("data_curve"), "reviews").to_dict()
     places = pd.DataFrame(chart["data"]["values"])
     assert places["place"].nunique() == len(places)
     assert (places["place"] / places["examples"]).between(0.8, 1.25).all()
@@ -132,7 +132,7 @@ def test_points_of_one_size_stand_side_by_side(study):
 
 
 def test_baselines_stand_beside_encoders_that_learned_from_all_reviews(study):
-    panels = figures.accuracy(study.read("conditions")).to_dict()["concat"]
+    panels = figures.accuracy(study.read("conditions"), "reviews").to_dict()["concat"]
     dashed = {x["title"]: "strokeDash" in str(x) for x in panels}
     assert dashed == {
         "cls, n100": False,
@@ -143,7 +143,7 @@ def test_baselines_stand_beside_encoders_that_learned_from_all_reviews(study):
 
 
 def test_no_points_are_a_picture_that_says_so():
-    assert "nothing to show" in figures.data_curve(pd.DataFrame()).to_json()
+    assert "nothing to show" in figures.data_curve(pd.DataFrame(), "reviews").to_json()
 
 
 def test_the_page_shows_the_curves(study):

@@ -133,7 +133,7 @@ def test_texts_are_legible_and_not_clipped(drawn, name):
             *("Training (seconds, logarithmic)", "bert", "TF-IDF, full text", "head-tail"),
         },
         "cost": {"Training (seconds per run, logarithmic)", "Test accuracy", "bert"},
-        "lengths": {"Words in the review", "truncated", "whole", "Test accuracy"},
+        "lengths": {"Words in the text", "truncated", "whole", "Test accuracy"},
         "reliability": {"Confidence", "Accuracy", "modernbert", "TF-IDF, full text"},
         "tsne": {"negative", "positive", "labelled wrongly", "modernbert"},
         "attention": {"attended token", "attending token", "Attention", "token7"},
@@ -175,7 +175,7 @@ def test_panels_of_a_grid_with_gaps_show_what_their_titles_say(tmp_path):
     ):
         study.add(right_or_wrong(60, 0.7, i), model, pooling, 64, variant, 1)
     study.analyse()
-    found = figures.accuracy(study.read("conditions")).to_dict()
+    found = figures.accuracy(study.read("conditions"), "reviews").to_dict()
     shown = {
         panel["title"]: {(row["pooling"], row["variant"]) for row in rows(found, panel)}
         for panel in found["concat"]
@@ -185,7 +185,7 @@ def test_panels_of_a_grid_with_gaps_show_what_their_titles_say(tmp_path):
         "max, steep": {("max", "steep")},
         "padded-mean, base": {("padded-mean", "base")},
     }
-    curves = figures.learning_curves(study.read("histories")).to_dict()
+    curves = figures.learning_curves(study.read("histories"), "reviews").to_dict()
     for panel in curves["concat"]:
         assert {f"{row['model']}, {row['pooling']}" for row in rows(curves, panel)} == {
             panel["title"]
@@ -227,7 +227,7 @@ def test_training_is_hollow_and_validation_filled(tmp_path):
 
 
 def test_attention_is_on_one_scale_from_0_to_1(drawn):
-    chart = figures.attention(drawn.read("attention")).to_dict()
+    chart = figures.attention(drawn.read("attention"), "reviews").to_dict()
     colours = [panel["layer"][0]["encoding"]["color"] for panel in chart["concat"]]
     assert len(colours) == 2 and all(each["scale"]["domain"] == [0, 1] for each in colours)
     svg = (drawn.folder / "figures/attention.svg").read_text()
@@ -236,7 +236,7 @@ def test_attention_is_on_one_scale_from_0_to_1(drawn):
 
 def test_the_legend_of_the_bins_names_numbers_that_there_are(drawn):
     table = drawn.read("reliability")
-    chart = figures.reliability(table).to_dict()
+    chart = figures.reliability(table, "reviews").to_dict()
     shown = [
         layer["encoding"]["size"]["legend"]["values"]
         for layer in chart["concat"][0]["layer"]

@@ -1,5 +1,7 @@
 """The summary of made-up studies, read as GitHub would read it."""
 
+import html
+import itertools
 import random
 import re
 
@@ -14,8 +16,8 @@ from markdown_it import MarkdownIt
 import explain
 from lib.command.markup import escape
 from lib.page import latex
-from lib.page.html import readable, sortable_tables
-from lib.page.markdown import excerpt, facts
+from lib.page.html import readable, render, sortable_tables
+from lib.page.markdown import FOLD, excerpt, facts, folded
 from lib.page.sections import SECTIONS
 from lib.page.summary import opening
 from lib.study.catalog import figures_in
@@ -107,7 +109,7 @@ def headings(page: str) -> list[str]:
 
 def test_the_page_has_its_parts_and_what_it_links_to(usual):
     assert headings(usual.text)[0] == "Findings" and headings(usual.text)[-1] == "What was run"
-    others = {"Map of the test reviews", "Attention in a test review"}
+    others = {"Map of the test split", "Attention in one text"}
     assert set(SECTIONS) - set(headings(usual.text)) == NOT_ASKED | others
     images = re.findall(r"!\[[^]]+\]\(([^)]+)\)", usual.text)
     assert images and len(images) == len(set(images))
@@ -116,10 +118,92 @@ def test_the_page_has_its_parts_and_what_it_links_to(usual):
     assert links and all((usual.folder / link).is_file() for link in links)
 
 
-def test_the_page_holds_no_raw_html(usual):
-    kinds = {token.type for token in parsed(usual.text)}
-    kinds |= {child.type for token in parsed(usual.text) for child in token.children or []}
+def test_the_page_holds_no_html_but_folds(usual):
+    tokens = without_folds(parsed(usual.text))
+    kinds = {token.type for token in tokens}
+    kinds |= {child.type for token in tokens for child in token.children or []}
     assert not kinds & {"html_block", "html_inline", "fence", "code_block"}
+
+
+def without_folds(tokens: list) -> list:
+    """The tokens of a page but for the marks of folds, which are balanced and not nested."""
+    marks = [token for token in tokens if FOLD.fullmatch(token.content.strip())]
+    assert {token.type for token in marks} == {"html_block"}
+    opening, closing = marks[::2], marks[1::2]
+    assert all("<summary>" in token.content for token in opening)
+    assert {token.content.strip() for token in closing} == {"</details>"}
+    return [token for token in tokens if token not in marks]
+
+
+def unfolded(text: str) -> str:
+    """What a reader sees of a page who opens nothing."""
+    return re.sub(r"(?s)<details>.*?</details>", "", text)
+
+
+def test_a_reader_who_opens_nothing_sees_answer_figures_tables_and_warnings(usual):
+    seen = unfolded(usual.text)
+    for shown in ("![", "| Question", "**On these runs alone**", "† **Did not learn**"):
+        assert seen.count(shown) == usual.text.count(shown) > 0
+    assert "comes from one seed**" in seen and "[tables/findings.csv]" in seen
+    for note in ("Each line compares two levels", "*Does padding in", "± is the", "Start-up is"):
+        assert note in usual.text and note not in seen
+    prose = [line for line in seen.splitlines() if line and line[0] not in "|!#-["]
+    assert sum(len(line.split()) for line in prose) < 400
+
+
+def test_the_answer_stands_before_everything(usual):
+    title, answer, what, *_ = usual.text.split("\n\n")
+    assert title.startswith("# Study") and what.startswith("15 runs on d: ")
+    assert answer.startswith("With fewer than three seeds there is no verdict")
+    page = (usual.folder / "pages/answer.html").read_text()
+    paragraph, picture = page.strip().split("</p>\n<p>")
+    assert paragraph.removeprefix("<p>") == answer
+    assert picture.startswith('<img src="data:image/svg+xml;base64,')
+
+
+def test_folds_are_elements_on_the_page_of_html(usual):
+    page = (usual.folder / "pages/summary.html").read_text()
+    count = usual.text.count("<details>")
+    for tag in ("<details><summary>How to read this", "</details>"):
+        assert tag in page
+    assert page.count("<details>") == page.count("</details>") == count > 10
+    assert "&lt;details" not in page
+
+
+@pytest.mark.parametrize(
+    "text", ["</details>", "<details>", "<details><summary>x</summary>", "<script>a</script>"]
+)
+def test_texts_of_data_fold_nothing(tmp_path, text):
+    told = [escape(text), f"- {escape(text)}", f"| a |\n| --- |\n| {escape(text)} |"]
+    page = render("\n\n".join([folded("How", *told), *told, f"so {text}"]), tmp_path)
+    assert re.findall(r"<(?:details|/details|summary|script)>", page) == [
+        "<details>",
+        "<summary>",
+        "</details>",
+    ]
+    assert page.count(html.escape(text)) == 7
+
+
+def test_texts_are_called_what_the_dataset_calls_them(tmp_path):
+    study = MadeUp(tmp_path, 60, noun="support-tickets", variants={"few": {"examples": 600}})
+    for model, variant, seed in itertools.product("ab", ("base", "few"), (1, 2, 3)):
+        right = right_or_wrong(60, 0.8, 10 * seed + (model == "b"))
+        study.add(right, model, "cls", 64, variant, seed)
+    study.add_baseline(right_or_wrong(60, 0.8, 9))
+    study.analyse()
+    text = study.page(drawn=True).partition("## What was run")[0]
+    assert "600 support-tickets" in text and "60 test support-tickets" in text
+    assert "from 600 training support-tickets?" in text and "Support-tickets" in text
+    made = [text, *(path.read_text() for path in study.tables.glob("*.tex"))]
+    for path in (tmp_path / "figures").iterdir():
+        made.append(re.sub("(?s)<script>.*?vegaEmbed.*?</script>", "", path.read_text()))
+    made.append(" ".join(study.read("findings")["answer"]))
+    told = [each for page in made for each in re.findall("(?i).{20}review.{20}", page)]
+    assert told == []
+    assert (
+        "Training support-tickets (logarithmic)"
+        in (tmp_path / "figures/data_curve.svg").read_text()
+    )
 
 
 def test_statistics_of_the_tables_agree_with_five_lines_of_pandas(usual):
@@ -144,7 +228,7 @@ def test_hostile_texts_stay_texts(tmp_path):
     study.add(right_or_wrong(60, 0.6, 2), "b", "cls", 64, "base", 42)
     study.analyse()
     page = study.page(["bad|<b>", "good`*"])
-    tokens = parsed(page)
+    tokens = without_folds(parsed(page))
     kinds = {child.type for token in tokens for child in token.children or []}
     assert not kinds & {"html_inline", "s_open"}
     code = {x.content for token in tokens for x in token.children or [] if x.type == "code_inline"}
@@ -154,9 +238,9 @@ def test_hostile_texts_stay_texts(tmp_path):
         child for token in tokens for child in token.children or [] if child.type == "link_open"
     ]
     assert not any("evil" in link.attrGet("href") for link in links)
-    errors = [table for table in tables(page) if "Review" in table]
+    errors = [table for table in tables(page) if "Text" in table]
     assert {"bad|<b>", "good`*"} == {label for table in errors for label in table["Label"]}
-    reviews = {text for table in errors for text in table["Review"]}
+    reviews = {text for table in errors for text in table["Text"]}
     assert "a | b || c" in reviews and "</td></tr></table>" in reviews
     assert "<script>alert(1)</script><img src=x onerror=alert(2)>" in reviews
 
@@ -254,7 +338,7 @@ def test_the_opening_is_true_of_every_mixture_of_encoders(sources, said):
         {"dataset": "d", "model": model, "encoder": {"source": source}}
         for model, source in sources.items()
     ]
-    text = opening(runs, {"train": SPLIT, "valid": SPLIT, "test": SPLIT})
+    text = opening(runs, {"train": SPLIT, "valid": SPLIT, "test": SPLIT}, "reviews")
     assert (said or "9 test reviews") in text
     assert ("random weights" in text) == (said is not None)
     assert ("not what pretraining buys" in text) == (set(sources.values()) == {"scratch"})
@@ -379,7 +463,7 @@ def test_tables_for_papers_have_the_cells_of_the_page(usual):
     lines = (usual.tables / "results.tex").read_text().splitlines()
     found = [line.removesuffix(r" \\").split(" & ") for line in lines if line.endswith(r" \\")]
     (main,) = (table for table in tables(usual.text) if "Examples/s" in table)
-    bold = usual.text.partition("## Results")[2].partition("Accuracy, loss")[0].count("**") / 2
+    bold = usual.text.partition("## Results")[2].partition("\n\n**")[0].count("**") / 2
     assert "".join(lines).count(r"\textbf{") == bold > 0
     plain = [
         [re.sub(r"\\textbf\{(.*)\}", r"\1", cell).replace(r"\dag{}", "†") for cell in row]

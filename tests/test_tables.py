@@ -10,6 +10,7 @@ from lib.command.formats import (
     beginning,
     class_names,
     classes_named,
+    counted,
     duration,
     interval,
     joined,
@@ -20,6 +21,7 @@ from lib.command.formats import (
     points,
 )
 from lib.page.tables import (
+    cautions,
     conditions_table,
     cost_cells,
     data_curve_table,
@@ -29,6 +31,7 @@ from lib.page.tables import (
     notes,
     results_table,
     tuning_table,
+    verdict_cautions,
     verdict_cells,
     verdict_note,
 )
@@ -80,8 +83,7 @@ def test_one_seed_has_no_deviation_and_a_note():
     assert rows["a"][2:6] == ["1", "0.8000", "0.8000", "0.8000"]
     assert rows["b"][3:6] == ["**0.9000**"] * 3
     assert "±" not in main_table(table)
-    texts = notes(table, 0.5)
-    assert any("Each number comes from one seed" in note for note in texts)
+    assert any("Each number comes from one seed" in note for note in cautions(table))
 
 
 def test_texts_stand_to_the_left_and_numbers_to_the_right():
@@ -96,9 +98,9 @@ def test_seeds_give_mean_and_sample_deviation():
     assert rows["a"][2] == "3"
     assert rows["a"][5] == "**0.8200 ± 0.0200**"
     assert rows["a"][-1] == "5, 7, 11"
-    texts = notes(table, 0.5)
+    texts = notes(table, 0.5, "tickets")
     assert "± is the standard deviation over seeds." in texts
-    assert any("with 1 under Seeds comes from one seed" in text for text in texts)
+    assert any("with 1 under Seeds comes from one seed" in text for text in cautions(table))
 
 
 def test_the_lowest_loss_is_best_and_no_duration():
@@ -107,7 +109,7 @@ def test_the_lowest_loss_is_best_and_no_duration():
     assert (rows["a"][6], rows["b"][6]) == ("0.2000", "**0.1000**")
     assert (rows["a"][8], rows["b"][8]) == ("1m 20s", "1m 30s")
     assert rows["a"][9] == rows["b"][9] == "1,000"
-    assert any("depend on what else the machine does" in x for x in notes(table, 0.5))
+    assert any("depend on what else the machine does" in x for x in notes(table, 0.5, "tickets"))
 
 
 def test_runs_at_the_majority_class_are_marked_and_never_best():
@@ -119,7 +121,7 @@ def test_runs_at_the_majority_class_are_marked_and_never_best():
     rows = cells(main_table(table))
     assert (rows["c †"][3], rows["b"][3]) == ("0.9900", "**0.7000**")
     assert (rows["c †"][6], rows["b"][6]) == ("0.0100", "**0.3000**")
-    (note,) = [note for note in notes(table, 0.502) if "Did not learn" in note]
+    (note,) = [note for note in cautions(table) if "Did not learn" in note]
     assert "of 2 runs" in note and "binomial test, 1.3%)" in note
     assert "model=a pooling=cls batch=64 variant=base seed=1" in note
 
@@ -164,7 +166,9 @@ def test_numbers_in_sentences():
     assert [plural(n, "seed") for n in (0, 1, 2, 5000)] == [
         *("0 seeds", "1 seed", "2 seeds", "5,000 seeds")
     ]
-    assert [joined(["a", "b", "c"][:n]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
+    assert [joined(["a", "b", "c"][:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
+    assert joined(["a", "b", "c"], "or") == "a, b or c"
+    assert [counted(n, "tickets") for n in (1, 5000)] == ["1 text", "5,000 tickets"]
     assert over_seeds(pd.Series([1.0, 2.0, 6.0]), "{:.3f}".format) == "3.000 ± 2.646"
     assert over_seeds(pd.Series([1.0]), "{:.3f}".format) == "1.000"
 
@@ -189,7 +193,7 @@ def test_each_verdict_has_the_p_that_it_is_judged_by():
     rows[3] |= {"question": "Why?", "seeds": 1.0, "p_holm": math.nan}
     none = dict.fromkeys(VERDICT, math.nan) | {"question": "Not?", "verdict": "not asked"}
     rows[2] |= {"rests_on_others": True}
-    cells = verdict_cells(pd.DataFrame([*rows, none | {"first": None}]))
+    cells = verdict_cells(pd.DataFrame([*rows, none | {"first": None}]), "tickets")
     assert cells["Verdict"].tolist() == [SHOWN, UNDECIDED, f"{ALIKE} ‡", ALONE]
     assert cells["p"].tolist() == ["0.220", "0.220", "0.440", "0.110"]
     decide = "3.2 points would be found; half of that with 10 seeds"
@@ -198,10 +202,14 @@ def test_each_verdict_has_the_p_that_it_is_judged_by():
     ]
     assert cells["What would decide it"].tolist() == ["", decide, "", ""]
     assert cells["Question"].tolist() == ["Which?", "", "", "Why?"]
-    assert what_would_decide(VERDICT | {"reviews_to_halve": 4800.0}).endswith("or 4,800 reviews")
-    note = verdict_note(pd.DataFrame(rows))
+    assert what_would_decide(VERDICT | {"reviews_to_halve": 4800.0}, "tickets").endswith(
+        "or 4,800 tickets"
+    )
+    note = verdict_note(pd.DataFrame(rows), "tickets")
     assert "correction over the 3 lines" in note and "margin of 1 point are" in note
-    assert "needs three seeds" in note and "Identical" not in note
+    assert "Seeds and test tickets" in note and "Identical" not in note
+    others, alone = verdict_cautions(pd.DataFrame(rows), "tickets")
+    assert others.startswith("‡ rests on") and "needs three seeds" in alone
 
 
 def test_estimates_are_told_with_what_they_share():
@@ -252,7 +260,7 @@ def test_points_of_curves_in_their_columns():
         ("a", 500, 0.6, -0.1, 0.7, 1, 1),
     ]
     names = ["curve", "examples", "accuracy", "low", "high", "learned", "seeds"]
-    assert cells(data_curve_table(pd.DataFrame(rows, columns=names))) == {
+    assert cells(data_curve_table(pd.DataFrame(rows, columns=names), "tickets")) == {
         "b": ["0.8000 (0.7000 to 1.0000)", "0.9000 (0.8500 to 0.9500) †"],
         "a": ["0.6000 (0.0000 to 0.7000)", "-"],
     }

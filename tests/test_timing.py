@@ -70,7 +70,7 @@ def test_seconds_are_added_up_by_part(tmp_path):
         (logs / path).write_text(f"12:00:00 {line}\n")
     found = costs(pd.DataFrame([RUN]), logs).set_index("part")
     assert found["jobs"].to_dict() == {
-        "reviews and encoders": 1,
+        "data and encoders": 1,
         "tokenizing": 1,
         "start-up of training and test": 2,
         "training and validation": 1,

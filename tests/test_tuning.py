@@ -21,6 +21,7 @@ from lib.analysis.contrasts import (
     VARIANT,
     plan,
 )
+from lib.analysis.findings import asked
 from lib.analysis.results import SETTING, key_columns
 from lib.analysis.tuning import (
     as_settings,
@@ -171,8 +172,8 @@ def test_what_repeats_or_scales_a_training_is_compared_at_the_same_rate():
 def test_each_number_of_reviews_has_contrasts_of_its_own():
     runs = grid(models="ab", variants=(*RATES, "few", "few-slow", "few-fast"))
     found = [each for each in planned(runs) if each.question == ENCODER]
-    assert [each.title for each in found] == [
-        "Which encoder, from 100 training reviews?",
+    assert [asked(each, "tickets") for each in found] == [
+        "Which encoder, from 100 training tickets?",
         "Which encoder?",
     ]
     assert all(len(each.pairs) == 1 for each in found)
@@ -255,9 +256,9 @@ def test_the_page_compares_and_shows_the_chosen_rates(study):
     own = [[right(study, batch, chosen[batch], seed) for seed in (1, 2, 3)] for batch in chosen]
     assert all(f"{np.mean(each):.4f} ± {np.std(each, ddof=1):.4f}" in main for each in own)
     for name, table in {"accuracy": "conditions", "cost": "conditions"}.items():
-        drawn = str(getattr(figures, name)(study.read(table)).to_dict())
+        drawn = str(getattr(figures, name)(study.read(table), "reviews").to_dict())
         assert "base (tuned)" in drawn and "'variant': 'fast'" not in drawn
-    drawn = str(figures.learning_curves(study.read("histories")).to_dict())
+    drawn = str(figures.learning_curves(study.read("histories"), "reviews").to_dict())
     assert "base (tuned)" in drawn and "'variant': 'slow'" not in drawn
 
 
@@ -282,6 +283,6 @@ def test_shipped_studies_try_equally_many_rates_in_what_they_compare(name):
     assert {ENCODER, POOLING, BATCH} <= {each.question for each in contrasts}
     for contrast in contrasts:
         if contrast.question in (ENCODER, POOLING, BATCH, EQUAL_UPDATES):
-            assert any(pair[0] in tuned.budgets for pair in contrast.pairs), contrast.title
+            assert any(pair[0] in tuned.budgets for pair in contrast.pairs), contrast.question
             assert not {each for pair in contrast.pairs for each in pair} & set(tuned.settings)
             assert len(contrast.seeds) >= 3

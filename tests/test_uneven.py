@@ -170,9 +170,7 @@ def test_the_main_table_in_full(study):
     assert table.to_numpy().tolist() == rows
     results = study.text.partition("## Results")[2]
     bold = [
-        cell.split("**")[1]
-        for cell in results.partition("\n\nAccuracy")[0].split("|")
-        if "**" in cell
+        cell.split("**")[1] for cell in results.partition("\n\n**")[0].split("|") if "**" in cell
     ]
     assert bold == ["0.9300 ± 0.0283", "0.8000 ± 0.0236", *rows[0][7:9], "0.8500"]
     assert "always the most frequent class has an accuracy of 0.5000" in results
@@ -259,7 +257,7 @@ def test_disagreements_are_told_both_ways(study):
     page = shown(study, "b")
     assert study.text.index("**a right, b wrong**") < study.text.index("**b right, a wrong**")
     first = table.iloc[0]
-    assert page.columns.tolist() == ["Id", "Label", "Predicted", "a", "b", "Review"]
+    assert page.columns.tolist() == ["Id", "Label", "Predicted", "a", "b", "Text"]
     confidences = [f"{first[f'confidence_{x}']:.3f}" for x in ("right", "wrong")]
     assert page.iloc[0, 1:5].tolist() == [
         CLASSES[first["label"]],
@@ -367,13 +365,12 @@ def test_the_page_tells_what_was_run(study):
 def test_the_page_names_the_classes_of_what_it_shows(study):
     boundary = shown(study, "Own label near").iloc[0].tolist()
     assert boundary == ["6", "bad", "good", "0.700", "0.400", "a text"]
-    assert "t-SNE of the pooled vectors of 3 reviews" in study.text
-    assert "Review 9 of the test split, labelled bad; a says good (0.700)." in study.text
+    assert "The sample has 3 reviews." in study.text
+    assert "Text 9 of the test split, labelled bad; a says good (0.700)." in study.text
     best = [path for path in map(str, study.runs) if path.endswith("batch=32/variant=base/seed=2")]
     assert re.findall("- Best run: `(.*)`", study.text) == best and len(best) == 2
     for model, count in (("a", 11), ("b", 14)):
         assert f"**Most confidently wrong, {model}** ({count} errors):" in study.text
-    assert "on the test split, 60 reviews, by the best run of each model." in study.text
     confident = shown(study, "Confidence").iloc[0]
     i = max(wrong_of("a"), key=lambda i: wrong_of("a")[i][2])
     label, answer, sure = wrong_of("a")[i]
@@ -535,7 +532,7 @@ GIVEN = {  # of tables that the study does not have
 
 def chart(study: MadeUp, name: str) -> dict:
     table = pd.DataFrame(GIVEN[name]) if name in GIVEN else study.read(FIGURE[name].table)
-    return getattr(figures, name)(table).to_dict()
+    return getattr(figures, name)(table, "reviews").to_dict()
 
 
 @pytest.mark.parametrize("name", FIGURE)
@@ -656,11 +653,13 @@ def test_scales_and_orders_of_figures_say_what_is_what(study):
     ]
     conditions = study.read("conditions").assign(low=math.nan)
     conditions.loc[0, "high"] = math.nan
-    found = rows_of(figures.accuracy(conditions).to_dict())
+    found = rows_of(figures.accuracy(conditions, "reviews").to_dict())
     tops = {(x["model"], x["batch"]): x["top"] for x in found if "top" in x}
     assert tops["a", 32] == pytest.approx(0.8) and tops["a", 128] == conditions["high"][1]
     verdicts = study.read("findings").dropna(subset="difference").head(2)
-    found = figures.findings(verdicts.assign(verdict=["undecided", "difference shown"])).to_dict()
+    found = figures.findings(
+        verdicts.assign(verdict=["undecided", "difference shown"]), "reviews"
+    ).to_dict()
     scales = found["spec"]["layer"][3]["encoding"]
     assert scales["shape"]["scale"]["domain"] == ["difference shown", "undecided"]
     assert scales["shape"]["scale"]["range"] == ["diamond", "circle"]

@@ -29,6 +29,7 @@ def analyse(
     statistics: bool,
     errors: bool,
     margin: float,
+    noun: str,
     published: Path | None,
     out: Path,
 ) -> None:
@@ -44,6 +45,7 @@ def analyse(
         statistics: whether to measure, compare and answer.
         errors: whether to list the errors, and to measure accuracy by length.
         margin: percentage points up to which a difference counts as none in practice.
+        noun: what the dataset calls its texts.
         published: CSV of published figures to set beside the measured ones.
         out: folder of the tables.
     """
@@ -52,7 +54,7 @@ def analyse(
     if statistics:
         tables |= measure(study)
         conditions = tables["conditions"]
-        tables |= {"comparisons": compare(study)} | answer(study, conditions, margin / 100)
+        tables |= {"comparisons": compare(study)} | answer(study, conditions, margin / 100, noun)
         if has_samples(study.runs):
             tables["data_curve"] = data_curve(study.runs, conditions, samples)
         if has_cuts(study.runs):

@@ -65,13 +65,6 @@ class Contrast(NamedTuple):
     examples: str = ALL
 
     @property
-    def title(self) -> str:
-        """The question, with the number of training reviews."""
-        if self.examples == ALL:
-            return self.question
-        return f"{self.question[:-1]}, from {int(self.examples):,} training reviews?"
-
-    @property
     def weights(self) -> dict[Condition, float]:
         """The weight of each condition in the difference."""
         weights: dict[Condition, float] = defaultdict(float)

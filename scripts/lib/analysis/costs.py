@@ -12,12 +12,12 @@ from lib.study.runs import FULL_TEXT, KEYS, SEEN_TEXT, keys_in
 START_UP = "start-up of training and test"
 LOOPS = {"train": "training and validation", "evaluate": "testing"}
 OTHERS = {
-    **dict.fromkeys(("download", "split", "encoder"), "reviews and encoders"),
+    **dict.fromkeys(("download", "split", "encoder"), "data and encoders"),
     "pretokenize": "tokenizing",
     "baseline": "baselines",
 }
 CUT_AND_SAMPLE = ("max_length", "truncation", "examples")  # settings in paths of baselines
-PARTS = ("reviews and encoders", "tokenizing", START_UP, *LOOPS.values(), "baselines")
+PARTS = ("data and encoders", "tokenizing", START_UP, *LOOPS.values(), "baselines")
 
 
 def costs(runs: pd.DataFrame, logs: Path) -> pd.DataFrame:

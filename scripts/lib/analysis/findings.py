@@ -27,7 +27,7 @@ from lib.analysis.contrasts import (
     plan,
 )
 from lib.analysis.representatives import representatives
-from lib.analysis.results import are_baselines, at_chosen_rates, updates_of
+from lib.analysis.results import ALL, are_baselines, at_chosen_rates, updates_of
 from lib.analysis.statistics import SIGNIFICANCE, Paired, holm
 from lib.analysis.study import Study
 from lib.analysis.tuning import as_settings, tuning_of
@@ -45,7 +45,7 @@ from lib.analysis.wording import (
     margin_is,
     what_would_decide,
 )
-from lib.command.formats import duration, interval, p_is, percent, plural, points
+from lib.command.formats import counted, duration, interval, p_is, percent, plural, points
 from lib.study.runs import CONDITION, Run, is_baseline
 
 FAILURE = "Did any run fail to learn?"
@@ -73,13 +73,16 @@ TYPES = {**dict.fromkeys(["settings", "seeds", "n"], "Int64"), "rests_on_others"
 Predictions = Mapping[Run, pd.DataFrame]
 
 
-def answer(study: Study, conditions: pd.DataFrame, margin: float) -> dict[str, pd.DataFrame]:
+def answer(
+    study: Study, conditions: pd.DataFrame, margin: float, noun: str
+) -> dict[str, pd.DataFrame]:
     """The tables findings and estimates.
 
     Args:
         study: of which the runs that learned take part.
         conditions: the table conditions.
         margin: difference up to which two levels count as equal in practice.
+        noun: what the dataset calls its texts.
     """
     tuned, variants = tuning_of(study.runs)
     encoders = (run.condition for run in study.encoders())
@@ -89,7 +92,7 @@ def answer(study: Study, conditions: pd.DataFrame, margin: float) -> dict[str, p
     predictions = study.that_count()
     predictions |= as_settings(predictions, tuned)
     planned = plan(grid, variants, predictions, tuned)
-    judged = judge(planned, predictions, known, margin)
+    judged = judge(planned, predictions, known, margin, noun)
     tables = [
         judged,
         pd.DataFrame(not_asked(planned)),
@@ -100,7 +103,7 @@ def answer(study: Study, conditions: pd.DataFrame, margin: float) -> dict[str, p
     differing = [planned[i] for i in judged.index[judged["verdict"] != IDENTICAL]]
     return {
         "findings": findings.reindex(columns=COLUMNS).astype(TYPES),
-        "estimates": estimates(differing, predictions, known),
+        "estimates": estimates(differing, predictions, known, noun),
     }
 
 
@@ -109,6 +112,7 @@ def judge(
     predictions: Predictions,
     known: Known,
     margin: float,
+    noun: str,
 ) -> pd.DataFrame:
     """The verdicts on all contrasts, each with its sentence.
 
@@ -118,7 +122,7 @@ def judge(
     pairs = [pairs_of_runs(contrast, predictions) for contrast in contrasts]
     table = pd.DataFrame(
         {
-            "question": [contrast.title for contrast in contrasts],
+            "question": [asked(contrast, noun) for contrast in contrasts],
             "first": [level(contrast, contrast.first) for contrast in contrasts],
             "second": [level(contrast, contrast.second) for contrast in contrasts],
             "agreement": [np.mean([pair.agreement for pair in found] or np.nan) for found in pairs],
@@ -135,7 +139,7 @@ def judge(
     for i in table.index[table["verdict"] == ALONE]:
         table.loc[i, "p"] = holm(pd.Series([pair.p for pair in pairs[i]])).min()
     table = table.assign(margin=margin).astype(TYPES)
-    table["answer"] = [sentence(row, margin) for row in table.to_dict("records")]
+    table["answer"] = [sentence(row, margin, noun) for row in table.to_dict("records")]
     return table
 
 
@@ -149,6 +153,13 @@ def pairs_of_runs(contrast: Contrast, predictions: Predictions) -> list[Paired]:
     ]
 
 
+def asked(contrast: Contrast, noun: str) -> str:
+    """The question of a contrast, with the number of training texts where that is a sample."""
+    if contrast.examples == ALL:
+        return contrast.question
+    return f"{contrast.question[:-1]}, from {int(contrast.examples):,} training {noun}?"
+
+
 def level(contrast: Contrast, name: str) -> str:
     """A level of a factor, as a sentence names it."""
     if contrast.question in (BATCH, EQUAL_UPDATES):
@@ -156,13 +167,13 @@ def level(contrast: Contrast, name: str) -> str:
     return f"{name} tokens" if contrast.question == LENGTH else name
 
 
-def sentence(row: Mapping[str, Any], margin: float) -> str:
+def sentence(row: Mapping[str, Any], margin: float, noun: str) -> str:
     """What a contrast shows, with its evidence; the better level comes first."""
     first, second = row["first"], row["second"]
     both = f"{first} and {second}"
     if row["verdict"] == NOTHING:
         return f"{both}: no two runs that learned differ in this alone."
-    seeds, n = plural(row["seeds"], "seed"), plural(row["n"], "review")
+    seeds, n = plural(row["seeds"], "seed"), counted(row["n"], noun)
     if row["verdict"] == IDENTICAL:
         return f"{both}: the same label for each of {n}, with {seeds}."
     low, high, difference = row["low"], row["high"], row["difference"]
@@ -174,14 +185,15 @@ def sentence(row: Mapping[str, Any], margin: float) -> str:
     tested = f"mean of {plural(row['settings'], 'setting')}, {seeds}, {n}"
     if row["verdict"] == ALONE:
         return (
-            f"{found} on these runs alone ({ends} over reviews; exact McNemar test, "
+            f"{found} on these runs alone ({ends} over {noun}; exact McNemar test, "
             f"{p_is(row['p'])}; {tested}). Nothing is said of other seeds."
         )
     text = {
         SHOWN: f"{found} ({ends}, {p_is(row['p_holm'])}; {tested}).",
         ALIKE: f"{both} are alike within {margin_is(margin)}. {found} ({ends}, "
         f"{p_is(row['p_alike_holm'])}; {tested}).",
-        UNDECIDED: f"{both}: undecided. {found} ({ends}; {tested}). {what_would_decide(row)}.",
+        UNDECIDED: f"{both}: undecided. {found} ({ends}; {tested}). "
+        f"{what_would_decide(row, noun)}.",
     }[row["verdict"]]
     if row["verdict"] == SHOWN and row["p_alike_holm"] < SIGNIFICANCE:
         text += f" That is within {margin_is(margin)}."
@@ -274,14 +286,14 @@ def condition(row: pd.Series) -> str:
 
 
 def estimates(
-    contrasts: Sequence[Contrast], predictions: Predictions, known: Known
+    contrasts: Sequence[Contrast], predictions: Predictions, known: Known, noun: str
 ) -> pd.DataFrame:
     """The contrasts of single models and settings: a row each, without verdicts."""
     found = [(contrast, *part) for contrast in contrasts for part in parts(contrast)]
     keys = pd.DataFrame(
         [
             {
-                "question": contrast.title,
+                "question": asked(contrast, noun),
                 "first": level(contrast, contrast.first),
                 "second": level(contrast, contrast.second),
                 **shared._asdict(),

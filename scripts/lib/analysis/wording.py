@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lib.command.formats import plural
+from lib.command.formats import counted, plural
 
 SHOWN = "difference shown"
 ALIKE = "alike within the margin"
@@ -22,12 +22,22 @@ def margin_is(margin: float) -> str:
     return f"{100 * margin:g} point{'' if math.isclose(margin, 0.01) else 's'}"
 
 
-def what_would_decide(row: Mapping[str, Any]) -> str:
+def what_would_decide(row: Mapping[str, Any], noun: str) -> str:
     """What an undecided contrast would have found, and what would make that half as much."""
-    ways = [
-        plural(math.ceil(row[f"{name}s_to_halve"]), name)
-        for name in ("seed", "review")
-        if not math.isnan(row[f"{name}s_to_halve"])
-    ]
-    more = " or ".join(ways) or "four times the seeds and the reviews"
+    more = to_halve(row["seeds_to_halve"], row["reviews_to_halve"], noun)
     return f"{100 * row['detectable']:.1f} points would be found; half of that with {more}"
+
+
+def to_halve(seeds: float, reviews: float, noun: str) -> str:
+    """The seeds or the texts with which half as much would be found, each NaN where it can't do.
+
+    Args:
+        seeds: how many.
+        reviews: how many.
+        noun: what the dataset calls its texts.
+    """
+    ways = [
+        "" if math.isnan(seeds) else plural(math.ceil(seeds), "seed"),
+        "" if math.isnan(reviews) else counted(math.ceil(reviews), noun),
+    ]
+    return " or ".join(filter(None, ways)) or f"four times the seeds and the {noun}"

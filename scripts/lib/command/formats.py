@@ -50,13 +50,18 @@ def percent(part: float) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """A count and a noun, as `1 seed` or `5,000 reviews`."""
+    """A count and a noun, as `1 seed` or `5,000 seeds`."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
-def joined(names: Sequence[str]) -> str:
+def counted(count: int, noun: str) -> str:
+    """A number of texts by the noun of their dataset, as `1 text` or `5,000 reviews`."""
+    return f"{count:,} {'text' if count == 1 else noun}"
+
+
+def joined(names: Sequence[str], word: str = "and") -> str:
     """Names in a sentence, as `a, b and c`."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    return f" {word} ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def marked(names: Iterable[str], failed: Iterable[bool]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The figures of a study, each drawn from one table.
+"""The figures of a study, each drawn from one table and what the dataset calls its texts.
 
 Colours are those of Okabe and Ito, which the colour-blind tell apart; shapes and dashes say the
 same in black and white. The background is white on light and dark pages.
@@ -39,7 +39,7 @@ LIFT = 18  # pixels, which no mark exceeds
 NOT_FROM_ZERO = alt.Scale(zero=False, nice=True)
 
 
-def findings(answers: pd.DataFrame) -> alt.TopLevelMixin:
+def findings(answers: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
     """Differences with their intervals and verdicts, a row per contrast, from the table findings.
 
     The questions stand above their rows; the band is the margin of practical equality.
@@ -88,7 +88,7 @@ def findings(answers: pd.DataFrame) -> alt.TopLevelMixin:
     )
 
 
-def learning_curves(curves: pd.DataFrame) -> alt.TopLevelMixin:
+def learning_curves(curves: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
     """Small multiples of the table histories: a panel per measure, pooling and model."""
     curves = at_chosen_rates(curves).replace([np.inf, -np.inf], np.nan).dropna(subset="value")
     curves = curves.assign(
@@ -134,7 +134,7 @@ def learning_curves(curves: pd.DataFrame) -> alt.TopLevelMixin:
     return _side_by_side(panels, 2)
 
 
-def tuning(rates: pd.DataFrame) -> alt.TopLevelMixin:
+def tuning(rates: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
     """Validation accuracy by learning rate, a panel per model and pooling.
 
     From the table tuning; rings mark the chosen rates.
@@ -150,7 +150,7 @@ def tuning(rates: pd.DataFrame) -> alt.TopLevelMixin:
     return _by_setting(rates, x, "valid_accuracy", "Validation accuracy", "datum.chosen")
 
 
-def budgets(expected: pd.DataFrame) -> alt.TopLevelMixin:
+def budgets(expected: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
     """Expected validation accuracy by number of runs, a panel per model and pooling.
 
     From the table budgets.
@@ -184,8 +184,8 @@ def _by_setting(
     return _side_by_side(panels, 2)
 
 
-def data_curve(points: pd.DataFrame) -> alt.TopLevelMixin:
-    """Test accuracy by number of training reviews, with 95% intervals.
+def data_curve(points: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
+    """Test accuracy by number of training texts, with 95% intervals.
 
     From the table data_curve.
     """
@@ -199,7 +199,7 @@ def data_curve(points: pd.DataFrame) -> alt.TopLevelMixin:
     base = alt.Chart().encode(
         x=alt.X(
             "place:Q",
-            title="Training reviews (logarithmic)",
+            title=f"Training {noun} (logarithmic)",
             scale=alt.Scale(type="log", nice=False, padding=30),
             axis=alt.Axis(
                 values=sorted(points["examples"].unique().tolist()), format=",d", labelOverlap=True
@@ -225,7 +225,7 @@ def data_curve(points: pd.DataFrame) -> alt.TopLevelMixin:
     return alt.layer(*layers, data=_data(points)).properties(width=680, height=320)
 
 
-def cuts(points: pd.DataFrame) -> alt.TopLevelMixin:
+def cuts(points: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
     """Test accuracy with 95% intervals, and seconds, by the tokens that are seen of a text.
 
     From the table cuts.
@@ -273,10 +273,10 @@ def cuts(points: pd.DataFrame) -> alt.TopLevelMixin:
     return _side_by_side(panels, 2)
 
 
-def accuracy(conditions: pd.DataFrame) -> alt.TopLevelMixin:
+def accuracy(conditions: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
     """Test accuracy by batch with 95% intervals, a panel per pooling and variant.
 
-    From the table conditions. Baselines learn from all training reviews, and stand beside encoders
+    From the table conditions. Baselines learn from all training texts, and stand beside encoders
     that do.
     """
     conditions = _within_bounds(at_chosen_rates(conditions))
@@ -287,7 +287,7 @@ def accuracy(conditions: pd.DataFrame) -> alt.TopLevelMixin:
     base = alt.Chart().encode(
         x=alt.X(
             "batch:O",
-            title="Effective batch (reviews)",
+            title=f"Effective batch ({noun})",
             axis=alt.Axis(labelAngle=0),
             scale=alt.Scale(domain=sorted(encoders["batch"].unique())),
         ),
@@ -308,7 +308,7 @@ def accuracy(conditions: pd.DataFrame) -> alt.TopLevelMixin:
     return _side_by_side(panels, 3)
 
 
-def cost(conditions: pd.DataFrame) -> alt.TopLevelMixin:
+def cost(conditions: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
     """Test accuracy against seconds of training, with 95% intervals, from the table conditions."""
     conditions = _within_bounds(at_chosen_rates(conditions))
     models = conditions["model"].unique().tolist()
@@ -327,12 +327,12 @@ def cost(conditions: pd.DataFrame) -> alt.TopLevelMixin:
     return alt.layer(*points, _daggers(base, NOT_FROM_ZERO)).properties(width=680, height=300)
 
 
-def lengths(groups: pd.DataFrame) -> alt.TopLevelMixin:
-    """Accuracy by length of the reviews, with 95% intervals, from the table lengths."""
+def lengths(groups: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
+    """Accuracy by length of the texts, with 95% intervals, from the table lengths."""
     order = groups["model"].unique()  # that of the study, as in other figures
     groups = groups[groups["representative"]]
     models = [name for name in order if name in set(groups["model"])]
-    titles = {"words": "Words in the review", "truncation": "What the encoder sees of it"}
+    titles = {"words": "Words in the text", "truncation": "What the encoder sees of it"}
     panels = []
     for by, title in titles.items():
         shown = groups[groups["by"] == by]
@@ -354,7 +354,7 @@ def lengths(groups: pd.DataFrame) -> alt.TopLevelMixin:
     return _side_by_side(panels, 2).resolve_scale(y="shared")
 
 
-def reliability(bins: pd.DataFrame) -> alt.TopLevelMixin:
+def reliability(bins: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
     """Accuracy by confidence, a panel per model, from the table reliability."""
     bins = bins[bins["representative"]]
     sizes = bins["n"].astype(float).quantile([0, 0.5, 1], interpolation="nearest").dropna().unique()
@@ -369,7 +369,7 @@ def reliability(bins: pd.DataFrame) -> alt.TopLevelMixin:
     points = base.mark_point(filled=True, color=COLOURS[0], opacity=1).encode(
         size=alt.Size(
             "n:Q",
-            title="Reviews in the bin",
+            title=f"{noun.capitalize()} in the bin",
             scale=alt.Scale(range=[20, 260]),
             legend=alt.Legend(values=sizes.tolist(), format=",d"),
         ),
@@ -386,7 +386,7 @@ def reliability(bins: pd.DataFrame) -> alt.TopLevelMixin:
     return _side_by_side(panels, 3)
 
 
-def tsne(places: pd.DataFrame) -> alt.TopLevelMixin:
+def tsne(places: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
     """Maps of the sentence vectors, a panel per model, from the table tsne."""
     columns = ["model", "id", "label_name", "prediction", "confidence", "x", "y", "wrong"]
     labels = places.sort_values("label")["label_name"].unique().tolist()
@@ -416,10 +416,10 @@ def tsne(places: pd.DataFrame) -> alt.TopLevelMixin:
     return _side_by_side(panels, 2)
 
 
-def attention(weights: pd.DataFrame) -> alt.TopLevelMixin:
-    """Attention between the tokens of one review, a panel per model, from the table attention.
+def attention(weights: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
+    """Attention between the tokens of one text, a panel per model, from the table attention.
 
-    Of longer reviews, the 32 tokens are shown that receive most attention.
+    Of longer texts, the 32 tokens are shown that receive most attention.
     """
     weights = weights.assign(
         attending=_places(weights["query"], weights["query_token"]),

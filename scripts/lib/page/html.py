@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 
 from lib.command.formats import beginning, classes_named
 from lib.files.manifests import reading
+from lib.page.markdown import FOLD
 
 ROWS = 250
 LETTERS = 120
@@ -26,6 +27,8 @@ body {{ font: 16px/1.5 Arial, sans-serif; max-width: 1000px; margin: 2em auto; p
 table {{ border-collapse: collapse; display: block; overflow-x: auto; font-size: 13px; }}
 th, td {{ border: 1px solid #d1d9e0; padding: 4px 8px; }}
 img {{ max-width: 100%; }}
+details {{ margin: 1em 0; }}
+summary {{ cursor: pointer; color: #59636e; }}
 </style>
 {body}
 <script>
@@ -56,9 +59,16 @@ def page(text: str, folder: Path, up: str) -> str:
 
 
 def render(text: str, folder: Path, up: str = ".") -> str:
-    """The HTML of a Markdown text, with the pictures of a folder inside it."""
+    """The HTML of a Markdown text, with the pictures of a folder inside it.
+
+    HTML in it is shown as text, but for the marks of folds that are paragraphs of their own.
+    """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(text)
+    for start, mark, end in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if start.type == "paragraph_open" and not start.level and FOLD.fullmatch(mark.content):
+            start.type = end.type = "html_block"  # of no content
+            mark.type = "html_block"
     for child in (child for token in tokens for child in token.children or []):
         if child.type == "image":
             child.attrSet("src", embedded(folder / str(child.attrGet("src"))))

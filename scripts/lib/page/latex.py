@@ -31,18 +31,21 @@ LETTERS = str.maketrans(
 )
 
 
-def papers(tables: Mapping[str, pd.DataFrame], baselines: pd.DataFrame) -> dict[str, str]:
+def papers(
+    tables: Mapping[str, pd.DataFrame], baselines: pd.DataFrame, noun: str
+) -> dict[str, str]:
     """The main table as `results`, and the findings as `findings` where there are any.
 
     Args:
         tables: of the study, by name.
         baselines: what was measured of the baselines.
+        noun: what the dataset calls its texts.
     """
     cells, best = result_cells(at_chosen_rates(tables["runs"]), baselines)
     cells = cells.map(escape)
     found = {"results": cells.where(~best, r"\textbf{" + cells + "}")}
     if "findings" in tables:
-        found["findings"] = verdict_cells(tables["findings"]).map(escape)
+        found["findings"] = verdict_cells(tables["findings"], noun).map(escape)
     return {name: tabular(rows) for name, rows in found.items()}
 
 

@@ -1,5 +1,6 @@
-"""Pieces of a page in Markdown: excerpts, tables, lists of facts."""
+"""Pieces of a page in Markdown: excerpts, tables, lists of facts, what a click opens."""
 
+import re
 from collections.abc import Collection, Mapping
 
 import pandas as pd
@@ -10,10 +11,11 @@ from lib.command.markup import escape
 from lib.data.folding import fold
 
 EXCERPT = 160  # characters
+FOLD = re.compile(r"<details><summary>[\w ,:-]+</summary>|</details>")  # the only HTML of a page
 
 
 def excerpt(text: str) -> str:
-    """The beginning of a review, escaped, with `<br />` as a space."""
+    """The beginning of a text, escaped, with `<br />` as a space."""
     return escape(beginning(fold(text), EXCERPT))
 
 
@@ -31,3 +33,8 @@ def table(cells: pd.DataFrame, left: Collection[str] = ()) -> str:
 def facts(entries: Mapping[str, str]) -> str:
     """A list of named facts, without those that are empty."""
     return "\n".join(f"- **{name}:** {escape(text)}" for name, text in entries.items() if text)
+
+
+def folded(title: str, *paragraphs: str) -> str:
+    """Paragraphs that a click on their title opens; `html.render` knows the two lines around."""
+    return "\n\n".join([f"<details><summary>{title}</summary>", *paragraphs, "</details>"])

@@ -13,12 +13,13 @@ from lib.analysis.representatives import find, representatives
 from lib.analysis.results import at_chosen_rates
 from lib.analysis.statistics import BINS
 from lib.analysis.wording import NOT_ASKED, OBSERVED
-from lib.command.formats import NOT_LEARNED, plural
+from lib.command.formats import NOT_LEARNED, counted, plural
 from lib.command.markup import escape
 from lib.page import tables
-from lib.page.markdown import table
+from lib.page.markdown import folded, table
 from lib.study.catalog import FIGURE
 
+HOW = "How to read this table"
 CONFIDENCES = {"label": "Label", "prediction": "Predicted", "confidence": "Confidence"}
 
 
@@ -33,6 +34,7 @@ class Page:
         runs: folders of the runs.
         baselines: what was measured of the baselines.
         names: of the classes.
+        noun: what the dataset calls its texts.
         majority: accuracy of the answer that is always the most frequent class.
     """
 
@@ -42,13 +44,19 @@ class Page:
     runs: Sequence[Path]
     baselines: pd.DataFrame
     names: Sequence[str]
+    noun: str
     majority: float
 
-    def figure(self, name: str) -> str:
-        """A figure, with a link to its interactive page."""
-        path = self.figures[name]
-        page = path.removesuffix("svg") + "html"
-        return f"![{FIGURE[name].alternative}]({path})\n\n[The same, interactive]({page})"
+    def picture(self, name: str) -> str:
+        """A figure alone."""
+        return f"![{FIGURE[name].told(self.noun).alternative}]({self.figures[name]})"
+
+    def figure(self, name: str, *notes: str) -> str:
+        """A figure, with a link to its interactive page; how to read it is folded."""
+        page = self.figures[name].removesuffix("svg") + "html"
+        how = " ".join([FIGURE[name].told(self.noun).caption, *notes])
+        shown = [self.picture(name), f"[The same, interactive]({page})"]
+        return "\n\n".join([*shown, folded("How to read this figure", how)])
 
     def file(self, name: str, what: str = "All rows") -> str:
         """A sentence that links to a whole table."""
@@ -60,29 +68,14 @@ class Page:
         return tables.errors_table(rows, self.names, columns)
 
     def best_runs(self) -> Iterator[str]:
-        """The folder of the run that stands for each model, and why; which models have none."""
+        """The folder of the run that stands for each model; which models have none."""
         runs = self.tables["runs"]
         chosen = find(representatives(runs), self.runs)
         if chosen:
             yield "\n".join(f"- Best run: `{folder}`" for folder in chosen.values())
-            yield (
-                "Where one run has to stand for a model, it is this one: of the condition with the "
-                "best validation accuracy in the mean over seeds, the run nearest to the median. "
-                "`scripts/predict.py` labels texts with it."
-            )
         absent = [name for name in runs["model"].unique() if name not in {c.model for c in chosen}]
         if absent:
             yield f"No run stands for a model of which none learned: {escape(', '.join(absent))}."
-
-
-def answer(page: Page) -> Iterator[str]:
-    """What the report shows first: the differences as a picture, and what they show in words."""
-    found = page.tables.get("findings", pd.DataFrame(columns=["first"])).dropna(subset="first")
-    if len(found):
-        yield f"![{FIGURE['findings'].alternative}]({page.figures['findings']})"
-        yield "\n".join(f"- {escape(text)}" for text in found["answer"])
-    else:
-        yield "The study has no findings: see its summary."
 
 
 def findings(page: Page) -> Iterator[str]:
@@ -91,16 +84,17 @@ def findings(page: Page) -> Iterator[str]:
     contrasts = answers.dropna(subset="first")
     if len(contrasts):
         yield page.figure("findings")
-        yield table(tables.verdict_cells(contrasts).map(escape), tables.LEFT)
-        yield tables.verdict_note(contrasts)
+        yield table(tables.verdict_cells(contrasts, page.noun).map(escape), tables.LEFT)
+        yield from tables.verdict_cautions(contrasts, page.noun)
+        yield folded("How this was tested", tables.verdict_note(contrasts, page.noun))
     for question, found in answers[answers["verdict"] == OBSERVED].groupby("question", sort=False):
         lines = [f"- {escape(text)}" for text in found["answer"]]
         yield "\n".join([f"**{question}**", "", *lines])
     left_out = answers[answers["verdict"] == NOT_ASKED]
     if len(left_out):
         pairs = zip(left_out["question"], left_out["answer"], strict=True)
-        reasons = [f"*{question}* {escape(answer)}" for question, answer in pairs]
-        yield f"Not asked: {' '.join(reasons)}"
+        reasons = [f"- *{question}* {escape(answer)}" for question, answer in pairs]
+        yield folded("Not asked", "\n".join(reasons))
     yield page.file("findings", "With their numbers")
 
 
@@ -108,15 +102,22 @@ def results(page: Page) -> Iterator[str]:
     """The main table and its notes."""
     runs = at_chosen_rates(page.tables["runs"])
     yield tables.results_table(runs, page.baselines)
-    yield from tables.notes(runs, page.majority)
+    yield from tables.cautions(runs)
     yield from page.best_runs()
+    notes = [
+        *tables.notes(runs, page.majority, page.noun),
+        "Where one run has to stand for a model, as for reliability, errors, map and attention, it "
+        "is its best run: of the condition with the best validation accuracy in the mean over "
+        "seeds, the run nearest to the median. `scripts/predict.py` labels texts with it.",
+    ]
     if len(page.baselines):
-        yield (
+        notes.append(
             "TF-IDF is a logistic regression on weighted counts of words, trained on the same "
-            "reviews and tuned on the validation split: on the full text, and on the part of it "
-            "that each encoder sees. Its duration includes the tuning; it has no seed and no part "
-            "in the best values."
+            f"{page.noun} and tuned on the validation split: on the full text, and on the part of "
+            "it that each encoder sees. Its duration includes the tuning; it has no seed and no "
+            "part in the best values."
         )
+    yield folded(HOW, *notes)
     yield page.file("runs", "All runs, one per row")
     names = ["results", *(["findings"] if "findings" in page.tables else [])]
     paths = [f"{page.folder}/{name}.tex" for name in names]
@@ -124,21 +125,20 @@ def results(page: Page) -> Iterator[str]:
 
 
 def data_curve(page: Page) -> Iterator[str]:
-    """Accuracy over the number of training reviews."""
+    """Accuracy over the number of training texts."""
     points = page.tables["data_curve"]
     if len(points):
         yield page.figure("data_curve")
-        yield tables.data_curve_table(points)
+        yield tables.data_curve_table(points, page.noun)
     else:
-        yield "No setting was trained on two numbers of reviews."
-    yield (
-        "The training reviews of a size are the first ones of an order that the seed decides: "
+        yield f"No setting was trained on two numbers of {page.noun}."
+    yield folded(
+        "How this was measured",
+        f"The training {page.noun} of a size are the first ones of an order that the seed decides: "
         "those of a smaller size are among those of a larger one, and encoders and baselines learn "
-        "from the same. So 95% intervals over seeds and reviews count the choice of the training "
-        "reviews as well; those of one seed, and of a baseline on all reviews, are Wilson's. "
-        "Validation is the same for all sizes, and may be larger than the smallest of them. The "
-        "sizes are points of a curve, and no verdict compares them. "
-        f"{NOT_LEARNED} marks what was measured with a run that did not learn."
+        f"from the same. So intervals over seeds and {page.noun} count the choice of the training "
+        f"{page.noun} as well. Validation is the same for all sizes, and may be larger than the "
+        "smallest of them. The sizes are points of a curve, and no verdict compares them.",
     )
     yield page.file("data_curve", "All points")
 
@@ -151,9 +151,10 @@ def cuts(page: Page) -> Iterator[str]:
         return
     yield page.figure("cuts")
     yield tables.cut_table(points)
-    yield (
+    yield folded(
+        HOW,
         "Texts cut and tokens lost are those of the training split. TF-IDF reads what the encoder "
-        "sees: the part of each text that its tokens stand for."
+        "sees: the part of each text that its tokens stand for.",
     )
     yield page.file("cuts")
 
@@ -162,33 +163,35 @@ def costs(page: Page) -> Iterator[str]:
     """Where the seconds went."""
     found = page.tables["costs"]
     yield table(tables.cost_cells(found), ["Part"])
-    yield (
+    yield folded(
+        HOW,
         "Seconds of jobs that ran side by side are added up, and depend on what else the machine "
         "did; those of Snakemake itself, tables and figures are not among them. Start-up is what a "
         "training or a test does outside its loops: it loads libraries, tokens and model, and "
-        "writes results."
+        "writes results.",
     )
 
 
 def tuning(page: Page) -> Iterator[str]:
     """The learning rates that settings have tried, and those that are chosen."""
     rates = page.tables["tuning"]
-    yield (
-        "Variants that differ in the learning rate alone are one setting, with the name of the "
-        "first of them. Its rate is the one with the best validation accuracy in the mean over "
-        "seeds; the test has no part in that. Settings with equally many rates and seeds are "
-        "compared each at its own, others at the same rate."
-    )
     if len(rates):
         yield page.figure("tuning")
         yield tables.tuning_table(rates)
         yield from tables.edge_notes(rates)
-        yield page.figure("budgets")
-        yield (
-            "The validation accuracy that is expected of the best of so many runs of a setting, of "
-            "any of its rates and seeds: what a setting is worth to those who can try no more. "
-            "Settings are alike only at equal numbers of runs (Dodge et al. 2019). The estimate "
-            "draws with replacement, and is biased low (Tang et al. 2020)."
+    yield folded(
+        "How rates are chosen",
+        "Variants that differ in the learning rate alone are one setting, with the name of the "
+        "first of them. Its rate is the one with the best validation accuracy in the mean over "
+        "seeds; the test has no part in that. Settings with equally many rates and seeds are "
+        "compared each at its own, others at the same rate.",
+    )
+    if len(rates):
+        yield page.figure(
+            "budgets",
+            "It is what a setting is worth to those who can try no more, and settings are alike "
+            "only at equal numbers of runs. The estimate draws with replacement, and is biased low "
+            "(Tang et al. 2020).",
         )
     yield page.file("tuning", "All rates")
 
@@ -197,12 +200,12 @@ def certainty(page: Page) -> Iterator[str]:
     """Accuracy with its interval, F1 and calibration by condition."""
     yield page.figure("accuracy")
     yield tables.conditions_table(at_chosen_rates(page.tables["conditions"]))
-    yield (
-        "The 95% interval of one seed is Wilson's, which tells how exactly the test reviews "
-        "measure this one run; that of several is over seeds and reviews, with the variance "
-        "between seeds of all that learned with the same seeds. ± is the standard deviation over "
-        "the seeds of the condition itself. Calibration error "
-        f"(expected, {BINS} bins) and Brier score are those of the predicted class; 0 is best."
+    yield folded(
+        HOW,
+        f"The 95% interval of one seed tells how exactly the test {page.noun} measure this one "
+        "run; that of several counts the variance between seeds too, as all tell it that learned "
+        f"with the same seeds. Calibration error (expected, {BINS} bins) and Brier score are those "
+        "of the predicted class; 0 is best.",
     )
     yield page.file("conditions", "All conditions") + "; " + page.file("measures", "each run")
     yield page.figure("cost")
@@ -212,23 +215,23 @@ def estimates(page: Page) -> Iterator[str]:
     """The differences of single models and settings."""
     found = page.tables["estimates"]
     if len(found):
-        yield (
-            "What the verdicts are means of. Each 95% interval holds for itself; of many, some "
-            "leave out 0 by chance, so that no line is a finding. With fewer than three seeds an "
-            "interval is over reviews, for these runs alone."
-        )
         yield table(tables.estimate_cells(found).map(escape), tables.LEFT)
+        yield folded(
+            f"{HOW}: no line is a finding",
+            "What the verdicts are means of. Each 95% interval holds for itself; of many, some "
+            "leave out 0 by chance. With fewer than three seeds an interval is over "
+            f"{page.noun}, for these runs alone.",
+        )
     yield page.file("estimates", "The same with all digits")
     yield page.file("comparisons", "Pairs of single runs, with exact McNemar tests")
 
 
 def calibration(page: Page) -> Iterator[str]:
     """Reliability, and confusion matrices."""
-    yield page.figure("reliability")
-    yield (
-        "Of the best run of each model, and of the baselines. "
-        "On the dashed line, reviews labelled with a confidence of 0.8 are right in 80% of cases; "
-        "below it a model is too sure of itself. Lines are 95% Wilson intervals."
+    yield page.figure(
+        "reliability",
+        "There, a confidence of 0.8 is right in 80% of cases; below it a model is too sure of "
+        "itself.",
     )
     confusion = page.tables["confusion"]
     if confusion["representative"].any():
@@ -239,45 +242,39 @@ def calibration(page: Page) -> Iterator[str]:
 def published(page: Page) -> Iterator[str]:
     """Published figures beside the measured ones."""
     yield tables.published_table(page.tables["published"])
-    yield (
+    yield folded(
+        HOW,
         "A condition is the same where model, pooling, batch and the training settings agree that "
         "the source states. Inside tells whether the published accuracy lies in the 95% interval "
         "of the measured one. Where several conditions fit, because the source leaves some of "
         f"it unsaid, their range is shown. {NOT_LEARNED} marks what was measured with a run "
-        "that did not learn."
+        "that did not learn.",
     )
     yield page.file("published")
 
 
 def curves(page: Page) -> Iterator[str]:
     """Learning curves."""
-    yield page.figure("learning_curves")
-    yield (
-        "Training values are means over an epoch, each review at the weights that it met; "
-        "validation values are those at the end of the epoch. A ring marks the best epoch, "
-        f"{NOT_LEARNED} the end of a run that did not learn."
+    yield page.figure(
+        "learning_curves",
+        "Training values are means over an epoch, each text at the weights that it met; validation "
+        "values are those at its end.",
     )
 
 
 def errors(page: Page) -> Iterator[str]:
-    """The reviews that the models get wrong."""
-    tested = page.tables["runs"]["n"].iloc[0]
+    """The texts that the models get wrong."""
     models = len(representatives(page.tables["runs"]))
-    yield f"All of this is on the test split, {tested:,} reviews, by the best run of each model."
     if models:
         yield from errors_of_each(page)
     if models > 1:
         yield from errors_of_several(page)
-    yield page.figure("lengths")
-    yield (
-        "Left: fifths of the test reviews by number of words. Right: reviews that the encoder sees "
-        "whole, and those of which it sees the beginning alone. Lines are 95% Wilson intervals."
-    )
+    yield page.figure("lengths", f"Left: fifths of the test {page.noun} by number of words.")
     yield page.file("lengths")
 
 
 def errors_of_each(page: Page) -> Iterator[str]:
-    """The reviews that each model gets wrong."""
+    """The texts that each model gets wrong."""
     confident = page.tables["confident_errors"]
     for model, rows in confident.groupby("model", sort=False):
         yield f"**Most confidently wrong, {escape(model)}** ({plural(len(rows), 'error')}):"
@@ -286,11 +283,11 @@ def errors_of_each(page: Page) -> Iterator[str]:
 
 
 def errors_of_several(page: Page) -> Iterator[str]:
-    """The reviews that all models get wrong, or one of two."""
+    """The texts that all models get wrong, or one of two."""
     shared = page.tables["shared_errors"]
     yield (
-        f"**Wrong by every model** ({plural(len(shared), 'review')}): candidates for errors of the "
-        "labels, those that most runs of the study get wrong first."
+        f"**Wrong by every model** ({counted(len(shared), page.noun)}): candidates for errors of "
+        "the labels, those that most runs of the study get wrong first."
     )
     if len(shared):
         headings = {"runs_wrong": "Share of runs", "confidence": "Mean confidence"}
@@ -299,7 +296,7 @@ def errors_of_several(page: Page) -> Iterator[str]:
         ["right", "wrong"], sort=False
     ):
         yield (
-            f"**{escape(right)} right, {escape(wrong)} wrong** ({plural(len(rows), 'review')}), "
+            f"**{escape(right)} right, {escape(wrong)} wrong** ({counted(len(rows), page.noun)}), "
             "the most confident first:"
         )
         headings = {"confidence_right": escape(right), "confidence_wrong": escape(wrong)}
@@ -310,19 +307,16 @@ def errors_of_several(page: Page) -> Iterator[str]:
 
 def tsne(page: Page) -> Iterator[str]:
     """The map of sentence vectors, and the errors on its boundary."""
-    places = page.tables["tsne"]
-    yield page.figure("tsne")
-    if len(places):
-        yield (
-            f"t-SNE of the pooled vectors of {plural(places['id'].nunique(), 'review')} of the "
-            "test split, the same for each model, by its best run. Distances between far groups "
-            "mean nothing."
-        )
-    yield "A model whose vectors are all alike or not finite has no map."
+    yield page.figure(
+        "tsne",
+        f"The sample has {counted(page.tables['tsne']['id'].nunique(), page.noun)}. Distances "
+        "between far groups mean nothing. A model whose vectors are all alike or not finite has no "
+        "map.",
+    )
     boundary = page.tables["boundary_errors"]
     for model, rows in boundary.groupby("model", sort=False):
         yield (
-            f"**Boundary errors, {escape(model)}** ({plural(len(rows), 'review')}): labelled "
+            f"**Boundary errors, {escape(model)}** ({counted(len(rows), page.noun)}): labelled "
             "wrongly, where the nearest on the map have both labels."
         )
         yield page.errors(rows, CONFIDENCES | {"own_label": "Own label near"})
@@ -330,8 +324,8 @@ def tsne(page: Page) -> Iterator[str]:
 
 
 def attention(page: Page) -> Iterator[str]:
-    """The attention map of one review."""
-    yield page.figure("attention")
+    """The attention map of one text."""
+    yield page.figure("attention", "A row shows where one token looks.")
     rows = page.tables["attention"].drop_duplicates("model")
     if rows.empty:
         return
@@ -341,10 +335,8 @@ def attention(page: Page) -> Iterator[str]:
         for row in rows.to_dict("records")
     ]
     yield (
-        f"Review {shown['id']} of the test split, labelled {escape(page.names[shown['label']])}; "
-        f"{escape('; '.join(predictions))}. A row shows where one token of the best run of a "
-        "model looks: the mean over the heads of the last layer, without special tokens, brought "
-        "to a sum of 1. Of longer reviews, the tokens are shown that are looked at most."
+        f"Text {shown['id']} of the test split, labelled {escape(page.names[shown['label']])}; "
+        f"{escape('; '.join(predictions))}."
     )
     yield page.file("attention", "All weights")
 
@@ -365,8 +357,8 @@ SECTIONS: dict[str, tuple[tuple[str, ...], Callable[[Page], Iterator[str]]]] = {
         ("confident_errors", "shared_errors", "disagreements", "lengths"),
         errors,
     ),
-    "Map of the test reviews": (("tsne", "boundary_errors"), tsne),
-    "Attention in a test review": (("attention",), attention),
+    "Map of the test split": (("tsne", "boundary_errors"), tsne),
+    "Attention in one text": (("attention",), attention),
     "Where the seconds went": (("costs",), costs),
 }
 

@@ -4,6 +4,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -14,8 +15,9 @@ from lib.command.markup import escape
 from lib.files.tables import read_table
 from lib.files.whole import read_json, write_text
 from lib.page import html, markdown
+from lib.page.answer import answer
 from lib.page.latex import papers
-from lib.page.sections import Page, answer, sections
+from lib.page.sections import Page, sections
 from lib.study.catalog import PARTS, tables_to_read
 from lib.study.runs import keys_in
 from lib.study.schema import word
@@ -32,6 +34,7 @@ def summarise(
     reviews: Path,
     splits: Path,
     tokens: Sequence[Path],
+    noun: str,
     out: Path,
 ) -> None:
     """Write summary.md, and in pages/ and tables/ what is made of the same.
@@ -45,6 +48,7 @@ def summarise(
         reviews: reviews.json of the dataset.
         splits: splits.json of the dataset.
         tokens: tokens.json of each model, in folders that name it.
+        noun: what the dataset calls its texts.
         out: folder to write to.
     """
     data = read_json(reviews, "source", "labels", "classes", "dropped")
@@ -59,11 +63,15 @@ def summarise(
         runs=runs,
         baselines=read_baselines(baselines),
         names=class_names(data),
+        noun=noun,
         majority=max(classes) / sum(classes),
     )
+    found = page.tables.get("findings", pd.DataFrame(columns=["first"]))
+    told = escape(answer(found, noun))
     paragraphs = [
         f"# Study: {study}",
-        opening(trainings, division),
+        told,
+        opening(trainings, division, noun),
         *warnings(counts),
         *sections(page),
         "## What was run",
@@ -74,21 +82,27 @@ def summarise(
     text = "\n\n".join(paragraphs) + "\n"
     write_text(out / "summary.md", text)
     write_text(out / "pages" / "summary.html", html.page(text, out, up=".."))
-    write_text(out / "pages" / "answer.html", html.render("\n\n".join(answer(page)), out))
+    write_text(out / "pages" / "answer.html", html.render(first_page(page, told), out))
     for part in PARTS:
         shown = {name: page.tables[name] for name in tables_to_read(part) if name in page.tables}
         if shown:
             write_text(out / "pages" / f"{part}.html", html.sortable_tables(shown, page.names))
-    for name, text in papers(page.tables, page.baselines).items():
+    for name, text in papers(page.tables, page.baselines, noun).items():
         write_text(tables[0].parent / f"{name}.tex", text)
 
 
-def opening(trainings: Sequence[Mapping[str, Any]], splits: Mapping[str, Any]) -> str:
-    """The first paragraph, which says plainly what the study can't show."""
+def first_page(page: Page, told: str) -> str:
+    """What the report shows first: the answer, and the verdicts as a picture."""
+    compared = "findings" in page.tables and page.tables["findings"]["first"].notna().any()
+    return f"{told}\n\n{page.picture('findings')}" if compared else told
+
+
+def opening(trainings: Sequence[Mapping[str, Any]], splits: Mapping[str, Any], noun: str) -> str:
+    """What the study is, which says plainly what it can't show."""
     text = (
         f"{plural(len(trainings), 'run')} on {escape(trainings[0]['dataset'])}: "
         f"{splits['train']['reviews']:,} training, {splits['valid']['reviews']:,} validation and "
-        f"{splits['test']['reviews']:,} test reviews. Each run is tested once, at its best epoch "
+        f"{splits['test']['reviews']:,} test {noun}. Each run is tested once, at its best epoch "
         "by validation accuracy."
     )
     sources = {run["model"]: run["encoder"]["source"] for run in trainings}
@@ -172,16 +186,19 @@ def model_facts(run: Mapping[str, Any], counts: Mapping[str, Any]) -> str:
 
 def cut_facts(trainings: Sequence[Mapping[str, Any]], model: str) -> str:
     """What a model sees of the texts, in each of its settings that differ in that."""
-    variants: dict[tuple, dict[str, None]] = defaultdict(dict)
+    runs: dict[tuple[int, str], list[Mapping[str, Any]]] = defaultdict(list)
     for run in (run for run in trainings if run["model"] == model):
-        cut = run["settings"]["max_length"], run["truncation"], run["texts_cut"], run["tokens_lost"]
-        variants[cut][run["variant"]] = None
-    return "; ".join(
-        f"{length:,} tokens at most ({truncation}): {texts:.1%} of the training texts cut, "
-        f"{tokens:.1%} of their tokens lost"
-        + (f" ({joined(list(names))})" if len(variants) > 1 else "")
-        for (length, truncation, texts, tokens), names in variants.items()
-    )
+        runs[run["settings"]["max_length"], run["truncation"]].append(run)
+    facts = []
+    for (length, truncation), alike in runs.items():
+        cut, lost = (fmean(run[key] for run in alike) for key in ("texts_cut", "tokens_lost"))
+        names = joined(list(dict.fromkeys(run["variant"] for run in alike)))
+        facts.append(
+            f"{length:,} tokens of a text at most, {truncation}"
+            + (f" ({names})" if len(runs) > 1 else "")
+            + f": {cut:.1%} of the training texts cut, {lost:.1%} of their tokens lost"
+        )
+    return "; ".join(facts)
 
 
 def hardware(run: Mapping[str, Any]) -> str:

@@ -39,7 +39,7 @@ NOT_ALONE = "‡"  # marks a verdict that rests on the variance of other setting
 ROWS = 8  # of a long table, whose file holds them all
 LEFT = (
     *("Question", "Difference", "Verdict", "What would decide it"),
-    *("Model", "Pooling", "Variant", "First", "Second", "Label", "Predicted", "Review", "Source"),
+    *("Model", "Pooling", "Variant", "First", "Second", "Label", "Predicted", "Text", "Source"),
 )
 
 
@@ -150,18 +150,23 @@ def are_best(means: np.ndarray, eligible: np.ndarray, column: Column) -> np.ndar
     return eligible & np.array([column.show(mean) == best for mean in means])
 
 
-def notes(runs: pd.DataFrame, majority: float) -> list[str]:
-    """What a reader has to know before believing the main table."""
-    counts = runs.groupby(CONDITION)["seed"].count()
-    tested = runs["n"].iloc[0]
+def notes(runs: pd.DataFrame, majority: float, noun: str) -> list[str]:
+    """How to read the main table."""
     texts = [
-        f"Accuracy, loss (nats) and macro F1 are those of {tested:,} test reviews. The answer that "
-        f"is always the most frequent class has an accuracy of {majority:.4f}.",
+        f"Accuracy, loss (nats) and macro F1 are those of {runs['n'].iloc[0]:,} test {noun}. The "
+        f"answer that is always the most frequent class has an accuracy of {majority:.4f}.",
         "Bold is the best of a column among the encoders whose runs all learned. Durations and "
         "examples/s depend on what else the machine does, and have no best.",
     ]
-    if counts.max() > 1:
+    if runs.groupby(CONDITION)["seed"].count().max() > 1:
         texts.append("± is the standard deviation over seeds.")
+    return texts
+
+
+def cautions(runs: pd.DataFrame) -> list[str]:
+    """What a reader has to know before believing the main table."""
+    counts = runs.groupby(CONDITION)["seed"].count()
+    texts = []
     if counts.min() == 1:
         some = "Each number" if counts.max() == 1 else "A number with 1 under Seeds"
         texts.append(
@@ -236,14 +241,14 @@ def conditions_table(conditions: pd.DataFrame) -> str:
     return table(cells, LEFT)
 
 
-def data_curve_table(points: pd.DataFrame) -> str:
-    """Accuracy with its 95% interval: a row per curve, a column per number of training reviews."""
+def data_curve_table(points: pd.DataFrame, noun: str) -> str:
+    """Accuracy with its 95% interval: a row per curve, a column per number of training texts."""
     ends = zip(points["low"].clip(lower=0), points["high"].clip(upper=1), strict=True)
     pairs = zip(share(points["accuracy"]), ends, strict=True)
     texts = [f"{value} ({interval(*both, '{:.4f}'.format)})" for value, both in pairs]
     shown = points.assign(text=marked(texts, points["learned"] < points["seeds"]))
     cells = shown.pivot(index="curve", columns="examples", values="text").fillna(NONE)
-    cells = cells.loc[points["curve"].unique()].rename(columns="{:,} reviews".format)
+    cells = cells.loc[points["curve"].unique()].rename(columns=lambda size: f"{size:,} {noun}")
     cells.insert(0, "Model", [escape(name) for name in cells.index])
     return table(cells, LEFT)
 
@@ -278,7 +283,7 @@ def share(values: pd.Series) -> list[str]:
     return ["n/a" if pd.isna(value) else f"{value:.4f}" for value in values]
 
 
-def verdict_cells(findings: pd.DataFrame) -> pd.DataFrame:
+def verdict_cells(findings: pd.DataFrame, noun: str) -> pd.DataFrame:
     """The verdicts of the table findings, a row per contrast."""
     contrasts = findings.dropna(subset="first")
     p = contrasts["p_holm"].where(contrasts["verdict"] != ALIKE, contrasts["p_alike_holm"])
@@ -294,9 +299,9 @@ def verdict_cells(findings: pd.DataFrame) -> pd.DataFrame:
             "p": [p_value(row["p"]) for row in rows],
             "Settings": [count(row["settings"]) for row in rows],
             "Seeds": [count(row["seeds"]) for row in rows],
-            "Reviews": [count(row["n"]) for row in rows],
+            noun.capitalize(): [count(row["n"]) for row in rows],
             "What would decide it": [
-                what_would_decide(row) if row["verdict"] == UNDECIDED else "" for row in rows
+                what_would_decide(row, noun) if row["verdict"] == UNDECIDED else "" for row in rows
             ],
         }
     )
@@ -308,9 +313,8 @@ def resting(contrasts: pd.DataFrame) -> list[str]:
     return [f"{verdict} {NOT_ALONE}" if rests else verdict for verdict, rests in pairs]
 
 
-def verdict_note(contrasts: pd.DataFrame) -> str:
-    """What holds for all verdicts of a page."""
-    verdicts = set(contrasts["verdict"])
+def verdict_note(contrasts: pd.DataFrame, noun: str) -> str:
+    """How all verdicts of a page are made."""
     family = int(contrasts["p_holm"].notna().sum())
     texts = [
         "Each line compares two levels in the mean over the settings that share everything else, "
@@ -320,29 +324,35 @@ def verdict_note(contrasts: pd.DataFrame) -> str:
     ]
     if family:
         texts.append(
-            "Seeds and test reviews are both a sample, and a difference has to stand out from "
+            f"Seeds and test {noun} are both a sample, and a difference has to stand out from "
             f"both. It is *shown* where p is under 5% after Holm's correction over the {family} "
             "lines with a verdict; two levels are *alike* where both one-sided tests against the "
             f"margin of {margin_is(contrasts['margin'].iloc[0])} are, corrected likewise. "
             "Intervals are simultaneous ones of the same family. What an *undecided* line says "
             "would be found has a power of 80%."
         )
+    if IDENTICAL in set(contrasts["verdict"]):
+        texts.append("*Identical*: both give every test text the same label.")
+    return " ".join([*texts, "Runs that did not learn take no part."])
+
+
+def verdict_cautions(contrasts: pd.DataFrame, noun: str) -> list[str]:
+    """What a reader has to know before believing some of the verdicts."""
+    texts = []
     if contrasts["rests_on_others"].any():
         texts.append(
             f"{NOT_ALONE} rests on the variance of other settings: how much a seed matters is told "
             "by all settings together, and if each had its own variance between seeds, the "
             "verdict would be another."
         )
-    if ALONE in verdicts:
+    if ALONE in set(contrasts["verdict"]):
         texts.append(
-            "*On these runs alone*: a verdict needs three seeds. Here p is that of the "
-            "exact McNemar test (the smallest of its pairs of runs, after Holm's correction over "
-            "them) and the interval is over reviews; both are about these trained models, and say "
+            "**On these runs alone**: a verdict needs three seeds. Here p is that of the exact "
+            "McNemar test (the smallest of its pairs of runs, after Holm's correction over them) "
+            f"and the interval is over {noun}; both are about these trained models, and say "
             "nothing of others with other seeds."
         )
-    if IDENTICAL in verdicts:
-        texts.append("*Identical*: both give every test review the same label.")
-    return " ".join([*texts, "Runs that did not learn take no part."])
+    return texts
 
 
 def estimate_cells(estimates: pd.DataFrame) -> pd.DataFrame:
@@ -457,7 +467,7 @@ def measured(group: pd.DataFrame) -> dict[str, str]:
 
 
 def errors_table(rows: pd.DataFrame, names: Sequence[str], columns: dict[str, str]) -> str:
-    """Reviews with their ids, labels and the beginnings of their texts.
+    """Texts with their ids, labels and the beginnings of their texts.
 
     Args:
         rows: of a table of errors; the first ones are shown.
@@ -472,5 +482,5 @@ def errors_table(rows: pd.DataFrame, names: Sequence[str], columns: dict[str, st
         else:
             cells.append(rows[name].map("{:.3f}".format))
     cells.append(rows["text"].map(excerpt))
-    headings = ["Id", *columns.values(), "Review"]
+    headings = ["Id", *columns.values(), "Text"]
     return table(pd.concat(cells, axis=1).set_axis(headings, axis=1), LEFT)

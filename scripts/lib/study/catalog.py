@@ -38,8 +38,8 @@ class Figure(NamedTuple):
         table: that it shows.
         theme: its heading in the report.
         title: its name in the report.
-        alternative: text for those who do not see it.
-        caption: under its interactive page.
+        alternative: text for those who do not see it, in which `{noun}` stands for the texts.
+        caption: how to read it, likewise.
     """
 
     name: str
@@ -48,6 +48,11 @@ class Figure(NamedTuple):
     title: str
     alternative: str
     caption: str
+
+    def told(self, noun: str) -> "Figure":
+        """The figure with what the dataset calls its texts."""
+        alternative, caption = (x.format(noun=noun) for x in (self.alternative, self.caption))
+        return self._replace(alternative=alternative, caption=caption)
 
 
 TABLES = (
@@ -93,9 +98,9 @@ TABLES = (
         name="data_curve",
         command="analyse",
         part="data_curve",
-        row="model, pooling, batch and setting, and number of training reviews",
+        row="model, pooling, batch and setting, and number of training texts",
         content="the name of its curve; accuracy with deviation and interval over seeds and "
-        "reviews (one seed, and a baseline on all reviews: Wilson's)",
+        "texts (one seed, and a baseline on all texts: Wilson's)",
     ),
     Table(
         name="cuts",
@@ -104,7 +109,7 @@ TABLES = (
         row="condition of which another differs in the cut alone, and baseline",
         content="the name of its curve; length and part of the texts; share of the training texts "
         "that is cut and of their tokens that is lost; seconds; accuracy with deviation and "
-        "interval over seeds and reviews",
+        "interval over seeds and texts",
     ),
     Table(
         name="measures",
@@ -118,8 +123,8 @@ TABLES = (
         command="analyse",
         part="statistics",
         row="condition: model, pooling, batch and variant",
-        content="its setting and training reviews; means over its seeds; accuracy with deviation "
-        "and interval over seeds and reviews (one seed: Wilson's)",
+        content="its setting and training texts; means over its seeds; accuracy with deviation "
+        "and interval over seeds and texts (one seed: Wilson's)",
     ),
     Table(
         name="reliability",
@@ -140,14 +145,14 @@ TABLES = (
         command="analyse",
         part="statistics",
         row="run or baseline, and pair of classes",
-        content="how many reviews of a label got a prediction",
+        content="how many texts of a label got a prediction",
     ),
     Table(
         name="comparisons",
         command="analyse",
         part="statistics",
         row="two runs that differ in one key, or a run and a baseline",
-        content="difference with interval over reviews, exact McNemar test, agreement",
+        content="difference with interval over texts, exact McNemar test, agreement",
     ),
     Table(
         name="findings",
@@ -175,35 +180,35 @@ TABLES = (
         name="confident_errors",
         command="analyse",
         part="errors",
-        row="model and test review that it labels wrongly",
+        row="model and test text that it labels wrongly",
         content="the most confident first",
     ),
     Table(
         name="shared_errors",
         command="analyse",
         part="errors",
-        row="test review that every model labels wrongly",
+        row="test text that every model labels wrongly",
         content="mean confidence, share of the runs that learned which err",
     ),
     Table(
         name="disagreements",
         command="analyse",
         part="errors",
-        row="test review that one model gets right and another wrong",
+        row="test text that one model gets right and another wrong",
         content="confidence of both",
     ),
     Table(
         name="lengths",
         command="analyse",
         part="errors",
-        row="run or baseline, and group of test reviews",
-        content="accuracy with Wilson interval by number of words, and of truncated reviews",
+        row="run or baseline, and group of test texts",
+        content="accuracy with Wilson interval by number of words, and of truncated texts",
     ),
     Table(
         name="tsne",
         command="explain",
         part="tsne",
-        row="model and test review",
+        row="model and test text",
         content="its place on the map",
         drawn=True,
     ),
@@ -211,7 +216,7 @@ TABLES = (
         name="boundary_errors",
         command="explain",
         part="tsne",
-        row="model and test review that it labels wrongly",
+        row="model and test text that it labels wrongly",
         content="those whose neighbours on the map have both labels",
     ),
     Table(
@@ -219,7 +224,7 @@ TABLES = (
         command="explain",
         part="attention",
         row="model and pair of tokens",
-        content="attention of the last layer in one test review",
+        content="attention of the last layer in one test text",
         drawn=True,
     ),
 )
@@ -233,7 +238,7 @@ FIGURES = (
         alternative="Differences of accuracy with their intervals and verdicts",
         caption="Differences of test accuracy, the second level minus the first, in the mean over "
         "settings that share everything else. Lines are simultaneous 95% intervals; grey ones are "
-        "over test reviews and hold for these runs alone. The band is the margin of practical "
+        "over test {noun} and hold for these runs alone. The band is the margin of practical "
         "equality.",
     ),
     Figure(
@@ -268,10 +273,10 @@ FIGURES = (
         name="data_curve",
         table="data_curve",
         theme="Accuracy",
-        title="Accuracy by training reviews",
-        alternative="Test accuracy by number of training reviews, a line per encoder and baseline",
-        caption="Test accuracy by number of training reviews, with 95% intervals over seeds and "
-        "reviews; of one seed, and of a baseline on all reviews, Wilson's. Points of one number "
+        title="Accuracy by size of the training split",
+        alternative="Test accuracy by number of training {noun}, a line per encoder and baseline",
+        caption="Test accuracy by number of training {noun}, with 95% intervals over seeds and "
+        "{noun}; of one seed, and of a baseline on all {noun}, Wilson's. Points of one number "
         "stand side by side. Dashed lines are the TF-IDF baselines, on the same samples; a dagger "
         "marks points with a run that did not learn.",
     ),
@@ -295,7 +300,7 @@ FIGURES = (
         title="Accuracy by batch and pooling",
         alternative="Test accuracy by effective batch and pooling",
         caption="Test accuracy with 95% intervals: of one seed Wilson's, of several over "
-        "seeds and reviews. Dashed lines are the TF-IDF baselines; a dagger marks conditions with "
+        "seeds and {noun}. Dashed lines are the TF-IDF baselines; a dagger marks conditions with "
         "a run that did not learn, and a baseline that did not.",
     ),
     Figure(
@@ -315,35 +320,35 @@ FIGURES = (
         title="Accuracy by confidence",
         alternative="Accuracy by confidence, a panel per model",
         caption="Share of right predictions by confidence, with 95% Wilson intervals; a larger "
-        "point stands for more test reviews. On the dashed line confidence is right.",
+        "point stands for more test {noun}. On the dashed line confidence is right.",
     ),
     Figure(
         name="lengths",
         table="lengths",
         theme="Errors",
         title="Accuracy by length",
-        alternative="Test accuracy by length of the reviews",
-        caption="Test accuracy by length of the reviews, and of reviews that the encoder sees "
+        alternative="Test accuracy by length of the {noun}",
+        caption="Test accuracy by length of the {noun}, and of {noun} that the encoder sees "
         "whole against truncated ones, with 95% Wilson intervals.",
     ),
     Figure(
         name="tsne",
         table="tsne",
         theme="Errors",
-        title="Map of the reviews",
+        title="Map of the test split",
         alternative="Sentence vectors on a map, a panel per model",
-        caption="t-SNE of the pooled sentence vectors of a sample of test reviews, the same for "
-        "all models. Rings mark wrongly labelled reviews.",
+        caption="t-SNE of the pooled sentence vectors of a sample of test {noun}, the same for "
+        "all models. Rings mark wrongly labelled {noun}.",
     ),
     Figure(
         name="attention",
         table="attention",
         theme="Errors",
-        title="Attention in a review",
-        alternative="Attention between the tokens of a review, a panel per model",
-        caption="Attention of the last layer for one test review: mean over heads, special tokens "
+        title="Attention in one text",
+        alternative="Attention between the tokens of one text, a panel per model",
+        caption="Attention of the last layer for one test text: mean over heads, special tokens "
         "left out, rows brought to a sum of 1. One scale for all models, by the square root so "
-        "that small weights differ. Of longer reviews, the tokens that are looked at most.",
+        "that small weights differ. Of longer {noun}, the tokens that are looked at most.",
     ),
 )
 

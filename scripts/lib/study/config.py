@@ -99,10 +99,11 @@ def is_of(told: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
 
     Args:
         told: what reviews.json or source.json tells of the results.
-        settings: a part of the configuration; digests decide nothing, and a name is in the path.
+        settings: a part of the configuration; digests and the noun decide nothing, and a name is
+            in the path.
     """
     found = {**told, **told.get("settings", {})}
-    asked = settings.keys() - {"name", "sha256"}
+    asked = settings.keys() - {"name", "noun", "sha256"}
     return all(key in found and _words(found[key]) == _words(settings[key]) for key in asked)
 
 

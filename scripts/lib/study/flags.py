@@ -120,6 +120,7 @@ SHARED: dict[str, dict[str, Any]] = {
         "type": Path,
         "help": "the tokenized test splits, in folders such as model=bert",
     },
+    "--noun": {"default": "texts", "help": "what the dataset calls its texts, in the plural"},
     "--threads": {"type": threads, "default": 1, "help": "CPU threads of the encoders"},
     "--out": {"required": True, "type": Path, "help": "folder of the tables"},
 }

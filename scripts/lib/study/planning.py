@@ -55,7 +55,8 @@ def files(**named: Iterable[str]) -> str:
 
 def source(part: Mapping[str, Any]) -> str:
     """How to fetch a dataset or an encoder; what it has to be like is `digests`."""
-    others = {key: part[key] for key in part if key not in ("source", "name", "sha256")}
+    elsewhere = ("source", "name", "noun", "sha256")
+    others = {key: part[key] for key in part if key not in elsewhere}
     return f"{part['source']} {flags(others)}"
 
 
