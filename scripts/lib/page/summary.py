@@ -113,7 +113,6 @@ def warnings(counts: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def data_facts(reviews: Mapping[str, Any], splits: Mapping[str, Any]) -> dict[str, str]:
     """Where the reviews come from and how they were divided, by the name of each fact."""
     classes = zip(class_names(reviews), reviews["classes"], strict=True)
-    sizes = [f"{name} {splits[name]['reviews']:,}" for name in ("train", "valid", "test")]
     return {
         "Data": " ".join([reviews["source"], reviews["revision"]]).strip(),
         "SHA-256": listed(reviews["sha256"].items()),
@@ -123,8 +122,36 @@ def data_facts(reviews: Mapping[str, Any], splits: Mapping[str, Any]) -> dict[st
         ),
         "Reviews": f"{reviews['reviews']:,}, per class "
         + ", ".join(f"{name} {count:,}" for name, count in classes),
-        "Splits": f"{', '.join(sizes)}; stratified, seed {splits['seed']}",
+        "Splits": division_fact(reviews, splits),
     }
+
+
+def division_fact(reviews: Mapping[str, Any], splits: Mapping[str, Any]) -> str:
+    """How the reviews were divided: given or drawn, by what, and what whole groups missed."""
+    parts = {name: splits[name] for name in ("train", "valid", "test")}
+    drawn = f"stratified, seed {splits['seed']}"
+    missed = [part["missed"] for part in parts.values() if "missed" in part]
+    if missed:
+        size = plural(max(abs(each["reviews"]) for each in missed), "review")
+        share = 100 * max(each["class_share"] for each in missed)
+        drawn = (
+            f"by whole groups, seed {splits['seed']}, missing sizes by {size} at most and class "
+            f"shares by {share:.2g} points at most"
+        )
+    how = [drawn]
+    if given := splits.get("given"):
+        is_sample = sum(part["reviews"] for part in parts.values()) < reviews["reviews"]
+        how = [f"{joined(given)} given by the dataset" + ", sampled to these sizes" * is_sample]
+        if "valid" not in given:
+            how.append(f"valid drawn from train, {drawn}")
+        elif is_sample:
+            how.append(drawn)
+    if "groups" in splits["train"]:
+        group = escape(str(reviews["settings"]["group"]))
+        groups = (f"{name} {part['groups']:,}" for name, part in parts.items())
+        how.append(f"groups of {group}: {', '.join(groups)}")
+    sizes = ", ".join(f"{name} {part['reviews']:,}" for name, part in parts.items())
+    return "; ".join([sizes, *how])
 
 
 def run_facts(
