@@ -25,7 +25,7 @@ SPLIT, GROUP = (pa.field(name, pa.string()) for name in ("split", "group"))  # w
 MAX_CLASSES = 128  # labels are int8
 TEXTS = (pa.string(), pa.large_string(), pa.string_view())
 WHOLE = (r"^(-?[0-9]+)\.0+$", r"\1")  # pattern and replacement
-RANKS = {"train": 3, "valid": 2, "test": 1}
+RANKS = {"train": 3, "valid": 2, "test": 1}  # of repeats, the lowest stays; of a test, 0 if all do
 
 # What reviews are dropped as, in words, and what to do where a class loses many by it.
 LOSSES = {

@@ -1,6 +1,6 @@
 """Training, validation and test splits: disjoint and seeded, stratified or of whole groups."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -111,11 +111,12 @@ def divide_reviews(
     valid: float | None = None,
 ) -> dict[str, Part]:
     """The splits, by name; arguments and errors as of `split`."""
-    given = given_splits(facts)
-    check_settings(given, ratios, valid)
-    if not given:
+    check_settings(given_splits(facts), ratios, valid)
+    if facts.splits is None:
         return division(facts, seed, ratios or RATIOS, sizes)
-    return given_division(facts, seed, sizes, valid or VALID)
+    require_splits(facts.splits, ("train", "test"))
+    rows = [np.flatnonzero(facts.splits == place) for place in range(len(SPLITS))]
+    return given_division(facts, dict(zip(SPLITS, rows, strict=True)), seed, sizes, valid or VALID)
 
 
 def check_settings(
@@ -146,34 +147,40 @@ def division(
     if facts.groups is None:
         found = [Part(rows) for rows in divide(facts.labels, seed, ratios, sizes)]
     else:
-        found = whole_groups(facts, sizes or sizes_from_ratios(len(facts.labels), ratios), seed)
+        wanted = sizes or sizes_from_ratios(len(facts.labels), ratios)
+        found = whole_groups(facts.labels, facts.groups, wanted, seed)
     return dict(zip(SPLITS, found, strict=True))
 
 
 def given_division(
-    facts: Facts, seed: int, sizes: Sequence[int] | None, valid: float
+    facts: Facts,
+    rows: Mapping[str, np.ndarray],
+    seed: int,
+    sizes: Sequence[int] | None,
+    valid: float,
 ) -> dict[str, Part]:
     """The given splits, or samples of these sizes; validation is drawn from training if need be.
 
+    Args:
+        facts: of all reviews.
+        rows: numbers of the rows of each split.
+        seed: as of `split`, like the others.
+        sizes: of the samples.
+        valid: share of the training reviews that validate, where none is given to do so.
+
     Raises:
-        UserError: a split is empty or too small.
+        UserError: a split is too small.
     """
-    assert facts.splits is not None
-    require_splits(facts.splits, ("train", "test"))
-    parts = {name: Part(np.flatnonzero(facts.splits == place)) for place, name in enumerate(SPLITS)}
-    drawn = {"train", "valid"} if not len(parts["valid"].rows) else set()
+    parts = {name: Part(each) for name, each in rows.items()}
+    drawn = () if len(rows["valid"]) else ("train", "valid")
     if drawn:
-        training = parts["train"].rows
-        both = sizes[:2] if sizes else sizes_from_share(len(training), valid)
-        for name, part in zip(SPLITS, draw(facts, training, both, seed), strict=False):
-            parts[name] = part
-    if sizes:
-        for name, size in zip(SPLITS, sizes, strict=True):
-            if name not in drawn:
-                setting = f"split.sizes, of the given split '{name}'"
-                rows = parts[name].rows
-                (some,) = stratified(facts.labels[rows], [size], seed, setting)
-                parts[name] = Part(rows[some])
+        both = sizes[:2] if sizes else sizes_from_share(len(rows["train"]), valid)
+        parts |= zip(drawn, draw(facts, rows["train"], both, seed), strict=True)
+    for name, size in zip(SPLITS, sizes or (), strict=False):
+        if name not in drawn:
+            setting = f"split.sizes, of the given split '{name}'"
+            (some,) = stratified(facts.labels[rows[name]], [size], seed, setting)
+            parts[name] = Part(rows[name][some])
     return parts
 
 
@@ -184,15 +191,16 @@ def draw(facts: Facts, rows: np.ndarray, sizes: Sequence[int], seed: int) -> lis
         setting = "split.valid or split.sizes"
         parts = [Part(some) for some in stratified(labels, sizes, seed, setting)]
     else:
-        parts = whole_groups(Facts(labels, groups=facts.groups[rows]), sizes, seed)
+        parts = whole_groups(labels, facts.groups[rows], sizes, seed)
     return [Part(rows[part.rows], part.wanted) for part in parts]
 
 
-def whole_groups(facts: Facts, sizes: Sequence[int], seed: int) -> list[Part]:
+def whole_groups(
+    labels: np.ndarray, groups: np.ndarray, sizes: Sequence[int], seed: int
+) -> list[Part]:
     """Disjoint samples of whole groups, near these sizes and the shares of the classes."""
-    assert facts.groups is not None
-    shares = np.bincount(facts.labels) / len(facts.labels)
-    samples = divide_groups(facts.labels, facts.groups, sizes, seed)
+    shares = np.bincount(labels) / len(labels)
+    samples = divide_groups(labels, groups, sizes, seed)
     return [Part(rows, size * shares) for rows, size in zip(samples, sizes, strict=True)]
 
 
@@ -217,7 +225,7 @@ def told(name: str, part: Part, facts: Facts) -> dict[str, Any]:
         UserError: a class is missing.
     """
     counts = np.bincount(facts.labels[part.rows], minlength=int(facts.labels.max()) + 1)
-    if (facts.splits is not None or facts.groups is not None) and not counts.all():
+    if not counts.all():
         few = "stands in too few groups: leave out split.group, or merge classes"
         gone = "each split needs: look at what that split is read from"
         raise UserError(
