@@ -11,6 +11,7 @@ from typing import Any
 
 from lib.command.console import UserError
 from lib.data.division import SPLITS, divided_origins
+from lib.study import planning
 from lib.study.config import OF_READING, is_of
 
 LARGEST = 100_000_000  # bytes of files that are read for a plan; larger ones take too long
@@ -64,13 +65,11 @@ def check_classes(told: Mapping[str, Any], split: Mapping[str, Any]) -> None:
     if "group" in split:
         return
     parts = told.get("splits", {"": told})
-    labels = [
-        np.repeat(np.arange(len(each["classes"])), each["classes"]) for each in parts.values()
-    ]
-    places = [SPLITS.index(name) for name in parts] if "splits" in told else []
-    splits = np.repeat(places, [len(each) for each in labels]) if places else None
-    settings = {key: split[key] for key in split if key not in OF_READING}
-    divide_reviews(Facts(np.concatenate(labels), splits), **settings)
+    counts = [part["classes"] for part in parts.values()]
+    labels = [np.repeat(np.arange(len(each)), each) for each in counts]
+    places = [SPLITS.index(name) for name in parts if name]
+    splits = np.repeat(places, list(map(sum, counts))) if places else None
+    divide_reviews(Facts(np.concatenate(labels), splits), **planning.dividing(split))
 
 
 def check_files(dataset: Mapping[str, Any], split: Mapping[str, Any]) -> None:
