@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from lib.command.cli import Parser, run
+from lib.study.config import OF_READING, check_division
 from lib.study.flags import add_flags, pop_settings
 from lib.study.schema import sources
 
@@ -15,6 +16,7 @@ def arguments() -> Parser:
     for name, what in sources("dataset").items():
         source = subcommands.add_parser(name, help=what)
         add_flags(source, f"dataset_{name}", without=["name", "noun"])
+        add_flags(source, "split", OF_READING)
         source.add_argument("--out", required=True, type=Path, help="folder to write to")
     return flags
 
@@ -24,7 +26,9 @@ def main(options: argparse.Namespace) -> None:
     from lib.data.download import download
 
     settings = pop_settings(options, f"dataset_{options.source}")
-    download(**vars(options), **settings)
+    division = pop_settings(options, "split")
+    check_division(settings, division)
+    download(**vars(options), **settings, **division)
 
 
 if __name__ == "__main__":

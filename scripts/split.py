@@ -1,9 +1,10 @@
-"""Divide reviews into training, validation and test splits: stratified, disjoint, seeded."""
+"""Divide reviews into training, validation and test splits: disjoint and seeded."""
 
 import argparse
 from pathlib import Path
 
 from lib.command.cli import Parser, run
+from lib.study.config import OF_READING
 from lib.study.flags import add_flags, pop_settings
 
 
@@ -11,7 +12,7 @@ def arguments() -> Parser:
     """The command line."""
     flags = Parser(description=__doc__)
     flags.add_argument("--reviews", required=True, type=Path, help="reviews.parquet")
-    add_flags(flags, "split")
+    add_flags(flags, "split", without=OF_READING)
     flags.add_argument("--out", required=True, type=Path, help="folder of the three Parquet files")
     flags.add_argument("--counts", required=True, type=Path, help="JSON file for the sizes")
     return flags

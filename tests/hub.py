@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -200,6 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 BERT, MODERNBERT, IMDB = "google-bert/tiny", "answerdotai/tiny", "stanfordnlp/imdb"
+HALVES = "large/halves"
 ENCODER = f"encoder.py hub --id {BERT} --revision {COMMIT}"
 DATASET = f"download.py hub --id {IMDB} --revision {COMMIT} --splits train test"
 CARD = """---
@@ -275,6 +277,7 @@ def build_repositories(folder: Path, encoders: dict[str, Path], sample: pa.Table
     (folder / "datasets" / "other" / "outside" / "README.md").write_text(
         f"---\nconfigs:\n- {{config_name: all, data_files: '{private}'}}\n---\n"
     )
+    build_halves(folder / "datasets" / HALVES)
     data = folder / "datasets" / IMDB
     (data / "plain_text").mkdir(parents=True)
     (data / "README.md").write_text(CARD)
@@ -285,6 +288,27 @@ def build_repositories(folder: Path, encoders: dict[str, Path], sample: pa.Table
     }.items():
         columns = part.select(["text", "label"])
         pq.write_table(columns, data / "plain_text" / f"{split}-00000-of-00001.parquet")
+
+
+def build_halves(folder: Path, count: int = 25_000) -> None:
+    """Write halves as large as those of IMDB, in its layout, of short texts with repeats.
+
+    Of the training half, the first 100 texts are those of the test half, the next 50 have one more
+    word, and 30 are those before them. Of the test half, 20 are those before them.
+    """
+    noise = np.random.default_rng(0)
+    words = np.array([f"w{number}" for number in range(5000)])
+    train, test = (list(map(" ".join, words[noise.integers(0, 5000, (count, 9))])) for _ in "ab")
+    train[:100] = test[:100]
+    train[100:150] = [f"{text} indeed" for text in test[100:150]]
+    train[1030:1060] = train[1000:1030]
+    test[2020:2040] = test[2000:2020]
+    (folder / "plain_text").mkdir(parents=True)
+    (folder / "README.md").write_text(CARD)
+    labels = pa.array([0, 1] * (count // 2))
+    for split, texts in {"train": train, "test": test, "unsupervised": ["a"]}.items():
+        table = pa.table({"text": texts, "label": labels[: len(texts)]})
+        pq.write_table(table, folder / "plain_text" / f"{split}-00000-of-00001.parquet")
 
 
 def command(python, hub, tmp_path, line: str, **environment: str) -> subprocess.CompletedProcess:

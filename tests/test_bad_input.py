@@ -44,6 +44,7 @@ ONE = RUN.format("bert", "cls", 64, "base", 1)
 FILES = {"source": "files", "name": "mine"}
 HUB_DATA = {"source": "hub", "name": "d", "id": "a/b", "revision": "x", "splits": ["train"]}
 HUB = {"source": "hub", "id": "a/b", "revision": "x"}
+HALVES = HUB_DATA | {"splits": {"train": "train", "test": "test"}}
 WHEEL = {"source": "package", "package": "tiny", "version": "1.0", "folder": "tiny/model"}
 OWN = {"source": "folder", "path": "no"}
 NAME = "allowed: letters, digits"
@@ -171,6 +172,8 @@ KEYS: list[tuple[str, list[Any], str]] = [
     ("grid.0.seed", [[2**32]], "is 4294967296; allowed: at most 4294967295"),
     ("analysis.margin", [0], "'analysis.margin' is 0; allowed: more than 0"),
     ("analysis.sample", [9], "'analysis.sample' is 9; allowed: at least 10"),
+    ("split", [{"valid": 0}, {"valid": -1}], "'split.valid' is .*; allowed: more than 0"),
+    ("split", [{"valid": 1}, {"valid": 20}], "'split.valid' is .*; allowed: less than 1"),
     # lists
     ("dataset.labels", [["a"]], "has 1 entries; allowed: at least 2"),
     ("dataset.labels", [list(range(129))], "has 129 entries; allowed: at most 128"),
@@ -183,6 +186,37 @@ KEYS: list[tuple[str, list[Any], str]] = [
     ("grid", [[]], "'grid' has 0 entries; allowed: at least 1"),
     ("grid.0.seed", [[]], r"'grid\[0\].seed' has 0 entries; allowed: at least 1"),
     ("grid.0.seed", [[1, 2, 1]], r"'grid\[0\].seed' names 1 twice; name it once"),
+    # divisions
+    *(
+        ("dataset", [HALVES | {"splits": splits}], said)
+        for splits, said in (
+            ("train", "'dataset.splits' is 'train'; allowed: a value of type array or object"),
+            ({"train": "train"}, "config key 'dataset.splits.test' is missing"),
+            ({"train": [], "test": "test"}, "'dataset.splits.train' has 0 entries; .*at least 1"),
+            ({"train": "-x", "test": "test"}, f"'-x'; allowed: .*{LINE.partition(': ')[2]}"),
+            ({"train": "a", "dev": "b", "test": "c"}, "keys: dev; allowed: test, train, valid"),
+            ({"train": ["a", "b"], "test": "b"}, "'dataset.splits' names 'b' for two splits; name"),
+        )
+    ),
+    (
+        "dataset",
+        [FILES | {"paths": {"train": "README.md", "test": ["LICENSE", "no.csv"]}}],
+        r"'dataset.paths.test\[1\]' is 'no.csv', which is not a file",
+    ),
+    (
+        "dataset",
+        [HALVES | {"limit": 9}],
+        "'dataset.limit' does not go with .*'dataset.splits'",
+    ),
+    ("split", [{"column": "part"}], "'dataset.limit' does not go with .* 'split.column' gives"),
+    ("split", [{"valid": 0.2, "sizes": [9, 1, 1]}], "'split' holds both of valid, sizes; give one"),
+    (
+        "split",
+        [{"valid": 0.2}],
+        "'split.valid' is for a division that the dataset brings, and",
+    ),
+    ("split.group", ["-g", ""], LINE),
+    ("split.clean_test", ["maybe"], "is 'maybe'; allowed: a value of type boolean"),
     # what does not fit together
     ("split.ratios", [[8, 1, 1]], "'split' holds both of ratios, sizes; give one"),
     ("dataset.label_column", ["text"], "is 'text', as text_column is; name the column"),

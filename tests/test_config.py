@@ -1,6 +1,7 @@
 """The configuration: shipped files are valid, mistakes are refused in one line."""
 
 import argparse
+import shlex
 from copy import deepcopy
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from conftest import ROOT
 import download
 import encoder
 from lib.command.cli import Parser
+from lib.data.division import listed
 from lib.data.encoder_sources import SOURCES as ENCODER_SOURCES
 from lib.data.sources import SOURCES
+from lib.study import planning
 from lib.study.config import check, runs, training
 from lib.study.flags import add_flags, add_shared_flags, pop_settings
 from lib.study.runs import folders_of, run_of
@@ -126,6 +129,38 @@ def test_flags_say_what_the_config_says():
     assert vars(options) == {}
     defaults = pop_settings(parser.parse_args([]), "training")
     assert defaults == {key: option["default"] for key, option in options_of("training").items()}
+
+
+def test_a_division_is_lists_in_the_order_of_the_splits(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ("one=1.csv", "two.csv", "three.csv")
+    for name in names:
+        Path(name).touch()
+    config = deepcopy(BASE)
+    config["dataset"] = {"name": "mine", "source": "files", "sha256": {"two.csv": "0" * 64}}
+    config["dataset"]["paths"] = {"test": "three.csv", "train": list(names[:2])}
+    config["split"] = {"valid": "0.2"}
+    check(config)
+    paths = config["dataset"]["paths"]
+    assert list(paths.items()) == [("train", ["one=1.csv", "two.csv"]), ("test", ["three.csv"])]
+    assert config["split"] == {"valid": 0.2, "seed": 42, "clean_test": False}
+    assert listed(paths) == {"one=1.csv": "train", "two.csv": "train", "three.csv": "test"}
+    words = shlex.split(planning.source(config["dataset"]))
+    read = download.arguments().parse_args([*words, "--out", "out"])
+    settings = pop_settings(read, "dataset_files")
+    assert settings["paths"] == paths
+
+
+def test_files_of_the_workflow_are_found_in_a_division_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = deepcopy(BASE)
+    config["dataset"] = {"name": "mine", "source": "files", "sha256": {"LICENSE": "0" * 64}}
+    config["dataset"]["paths"] = {"train": ["README.md"], "test": ["LICENSE"]}
+    config["split"] = {}
+    check(config)
+    found = [*listed(config["dataset"]["paths"])]
+    assert [Path(path).resolve() for path in found] == [ROOT / "README.md", ROOT / "LICENSE"]
+    assert list(config["dataset"]["sha256"]) == [found[1]]
 
 
 @pytest.mark.parametrize(

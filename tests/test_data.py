@@ -15,7 +15,7 @@ import split
 from lib.command.console import UserError
 from lib.data import streaming
 from lib.data.folding import fold
-from lib.data.reviews import assemble, clean, survey
+from lib.data.reviews import Layout, assemble, clean, survey
 from lib.data.sampling import divide, first_of, nested, sizes_from_ratios, stratified
 from lib.files.manifests import sha256
 
@@ -37,7 +37,8 @@ def test_fold_unifies_what_readers_do_not_see():
 def look(table, names=None):
     """What decides on the rows of a table of `text` and `label`, which comes in small batches."""
     parts = {"f": lambda: iter(table.to_batches(max_chunksize=2))}
-    return survey(assemble(parts, "text", "label"), "label", names)
+    layout = Layout("text", "label")
+    return survey(assemble(parts, layout), layout, names)
 
 
 def table_of(*rows):
@@ -49,14 +50,16 @@ def test_clean_drops_and_counts():
     twice, two_labels = "twice <br />", "two\u00a0labels"
     rows = [("kept", 0), ("twice", 1), (twice, 1), (two_labels, 0), ("two labels", 1)]
     rows += [("two  labels", 1), ("", 1), ("<br />", 0), (None, 0), ("Kept", 1), ("twice", 1)]
-    kept, dropped = clean(*look(table_of(*rows)))
+    found = look(table_of(*rows))
+    kept, dropped = clean(found, found.ranks())
     assert np.flatnonzero(kept).tolist() == [0, 1, 9]
     assert dropped == {"empty": 3, "conflicting_labels": 3, "duplicates": 2}
 
 
 def test_nothing_left_is_refused():
     with pytest.raises(UserError, match="class 0 loses all of its 1 reviews as texts under two"):
-        clean(*look(table_of(("", 0), ("x", 0), ("x ", 1))))
+        found = look(table_of(("", 0), ("x", 0), ("x ", 1)))
+        clean(found, found.ranks())
 
 
 def test_package_reviews_and_their_counts(tmp_path, source_csv):
@@ -143,8 +146,8 @@ def test_several_files_of_several_kinds_keep_their_origin_and_positions(tmp_path
     ],
 )
 def test_labels_are_numbers_or_names(column, names, expected):
-    _, classes = look(pa.table({"text": ["x", "y", "z"], "label": column}), names)
-    assert classes.tolist() == expected
+    found = look(pa.table({"text": ["x", "y", "z"], "label": column}), names)
+    assert found.classes.tolist() == expected
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hub import BERT, COMMIT, DATASET, ENCODER, IMDB, MODERNBERT, command
+from conftest import call
+from hub import BERT, COMMIT, DATASET, ENCODER, HALVES, IMDB, MODERNBERT, command
 from safetensors.torch import load_file
 
+import split
 from lib.training.model import load_encoder
 
 
@@ -46,9 +48,39 @@ def test_a_dataset_comes_with_the_splits_asked_for(python, hub, repositories, tm
     assert about["rows"] == 420 and about["dropped"]["duplicates"] >= 20  # in both splits
     assert about["revision"] == COMMIT and len(about["sha256"]) == 2
     assert not [request for request in hub.requests if "resolve" in request and "unsup" in request]
-    for split in ("train", "test"):
-        file = f"plain_text/{split}-00000-of-00001.parquet"
+    for name in ("train", "test"):
+        file = f"plain_text/{name}-00000-of-00001.parquet"
         assert hub.sent[file] == (repositories / "datasets" / IMDB / file).stat().st_size  # once
+
+
+def test_the_test_half_keeps_its_size_and_its_repeats_leave_the_training_half(
+    python, hub, repositories, tmp_path
+):
+    line = f"download.py hub --id {HALVES} --revision {COMMIT} --splits-train train"
+    done = command(python, hub, tmp_path, f"{line} --splits-test test")
+    assert done.returncode == 0, done.stderr
+    call(
+        split,
+        f"--reviews {tmp_path}/out/reviews.parquet --out {tmp_path}/splits --valid 0.1 "
+        f"--counts {tmp_path}/splits.json",
+    )
+    about = json.loads((tmp_path / "out" / "reviews.json").read_text())
+    assert about["dropped"] == {
+        **{"empty": 0, "conflicting_labels": 0, "in_another_split": 100, "duplicates": 30},
+        **{"near_duplicates_of_another_split": 50, "near_duplicates": 0, "beyond_limit": 0},
+    }
+    assert about["rows_by_file"] == {"train": 25_000, "test": 25_000}
+    tables = {
+        name: pq.read_table(tmp_path / "splits" / f"{name}.parquet").to_pandas()
+        for name in ("train", "valid", "test")
+    }
+    sizes = {name: len(table) for name, table in tables.items()}
+    assert sizes == {"train": 22_338, "valid": 2_482, "test": 25_000}
+    half = repositories / "datasets" / HALVES / "plain_text" / "test-00000-of-00001.parquet"
+    assert tables["test"]["text"].tolist() == pq.read_table(half)["text"].to_pylist()
+    sides = [set(table["text"]) for table in tables.values()]
+    assert len(set.union(*sides)) == sum(map(len, sides)) == 22_338 + 2_482 + 24_980
+    assert not [request for request in hub.requests if "resolve" in request and "unsup" in request]
 
 
 @pytest.mark.parametrize(

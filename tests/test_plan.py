@@ -48,6 +48,14 @@ def test_the_plan_of_the_full_study_needs_no_network(project, python, offline):
     assert "--published config/published.csv" in said and "tables/tuning.parquet" in said
 
 
+def test_the_plan_of_the_study_of_the_official_halves_needs_no_network(project, python, offline):
+    arguments = ("-n", "-p", "--configfile=config/official.yaml", SUMMARY)
+    assert project.jobs(python, *arguments)["train"] == 36
+    download, split = (project.flags(name) for name in ("download", "split"))
+    assert "--splits-test test --splits-train train" in download
+    assert "--seed 42 --valid 0.1 --out" in split and "--ratios" not in split
+
+
 def test_the_plan_of_the_laptop_study_needs_no_network(project, python, offline):
     jobs = project.jobs(python, "-n", "--configfile=config/minilm.yaml", SUMMARY)
     assert jobs["train"] == jobs["evaluate"] == 108 and jobs["encoder"] == 2

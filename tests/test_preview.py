@@ -19,6 +19,8 @@ ROWS = pd.DataFrame(
         "label": ["bad", "good"] * 20,
         "stars": [1, 5] * 20,
         "site": ["a"] * 30 + ["b"] * 10,
+        "part": ["Train"] * 20 + ["dev"] * 10 + ["test"] * 10,
+        "film": [f"f{number // 20}" for number in range(40)],
     }
 )
 SPLIT = {"sizes": [20, 10, 10], "seed": 1}
@@ -54,6 +56,12 @@ REFUSED = {
     "size after where": ({"where": {"site": "a"}}, {}, "30 reviews are too few"),
     "size after limit": ({"limit": 20}, {}, "20 reviews are too few"),
     "limit": ({"limit": 2}, {}, "2 reviews are too few"),
+    "column of groups": ({}, {"group": "author"}, "has no column 'author'"),
+    "groups": ({}, {"group": "film"}, "too few groups for 3 splits: 2"),
+    "column of splits": ({}, {"column": "half"}, "has no column 'half'"),
+    "cell of a split": ({}, {"column": "site"}, r"the split 'a' \(row 0,.*allowed: train, train"),
+    "empty split": ({"where": {"site": "a"}}, {"column": "part"}, "no review in the split 'test'"),
+    "size of a split": ({}, {"column": "part", "sizes": [20, 10, 11]}, "10 .* 'test' are too few"),
 }
 
 
@@ -69,8 +77,50 @@ def test_what_jobs_would_take_is_taken(file):
     preview.check(dataset(file), SPLIT, none)
     preview.check(dataset(file), {"ratios": [8, 1, 1], "seed": 0}, none)
     preview.check(dataset(file, where={"site": "a"}, limit=20), {"seed": 1}, none)
+    preview.check(dataset(file), SPLIT | {"column": "part", "group": "film"}, none)
     hub = {"source": "hub", "id": "a/b", "text_column": "none"}
     preview.check(hub, SPLIT, none)  # no network at a plan
+
+
+def test_a_share_for_a_validation_split_that_is_there_is_refused(file):
+    with pytest.raises(UserError, match="brings a validation split: leave out"):
+        preview.check(dataset(file), {"column": "part", "valid": 0.1}, file.with_name("none.json"))
+
+
+def test_files_of_splits_are_looked_at(file, tmp_path):
+    paths = {"train": [str(file)], "test": [str(tmp_path / "other.csv")]}
+    ROWS[:6].to_csv(tmp_path / "other.csv", index=False)
+    settings = {"source": "files", "paths": paths, "labels": ["bad", "good"]}
+    check_section("dataset_files", settings)
+    none = file.with_name("none.json")
+    preview.check(settings, {"seed": 1, "sizes": [30, 10, 6]}, none)
+    for sizes, message in (
+        ([30, 11, 6], "40 reviews of the split 'train' are too few for 41; change split.sizes"),
+        ([30, 10, 7], "6 reviews of the split 'test' are too few for 7"),
+    ):
+        with pytest.raises(UserError, match=message):
+            preview.check(settings, {"seed": 1, "sizes": sizes}, none)
+    ROWS[:6].drop(columns="label").to_csv(tmp_path / "other.csv", index=False)
+    with pytest.raises(UserError, match=r"other.csv' has no column 'label'"):
+        preview.check(settings, {"seed": 1}, none)
+
+
+def test_sizes_are_compared_with_what_is_left_of_each_split(file):
+    described = file.with_name("reviews.json")
+    settings = dataset(file)
+    split = {"column": "part", "seed": 1}
+    parts = {"train": {"classes": [9, 9]}, "test": {"classes": [4, 3]}}
+    told = {"settings": settings | {"column": "part"}, "classes": [13, 12], "splits": parts}
+    described.write_text(json.dumps(told))
+    preview.check(settings, split | {"sizes": [14, 4, 7]}, described)
+    preview.check(settings, split, described)
+    with pytest.raises(UserError, match=r"7 reviews are too few .* given split 'test'"):
+        preview.check(settings, split | {"sizes": [14, 4, 8]}, described)
+    # Of other columns, the file tells.
+    with pytest.raises(UserError, match="40 reviews are too few"):
+        preview.check(settings, {"sizes": [20, 10, 11]}, described)
+    with pytest.raises(UserError, match="20 reviews of the split 'train' are too few for 21"):
+        preview.check(settings, split | {"group": "film", "sizes": [21, 10, 10]}, described)
 
 
 def test_what_cleaning_leaves_is_not_told_before(file):

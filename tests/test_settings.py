@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -54,6 +55,9 @@ OF_STUDY: dict[str, tuple[Any, set[str]]] = {
     "split.ratios": ([30, 3, 2], SPLIT),
     "split.sizes": ([2900, 300, 200], SPLIT),
     "split.seed": (8, SPLIT),
+    "split.group": ("film", DOWNLOAD),
+    "split.column": ("part", DOWNLOAD),
+    "split.clean_test": (True, DOWNLOAD),
     "max_length": (48, CUT),
     "models.new.architecture": ("modernbert", ENCODER),
     "models.new.hidden_size": (64, ENCODER),
@@ -130,6 +134,15 @@ OF_ALL_DATASETS = {
     "sha256": {"mine.csv": "0" * 64},
     "noun": "tickets",
 }
+# key -> another value, and what it runs again where a dataset brings its division
+OF_DIVISIONS: dict[str, tuple[Any, set[str]]] = {
+    "split.valid": (0.2, {"split"}),
+    "split.seed": (8, {"split"}),
+    "split.sizes": ([40, 20, 20], {"split"}),
+    "split.clean_test": (True, {"download", "split"}),
+    "split.group": ("film", {"download", "split"}),
+    "dataset.paths": ({"train": ["mine.csv"], "test": ["third.csv"]}, {"download", "split"}),
+}
 OF_MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "hub": (
         {"id": "us/tiny", "revision": "1" * 40},
@@ -154,8 +167,10 @@ def changed(config: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
         part = part.setdefault(name, {})
         part = part[0] if isinstance(part, list) else part
     part[last] = value
-    if key == "split.ratios":
-        del found["split"]["sizes"]
+    if key in ("split.ratios", "split.valid"):
+        found["split"].pop("sizes", None)
+    if key == "split.column":
+        found["dataset"].pop("limit", None)
     return found
 
 
@@ -195,6 +210,8 @@ def write_reviews(path: Path, count: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = {"text": "a film", "body": "a book", "site": "a"}
     columns["source"] = ["imdb", "imdb", "rotten_tomatoes", "rotten_tomatoes"] * (count // 4)
+    columns["film"] = [f"film {number // 10}" for number in range(count)]
+    columns["part"] = np.repeat(["train", "valid", "test"], [count * 8 // 10, *[count // 10] * 2])
     labels = [0, 1] * (count // 2)
     pd.DataFrame(columns | {"label": labels, "stars": labels}).to_csv(path, index=False)
 
@@ -267,7 +284,7 @@ def test_a_digest_that_is_added_later_is_verified(python, finished):
 def touched(python, study: Study, config: Mapping[str, Any], target: str, *made: str) -> None:
     """Let Snakemake record that a target was made of these files."""
     for path in made:
-        (study.folder / path).parent.mkdir(parents=True)
+        (study.folder / path).parent.mkdir(parents=True, exist_ok=True)
         (study.folder / path).touch()
     (study.folder / "study.yaml").write_text(yaml.safe_dump(dict(config)))
     study.jobs(python, "--cores", "1", "--touch", "--force", target, "--configfile=study.yaml")
@@ -292,6 +309,26 @@ def test_every_setting_of_a_dataset_fetches_it_again(python, tmp_path, source):
 
 
 @pytest.mark.slow
+def test_every_setting_of_a_division_divides_again(python, tmp_path):
+    study = Study(Workspace(tmp_path / "workflow"), tmp_path)
+    for name in ("mine.csv", "other.csv", "third.csv"):
+        write_reviews(tmp_path / name, 200)
+    config = config_of_study() | {"models": {"new": config_of_study()["models"]["new"]}}
+    config["grid"] = [{"model": ["new"], "pooling": ["cls"], "batch": [64], "seed": [1]}]
+    paths = {"train": "mine.csv", "test": ["other.csv"]}
+    config["dataset"] = {"name": "mine", "source": "files", "paths": paths}
+    config["split"] = {}
+    folder = "results/datasets/mine"
+    splits = [f"{folder}/splits/{name}.parquet" for name in ("train", "valid", "test")]
+    made = [f"{folder}/reviews.parquet", f"{folder}/reviews.json", *splits, f"{folder}/splits.json"]
+    touched(python, study, config, made[0], *made)
+    touched(python, study, config, splits[0])
+    assert study.plan(python, config, splits[0]) == NOTHING
+    for key, (value, rules) in OF_DIVISIONS.items():
+        assert study.plan(python, changed(config, key, value), splits[0]) == rules, key
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("source", OF_MODELS)
 def test_every_setting_of_an_encoder_brings_it_again(python, tmp_path, source):
     study = Study(Workspace(tmp_path / "workflow"), tmp_path)
@@ -311,6 +348,7 @@ def test_the_tables_above_name_every_key():
         part, _, name = key.rpartition(".")
         named.setdefault(part, set()).add(name)
     named["models.new"].add("architecture")
+    named["split"].add("valid")  # of divisions that are given, see above
     sections = {
         "": set(schema()["properties"]) - {"study", *named},
         "dataset_package": named["dataset"],

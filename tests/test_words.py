@@ -55,8 +55,8 @@ def test_words_are_those_of_unicode_without_the_punctuation_of_sentences(text, e
     ],
 )
 def test_texts_that_differ_in_a_word_are_no_near_duplicates(one, other):
-    assert repetitions(iter([one, other]), 2, 0.8).tolist() == [False, False]
-    assert repetitions(iter([one, f"“{one.upper()}!”"]), 2, 0.8).tolist() == [False, True]
+    assert repetitions(iter([one, other]), 2, 0.8).tolist() == [0, 1]
+    assert repetitions(iter([one, f"“{one.upper()}!”"]), 2, 0.8).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ sys.path.insert(0, SCRIPTS)
 from lib.command.console import UserError
 from lib.data import preview
 from lib.data.digests import check_made
+from lib.data.division import listed
 from lib.data.encoder_files import files_of_encoder
 from lib.files.manifests import sha256
 from lib.forks import client as forks

@@ -3,7 +3,7 @@
 
 rule download:
     input:
-        files=map(outside, config["dataset"].get("paths", [])),
+        files=map(outside, listed(config["dataset"].get("paths", []))),
     output:
         reviews=f"{REVIEWS}/reviews.parquet",
         counts=f"{REVIEWS}/reviews.json",
@@ -16,12 +16,14 @@ rule download:
         command=command("download"),
         code=code("download"),
         source=planning.source(config["dataset"]),
+        division=flags(planning.reading(config["split"])),
         digests=planning.digests(config["dataset"]),
         out=output_folder,
     message:
         "fetch and clean the reviews of {wildcards.dataset}; log: {log}"
     shell:
-        "python {params.command:q} --log {log:q} {params.source} {params.digests} --out {params.out:q}"
+        "python {params.command:q} --log {log:q} {params.source} {params.division} {params.digests} "
+        "--out {params.out:q}"
 
 
 rule split:
@@ -39,7 +41,7 @@ rule split:
     params:
         command=command("split"),
         code=code("split"),
-        how=flags(config["split"]),
+        how=flags(planning.dividing(config["split"])),
         out=output_folder,
     message:
         "divide the reviews of {wildcards.dataset}; log: {log}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.command.console import UserError
+from lib.data.division import listed
 from lib.study.config import is_of
 
 
@@ -44,7 +45,7 @@ def check_made(key: str, settings: Mapping[str, Any], made: Path) -> None:
     told: dict[str, Any] = {}
     with suppress(OSError, ValueError):
         told = json.loads(made.read_text("utf-8")) if expected else {}
-    files = [Path(path) for path in settings.get("paths", [])]
+    files = [Path(path) for path in listed(settings.get("paths", ()))]
     if not told or not is_of(told, settings):
         return
     if any(path.stat().st_mtime > made.stat().st_mtime for path in files):

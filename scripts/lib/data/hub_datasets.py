@@ -18,6 +18,7 @@ from huggingface_hub.errors import CachedRepoTreeNotFoundError
 from lib.command.console import UserError
 from lib.data import hub
 from lib.data.digests import verify
+from lib.data.division import Parts, listed
 from lib.data.streaming import ROWS, Batches, Source, require_columns
 
 # Files that tell which files belong to which split.
@@ -29,7 +30,7 @@ def read_splits(
     expected: Mapping[str, str],
     id: str,
     revision: str,
-    splits: Sequence[str],
+    splits: Parts,
     subset: str | None = None,
 ) -> Source:
     """Read splits of a hub dataset; only the files of these splits are downloaded.
@@ -41,7 +42,7 @@ def read_splits(
         expected: digests of files, by their path in the repository.
         id: repository, such as stanfordnlp/imdb.
         revision: commit of the repository, or a tag or branch.
-        splits: to merge.
+        splits: to merge, or those of training, validation and test.
         subset: configuration, where the repository has several.
 
     Raises:
@@ -50,14 +51,15 @@ def read_splits(
     folder, _ = hub.snapshot("dataset", id, revision, CARDS)
     commit = folder.name  # by which the cache names it
     files = split_files(id, folder, subset)
-    for split in splits:
+    names = list(listed(splits))
+    for split in names:
         if split not in files:
             raise UserError(f"dataset '{id}' has no split '{split}'; it has: {', '.join(files)}")
-    wanted = [escape(file) for split in splits for file in files[split]]
+    wanted = [escape(file) for split in names for file in files[split]]
     _, digests = hub.snapshot("dataset", id, commit, wanted)
     verify(digests, expected)
     parts: dict[str, Batches] = {}
-    for split in splits:
+    for split in names:
         with explained(id, commit, folder):
             dataset = datasets.load_dataset(
                 str(folder),

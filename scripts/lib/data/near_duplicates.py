@@ -33,12 +33,12 @@ KNOWN_WORDS, KNOWN_TEXTS = 1 << 17, 1 << 12  # of which hashes and shingles are 
 def repetitions(
     texts: Iterable[str | None], count: int, threshold: float, folder: Path | None = None
 ) -> np.ndarray:
-    """Which texts are near-duplicates of an earlier one, as `(n,)` booleans.
+    """The first text of the group of near-duplicates that each text is of, as `(n,)` row numbers.
 
     Two texts are near-duplicates where the Jaccard similarity s of their shingles is above the
     threshold, or where a chain of such pairs joins them. A pair is looked at with a probability of
     1 - (1 - s^3)^24, which is 0.96 at 0.5, 0.997 at 0.6 and 0.99999997 at 0.8, and then decided by
-    s itself. A text without words repeats none.
+    s itself. A text without words repeats none, and is a group of its own.
 
     Args:
         texts: read once.
@@ -47,7 +47,7 @@ def repetitions(
         folder: for the temporary file, of 8 bytes per word.
     """
     if threshold == 1:
-        return np.zeros(count, dtype=bool)
+        return np.arange(count)
     with TemporaryFile(dir=folder) as file:
         watched = progress(texts, count, "look for near-duplicates", "review")
         keys, bounds = survey(watched, count, file)
@@ -66,7 +66,10 @@ def repetitions(
         for band in range(BANDS):
             for bucket in buckets(keys[worded, band]):
                 join(worded[bucket].tolist(), parents, partial(alike, band))
-    return np.array(parents) != np.arange(count)
+    firsts = np.array(parents, np.int64)
+    while (firsts[firsts] != firsts).any():
+        firsts = firsts[firsts]
+    return firsts
 
 
 def survey(

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lib.command.console import UserError
-from lib.study.config import is_of
+from lib.data.division import SPLITS, divided_origins
+from lib.study import planning
+from lib.study.config import OF_READING, is_of
 
 LARGEST = 100_000_000  # bytes of files that are read for a plan; larger ones take too long
 
@@ -30,20 +32,27 @@ def check(dataset: Mapping[str, Any], split: Mapping[str, Any], described: Path)
     with suppress(OSError, ValueError):
         told = json.loads(described.read_text("utf-8"))
     with suppress(ImportError):  # where the rules have environments of their own, the jobs tell
-        if is_of(told, dataset):
-            check_classes(told["classes"], split)
+        if is_of(told, dataset) and _reading(told.get("settings", {})) == _reading(split):
+            check_classes(told, split)
         elif dataset["source"] != "hub":
             try:
-                check_files(dataset, split.get("sizes", []))
+                check_files(dataset, split)
             except UserError as error:
                 raise UserError(f"config key 'dataset': {error}") from error
 
 
-def check_classes(counts: Sequence[int], split: Mapping[str, Any]) -> None:
+def _reading(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides how reviews are read and cleaned, of the section `split` or of reviews.json."""
+    return {key: settings[key] for key in OF_READING if settings.get(key)}
+
+
+def check_classes(told: Mapping[str, Any], split: Mapping[str, Any]) -> None:
     """Refuse a division for which there are too few reviews of a class.
 
+    How groups fit is for the job to tell.
+
     Args:
-        counts: reviews of each class, after cleaning.
+        told: reviews.json.
         split: that part of the configuration.
 
     Raises:
@@ -51,31 +60,46 @@ def check_classes(counts: Sequence[int], split: Mapping[str, Any]) -> None:
     """
     import numpy as np
 
-    from lib.data.sampling import divide
+    from lib.data.splitting import Facts, divide_reviews
 
-    divide(np.repeat(np.arange(len(counts)), counts), **split)
+    if "group" in split:
+        return
+    parts = told.get("splits", {"": told})
+    counts = [part["classes"] for part in parts.values()]
+    labels = [np.repeat(np.arange(len(each)), each) for each in counts]
+    places = [SPLITS.index(name) for name in parts if name]
+    splits = np.repeat(places, list(map(sum, counts))) if places else None
+    divide_reviews(Facts(np.concatenate(labels), splits), **planning.dividing(split))
 
 
-def check_files(dataset: Mapping[str, Any], sizes: Sequence[int]) -> None:
-    """Refuse files of reviews that lack a column, a class, or enough rows.
+def check_files(dataset: Mapping[str, Any], split: Mapping[str, Any]) -> None:
+    """Refuse files of reviews that lack a column, a class, a split, or enough rows.
 
     What cleaning leaves of each class is for the jobs to tell, and so are large files.
 
     Args:
         dataset: that part of the configuration.
-        sizes: of the splits, if they are given.
+        split: likewise.
 
     Raises:
-        UserError: a column is missing, a label is no class, a class has no review, or there are
-            fewer rows than the splits need.
+        UserError: a column is missing, a label is no class, a cell no split, a class or a split has
+            no review, a row no group, or there are fewer rows or groups than the splits need.
     """
+    import numpy as np
     import pyarrow as pa
 
-    from lib.data import readers, reviews, sources
+    from lib.data import readers, reviews, sources, splitting
+    from lib.data.groups import require_groups
 
-    text, label = dataset["text_column"], dataset["label_column"]
-    where, names, limit = (dataset.get(key) for key in ("where", "labels", "limit"))
-    columns = list(dict.fromkeys([text, label, *(where or ())]))
+    names = dataset.get("labels")
+    layout = reviews.Layout(
+        dataset["text_column"],
+        dataset["label_column"],
+        dataset.get("where", {}),
+        split.get("group"),
+        split.get("column"),
+        divided_origins(dataset),
+    )
     locate, keys = sources.AT_HAND[dataset["source"]]
     try:
         paths = locate(**{key: dataset[key] for key in keys})
@@ -84,15 +108,45 @@ def check_files(dataset: Mapping[str, Any], sizes: Sequence[int]) -> None:
     if sum(path.stat().st_size for path in paths.values()) > LARGEST:
         return
     form = {key: dataset[key] for key in ("quote", "escape") if key in dataset}
+    columns = layout.columns()
     parts = {name: readers.open_file(path, columns, **form) for name, path in paths.items()}
-    rows = [batch.drop_columns(["text"]) for batch in reviews.assemble(parts, text, label, where)]
+    rows = [batch.drop_columns(["text"]) for batch in reviews.assemble(parts, layout)]
     count = sum(batch.num_rows for batch in rows)
     if not count:
         raise UserError("there are no reviews: the source, or what `where` keeps of it, is empty")
-    numbers = reviews.class_numbers(pa.Table.from_batches(rows), label, names).to_numpy()
-    reviews.class_counts(numbers, len(names or ()))
-    if sum(sizes) > min(count, limit or count):
+    classes, splits, groups = reviews.numbers(pa.Table.from_batches(rows), layout, names)
+    reviews.class_counts(classes, len(names or ()))
+    if groups is not None and splits is None:
+        require_groups(len(np.unique(groups)), len(SPLITS))
+    if splits is not None:
+        given = [SPLITS[place] for place in np.unique(splits)]
+        splitting.check_settings(given, split.get("ratios"), split.get("valid"))
+    check_sizes(splits, min(count, dataset.get("limit", count)), split.get("sizes"))
+
+
+def check_sizes(splits: Any, count: int, sizes: Sequence[int] | None) -> None:
+    """Refuse sizes beyond the rows that there are.
+
+    Args:
+        splits: `(n,)` places of the splits of all rows, where they are given.
+        count: rows at most.
+        sizes: of the splits, if they are given.
+
+    Raises:
+        UserError: there are too few.
+    """
+    if sizes and splits is None and sum(sizes) > count:
         raise UserError(
-            f"{min(count, limit or count)} reviews are too few for samples of {list(sizes)}; "
-            "change split.sizes"
+            f"{count} reviews are too few for samples of {list(sizes)}; change split.sizes"
         )
+    if sizes and splits is not None:
+        train, valid, test = sizes
+        has_valid = (splits == SPLITS.index("valid")).any()
+        needed = {"valid": valid, "train": train} if has_valid else {"train": train + valid}
+        for name, size in {**needed, "test": test}.items():
+            there = int((splits == SPLITS.index(name)).sum())
+            if there < size:
+                raise UserError(
+                    f"{there} reviews of the split '{name}' are too few for {size}; change "
+                    "split.sizes"
+                )

@@ -7,30 +7,102 @@ and Python sees a few thousand at a time.
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib.command.console import UserError, announcements
+from lib.data.division import SPLITS, WORDS
 from lib.data.folding import digests
 from lib.data.streaming import ROWS, Batches
 
 SCHEMA = pa.schema(
     [("id", pa.int64()), ("text", pa.string()), ("label", pa.int8()), ("origin", pa.string())]
 )
+SPLIT, GROUP = (pa.field(name, pa.string()) for name in ("split", "group"))  # where there are any
 MAX_CLASSES = 128  # labels are int8
 TEXTS = (pa.string(), pa.large_string(), pa.string_view())
 WHOLE = (r"^(-?[0-9]+)\.0+$", r"\1")  # pattern and replacement
-
+RANKS = {"train": 3, "valid": 2, "test": 1}  # of repeats, the lowest stays; of a test, 0 if all do
 
 # What reviews are dropped as, in words, and what to do where a class loses many by it.
 LOSSES = {
     "empty": ("empty", "look at `dataset.text_column`"),
     "conflicting_labels": ("texts under two labels", "look at `dataset.label_column`"),
+    "in_another_split": ("texts of another split", "look at what each split is read from"),
     "duplicates": ("duplicates", "look at `dataset.text_column`"),
+    "near_duplicates_of_another_split": (
+        "near-duplicates of texts of another split",
+        "raise `dataset.near_duplicates`; at 1 all stay",
+    ),
     "near_duplicates": ("near-duplicates", "raise `dataset.near_duplicates`; at 1 all stay"),
+    "group_in_another_split": ("texts whose group stands in another split", "see `split.group`"),
 }
+
+
+class Layout(NamedTuple):
+    """Where in a source stands what.
+
+    Attributes:
+        text: column of the texts.
+        label: column of class numbers or names.
+        where: rows to keep, as column and value.
+        group: column of groups, if they are asked for.
+        split: column that tells the split of each row, if one does.
+        origins: the split of each origin, where these make up a division.
+    """
+
+    text: str
+    label: str
+    where: Mapping[str, str] = {}
+    group: str | None = None
+    split: str | None = None
+    origins: Mapping[str, str] = {}
+
+    def columns(self) -> list[str]:
+        """The columns to read, that of the texts and that of the labels first."""
+        named = [self.text, self.label, *self.where, self.split, self.group]
+        return list(dict.fromkeys(column for column in named if column is not None))
+
+    def is_divided(self) -> bool:
+        """Whether the source tells the split of each row."""
+        return bool(self.split or self.origins)
+
+    def schema(self) -> pa.Schema:
+        """That of reviews.parquet."""
+        return pa.schema([*SCHEMA, *[SPLIT] * self.is_divided(), *[GROUP] * bool(self.group)])
+
+
+class Survey(NamedTuple):
+    """What decides which of the assembled rows stay, a value for each.
+
+    Attributes:
+        hashes: `(n,)` digests of the texts, uint64.
+        classes: `(n,)` class numbers, int8.
+        splits: `(n,)` places in `SPLITS`, int8; none where no division is given.
+        groups: `(n,)` numbers of groups; none where none are asked for.
+    """
+
+    hashes: np.ndarray
+    classes: np.ndarray
+    splits: np.ndarray | None = None
+    groups: np.ndarray | None = None
+
+    def ranks(self, clean_test: bool = False) -> np.ndarray:
+        """Which of several rows that repeat one another stay: the lowest; those of rank 0 all do.
+
+        Args:
+            clean_test: whether repeats within the test split are dropped.
+
+        Returns:
+            `(n,)` int8.
+        """
+        if self.splits is None:
+            return np.ones(len(self.hashes), np.int8)
+        ranks = RANKS if clean_test else RANKS | {"test": 0}
+        return np.array([ranks[split] for split in SPLITS], np.int8)[self.splits]
 
 
 def counted(parts: Mapping[str, Batches], read: dict[str, int]) -> dict[str, Batches]:
@@ -45,41 +117,45 @@ def counted(parts: Mapping[str, Batches], read: dict[str, int]) -> dict[str, Bat
     return {origin: partial(batches, origin) for origin in parts}
 
 
-def assemble(
-    parts: Mapping[str, Batches],
-    text_column: str,
-    label_column: str,
-    where: Mapping[str, str] | None = None,
-) -> Iterator[pa.RecordBatch]:
+def assemble(parts: Mapping[str, Batches], layout: Layout) -> Iterator[pa.RecordBatch]:
     """One stream of `id, text, label, origin` from a table per origin, each label as a string.
 
-    `id` is the position in the concatenated source, before `where` leaves out any row.
+    `split` and `group` follow as strings where the layout has them. `id` is the position in the
+    concatenated source, before `where` leaves out any row.
 
     Args:
-        parts: tables that hold both columns and those of `where`, by the name of their origin.
-        text_column: holds the texts.
-        label_column: holds class numbers or names.
-        where: rows to keep, as column and value.
+        parts: tables that hold the columns of the layout, by the name of their origin.
+        layout: of the source.
 
     Raises:
-        UserError: a text is not text, or a label or a cell of `where` is no number or text.
+        UserError: a text is not text, or a cell of another column is no number or text.
     """
     offset = 0
     for origin, batches in parts.items():
         for part in batches():
             keep = np.ones(part.num_rows, dtype=bool)
-            for column, value in (where or {}).items():
-                cells = pc.replace_substring_regex(_cells(part, column, origin), *WHOLE)
-                same = pc.equal(cells, re.sub(*WHOLE, str(value)))
+            for column, value in layout.where.items():
+                same = pc.equal(_whole(part, column, origin), re.sub(*WHOLE, str(value)))
                 keep &= pc.fill_null(same, False).to_numpy(zero_copy_only=False)
             columns = {
                 "id": pa.array(np.arange(offset, offset + part.num_rows)),
-                "text": _text(part[text_column], f"column '{text_column}' of {origin}"),
-                "label": _cells(part, label_column, origin),
+                "text": _text(part[layout.text], f"column '{layout.text}' of {origin}"),
+                "label": _cells(part, layout.label, origin),
                 "origin": pa.repeat(origin, part.num_rows),
             }
+            if layout.split:
+                columns["split"] = _cells(part, layout.split, origin)
+            elif layout.origins:
+                columns["split"] = pa.repeat(layout.origins[origin], part.num_rows)
+            if layout.group:
+                columns["group"] = _whole(part, layout.group, origin)
             yield pa.RecordBatch.from_pydict(columns).filter(pa.array(keep))
             offset += part.num_rows
+
+
+def _whole(part: pa.RecordBatch, column: str, origin: str) -> pa.Array:
+    """The cells of a column as strings, in which `1.0` is `1`."""
+    return pc.replace_substring_regex(_cells(part, column, origin), *WHOLE)
 
 
 def _cells(part: pa.RecordBatch, column: str, origin: str) -> pa.Array:
@@ -106,29 +182,36 @@ def _as_strings(column: pa.Array) -> pa.Array:
 
 
 def survey(
-    rows: Iterable[pa.RecordBatch], label_column: str, labels: Sequence[str] | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+    rows: Iterable[pa.RecordBatch], layout: Layout, labels: Sequence[str] | None = None
+) -> Survey:
     """What decides which of the assembled rows stay.
 
     Args:
         rows: the assembled rows.
-        label_column: of the source, for errors.
+        layout: of the source.
         labels: names of the classes in the order of their numbers, where labels are names.
 
-    Returns:
-        Of each row the digest of its text, `(n,)` uint64, and its class number, `(n,)` int8.
-
     Raises:
-        UserError: there is no row, or a label is not a class.
+        UserError: there is no row, a label is not a class, a cell names no split, a split has no
+            row, or a row no group.
     """
     hashes, others = [], []
     for batch in rows:
         hashes.append(digests(texts([batch])))
-        others.append(batch.select(["id", "label", "origin"]))
+        others.append(batch.drop_columns(["text"]))
     if not sum(map(len, hashes)):
         raise UserError("there are no reviews: the source, or what `where` keeps of it, is empty")
-    numbers = class_numbers(pa.Table.from_batches(others), label_column, labels)
-    return np.concatenate(hashes), numbers.to_numpy()
+    return Survey(np.concatenate(hashes), *numbers(pa.Table.from_batches(others), layout, labels))
+
+
+def numbers(
+    table: pa.Table, layout: Layout, labels: Sequence[str] | None
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """The classes, splits and groups of assembled rows; arguments and errors as of `survey`."""
+    classes = class_numbers(table, layout.label, labels).to_numpy()
+    splits = split_numbers(table, layout) if layout.is_divided() else None
+    groups = group_numbers(table, layout.group) if layout.group else None
+    return classes, splits, groups
 
 
 def class_numbers(table: pa.Table, column: str, labels: Sequence[str] | None) -> pa.Array:
@@ -151,27 +234,91 @@ def class_numbers(table: pa.Table, column: str, labels: Sequence[str] | None) ->
     numbers = {name: number for number, name in enumerate(names.to_pylist())}
     if numbers.keys().isdisjoint(present.to_pylist()):
         numbers = {str(number): number for number in range(len(numbers) or MAX_CLASSES)}
-    for label in present.to_pylist():
-        if label not in numbers:
-            first = int(np.argmax(raw.is_null() if label is None else pc.equal(raw, label)))
-            row = table.slice(first, 1)
-            allowed = labels or ["whole numbers from 0 on, or names that `labels` lists"]
+    allowed = labels or ["whole numbers from 0 on, or names that `labels` lists"]
+    return _numbered(table, raw, numbers, f"column '{column}'", "label", allowed)
+
+
+def split_numbers(table: pa.Table, layout: Layout) -> np.ndarray:
+    """The place in `SPLITS` of the split of each row, `(n,)` int8.
+
+    Raises:
+        UserError: a cell names no split, or a split has no row.
+    """
+    raw = table["split"].combine_chunks()
+    cells = [cell for cell in pc.unique(raw).to_pylist() if cell is not None]
+    words = {cell: WORDS.get(cell.strip().casefold()) for cell in cells}
+    places = {cell: SPLITS.index(split) for cell, split in words.items() if split}
+    found = _numbered(table, raw, places, f"column '{layout.split}'", "split", list(WORDS))
+    splits = found.to_numpy()
+    require_splits(splits, dict.fromkeys(["train", "test", *layout.origins.values()]))
+    return splits
+
+
+def require_splits(splits: np.ndarray, names: Iterable[str], of: str = "") -> None:
+    """Check that each of some splits has a row.
+
+    Raises:
+        UserError: one has none.
+    """
+    for name in names:
+        if SPLITS.index(name) not in splits:
             raise UserError(
-                f"column '{column}' of {row['origin'][0]} holds the label {label!r} "
+                f"the given division has no review{of} in the split '{name}'; look at what that "
+                "split is read from, and at `where`"
+            )
+
+
+def group_numbers(table: pa.Table, column: str) -> np.ndarray:
+    """A number for the group of each row, `(n,)`; equal for equal groups.
+
+    Raises:
+        UserError: a row has no group.
+    """
+    cells = pc.fill_null(table["group"].combine_chunks(), "")
+    empty = pc.equal(pc.utf8_trim_whitespace(cells), "")
+    if pc.any(empty).as_py():
+        row = table.slice(pc.index(empty, True).as_py(), 1)
+        raise UserError(
+            f"column '{column}' of {row['origin'][0]} holds no group (row {row['id'][0]}, counted "
+            "from 0); give each row one, or leave out `split.group`"
+        )
+    return cells.dictionary_encode().indices.to_numpy()
+
+
+def _numbered(
+    table: pa.Table,
+    cells: pa.Array,
+    numbers: Mapping[str, int],
+    column: str,
+    what: str,
+    allowed: Sequence[Any],
+) -> pa.Array:
+    """The number of each of the `cells` of a table.
+
+    Raises:
+        UserError: one has no number.
+    """
+    present = pc.unique(cells)
+    for cell in present.to_pylist():
+        if cell not in numbers:
+            first = int(np.argmax(cells.is_null() if cell is None else pc.equal(cells, cell)))
+            row = table.slice(first, 1)
+            raise UserError(
+                f"{column} of {row['origin'][0]} holds the {what} {cell!r} "
                 f"(row {row['id'][0]}, counted from 0); allowed: {', '.join(map(str, allowed))}"
             )
-    encoded = pa.array([numbers[label] for label in present.to_pylist()], pa.int8())
-    return encoded.take(pc.index_in(raw, value_set=present))
+    encoded = pa.array([numbers[cell] for cell in present.to_pylist()], pa.int8())
+    return encoded.take(pc.index_in(cells, value_set=present))
 
 
-def clean(hashes: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
-    """Drop empty texts, texts that stand under two labels, and all but the first of duplicates.
+def clean(found: Survey, ranks: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
+    """Drop empty texts, texts that stand under two labels, and all but one of duplicates.
 
     Texts are compared in their folded form.
 
     Args:
-        hashes: `(n,)` digests of the texts.
-        classes: `(n,)` class numbers.
+        found: of the rows.
+        ranks: `(n,)` as of `Survey.ranks`.
 
     Returns:
         Which rows stay, as `(n,)` booleans, and how many were dropped for each reason.
@@ -179,17 +326,65 @@ def clean(hashes: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, dict[str
     Raises:
         UserError: nothing of a class stays.
     """
-    _, firsts, groups = np.unique(hashes, return_index=True, return_inverse=True)
-    repeated = np.ones(len(hashes), dtype=bool)
-    repeated[firsts] = False
-    mixed = np.zeros(len(firsts), dtype=bool)
-    mixed[groups[classes != classes[firsts][groups]]] = True
+    hashes, classes = found.hashes, found.classes
+    firsts = leaders(hashes, ranks)
+    mixed = np.zeros(len(hashes), dtype=bool)
+    mixed[firsts[classes != classes[firsts]]] = True
     empty = hashes == 0
-    conflicting = mixed[groups] & ~empty
-    duplicate = repeated & ~empty & ~conflicting
+    conflicting = mixed[firsts] & ~empty & (ranks[firsts] > 0)
+    elsewhere, again = repeats(firsts, ranks)
+    others = ~empty & ~conflicting
+    reasons = {"empty": empty, "conflicting_labels": conflicting}
+    if found.splits is not None:
+        reasons["in_another_split"] = elsewhere & others
+    reasons["duplicates"] = again & others
     keep = np.ones(len(hashes), dtype=bool)
-    reasons = {"empty": empty, "conflicting_labels": conflicting, "duplicates": duplicate}
     return keep, {reason: drop(which, reason, keep, classes) for reason, which in reasons.items()}
+
+
+def leaders(groups: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """The row of each row's group that stays: the first of those of the lowest rank.
+
+    Args:
+        groups: `(n,)` numbers, equal for rows that repeat one another.
+        ranks: `(n,)` as of `Survey.ranks`.
+
+    Returns:
+        `(n,)` row numbers.
+    """
+    order = np.argsort(ranks, kind="stable")
+    _, firsts, places = np.unique(groups[order], return_index=True, return_inverse=True)
+    found = np.empty_like(order)
+    found[order] = order[firsts][places]
+    return found
+
+
+def repeats(firsts: np.ndarray, ranks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows repeat one of another split, and which one of their own; rank 0 repeats none.
+
+    Args:
+        firsts: `(n,)` as of `leaders`.
+        ranks: `(n,)` likewise.
+
+    Returns:
+        Two times `(n,)` booleans.
+    """
+    elsewhere = ranks > ranks[firsts]
+    again = (firsts != np.arange(len(firsts))) & ~elsewhere & (ranks > 0)
+    return elsewhere, again
+
+
+def drop_some(
+    which: Mapping[str, np.ndarray], keep: np.ndarray, classes: np.ndarray
+) -> dict[str, int]:
+    """Drop rows by reasons, each told among the rows that stood before all; arguments of `drop`."""
+    stood = np.flatnonzero(keep)
+    dropped = {}
+    for reason, rows in which.items():
+        marked = np.zeros_like(keep)
+        marked[stood[rows]] = True
+        dropped[reason] = drop(marked, reason, keep, classes)
+    return dropped
 
 
 def drop(which: np.ndarray, reason: str, keep: np.ndarray, classes: np.ndarray) -> int:
@@ -219,12 +414,18 @@ def drop(which: np.ndarray, reason: str, keep: np.ndarray, classes: np.ndarray) 
     return int(which.sum())
 
 
-def with_classes(rows: Iterable[pa.RecordBatch], classes: np.ndarray) -> Iterator[pa.RecordBatch]:
-    """The assembled rows with their `(n,)` class numbers, in the schema of reviews.parquet."""
+def finished(
+    rows: Iterable[pa.RecordBatch], found: Survey, schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """The assembled rows in the schema of reviews.parquet, with what was found of them."""
     start = 0
     for batch in rows:
         stop = start + batch.num_rows
-        yield batch.set_column(2, "label", pa.array(classes[start:stop])).cast(SCHEMA)
+        batch = batch.set_column(2, "label", pa.array(found.classes[start:stop]))
+        if found.splits is not None:
+            names = pa.array(SPLITS).take(pa.array(found.splits[start:stop]))
+            batch = batch.set_column(4, "split", names)
+        yield batch.cast(schema)
         start = stop
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from lib.command.console import UserError
 from lib.data import readers
 from lib.data.digests import verify
+from lib.data.division import Parts, listed
 from lib.data.streaming import Batches, Source
 from lib.files.manifests import sha256
 
@@ -30,9 +31,9 @@ def files_of_package(package: str, version: str, file: str) -> dict[str, Path]:
     return {file: Path(str(found.locate_file(file)))}
 
 
-def own_files(paths: Sequence[str]) -> dict[str, Path]:
+def own_files(paths: Parts) -> dict[str, Path]:
     """The places of the user's own files."""
-    return {path: Path(path) for path in paths}
+    return {path: Path(path) for path in listed(paths)}
 
 
 def from_package(
@@ -50,7 +51,7 @@ def from_package(
 
 
 def from_files(
-    columns: Sequence[str], expected: Mapping[str, str], paths: Sequence[str], **form: str
+    columns: Sequence[str], expected: Mapping[str, str], paths: Parts, **form: str
 ) -> Source:
     """Read the user's own files."""
     digests, parts = open_verified(own_files(paths), columns, expected, **form)

@@ -24,10 +24,15 @@ BUFFER = 1 << 20  # bytes of a file read at a time
 ROW_GROUP = 64 << 20  # bytes written at a time
 
 Kinds = Mapping[str, Callable[[pa.DataType], bool]]
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
 KINDS: Kinds = {  # of the columns of reviews
-    "id": pa.types.is_integer,
-    "text": lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind),
-    "label": pa.types.is_integer,
+    **{"id": pa.types.is_integer, "text": _is_text, "label": pa.types.is_integer},
+    **{"split": _is_text, "group": _is_text},
 }
 
 
@@ -48,7 +53,11 @@ class Source(NamedTuple):
 
 
 def read_parquet(
-    path: Path, columns: Sequence[str], rows: int | None = None, kinds: Kinds | None = None
+    path: Path,
+    columns: Sequence[str],
+    rows: int | None = None,
+    kinds: Kinds | None = None,
+    optional: Sequence[str] = (),
 ) -> Iterator[pa.RecordBatch]:
     """Columns of a Parquet file, however large its row groups are, some rows at a time.
 
@@ -57,12 +66,14 @@ def read_parquet(
         columns: to read.
         rows: at a time; `ROWS` if none are given.
         kinds: by column, what tells whether a type is one that it may have.
+        optional: columns to read besides, where they are there.
 
     Raises:
         UserError: it is missing or damaged, or lacks a column.
     """
     with reading(path), pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
         found = file.schema_arrow
+        columns = [*columns, *(name for name in optional if name in found.names)]
         for name in columns:
             if name not in found.names:
                 raise ValueError(f"it has no column '{name}'")
@@ -72,10 +83,10 @@ def read_parquet(
 
 
 def read_reviews(
-    path: Path, columns: Sequence[str], rows: int | None = None
+    path: Path, columns: Sequence[str], rows: int | None = None, optional: Sequence[str] = ()
 ) -> Iterator[pa.RecordBatch]:
     """Columns of reviews.parquet or of a split; arguments as of `read_parquet`."""
-    return read_parquet(path, columns, rows, KINDS)
+    return read_parquet(path, columns, rows, KINDS, optional)
 
 
 def chosen(batches: Iterable[pa.RecordBatch], keep: np.ndarray) -> Iterator[pa.RecordBatch]:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from lib.analysis.results import read_baselines, read_measured, settings_of_variants
-from lib.command.formats import class_names, joined, plural
+from lib.command.formats import class_names, counted, joined, plural
 from lib.command.markup import escape
 from lib.files.tables import read_table
 from lib.files.whole import read_json, write_text
@@ -76,7 +76,8 @@ def summarise(
         *sections(page),
         "## What was run",
         markdown.facts(
-            data_facts(data, division) | run_facts(page.tables["runs"], trainings, counts)
+            data_facts(data, division, noun)
+            | run_facts(page.tables["runs"], trainings, counts, noun)
         ),
     ]
     text = "\n\n".join(paragraphs) + "\n"
@@ -125,10 +126,11 @@ def warnings(counts: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [f"**{escape(model)}: {escape(warning)}.**" for model, warning in told.items()]
 
 
-def data_facts(reviews: Mapping[str, Any], splits: Mapping[str, Any]) -> dict[str, str]:
-    """Where the reviews come from and how they were divided, by the name of each fact."""
+def data_facts(
+    reviews: Mapping[str, Any], splits: Mapping[str, Any], noun: str
+) -> dict[str, str]:
+    """Where the texts come from and how they were divided, by the name of each fact."""
     classes = zip(class_names(reviews), reviews["classes"], strict=True)
-    sizes = [f"{name} {splits[name]['reviews']:,}" for name in ("train", "valid", "test")]
     return {
         "Data": " ".join([reviews["source"], reviews["revision"]]).strip(),
         "SHA-256": listed(reviews["sha256"].items()),
@@ -136,16 +138,45 @@ def data_facts(reviews: Mapping[str, Any], splits: Mapping[str, Any]) -> dict[st
         "Rows dropped": ", ".join(
             f"{count:,} {reason.replace('_', ' ')}" for reason, count in reviews["dropped"].items()
         ),
-        "Reviews": f"{reviews['reviews']:,}, per class "
+        noun.capitalize(): f"{reviews['reviews']:,}, per class "
         + ", ".join(f"{name} {count:,}" for name, count in classes),
-        "Splits": f"{', '.join(sizes)}; stratified, seed {splits['seed']}",
+        "Splits": division_fact(reviews, splits, noun),
     }
+
+
+def division_fact(reviews: Mapping[str, Any], splits: Mapping[str, Any], noun: str) -> str:
+    """How the texts were divided: given or drawn, by what, and what whole groups missed."""
+    parts = {name: splits[name] for name in ("train", "valid", "test")}
+    drawn = f"stratified, seed {splits['seed']}"
+    missed = [part["missed"] for part in parts.values() if "missed" in part]
+    if missed:
+        size = counted(max(abs(each["reviews"]) for each in missed), noun)
+        share = 100 * max(each["class_share"] for each in missed)
+        drawn = (
+            f"by whole groups, seed {splits['seed']}, missing sizes by {size} at most and class "
+            f"shares by {share:.2g} points at most"
+        )
+    how = [drawn]
+    if given := splits.get("given"):
+        is_sample = sum(part["reviews"] for part in parts.values()) < reviews["reviews"]
+        how = [f"{joined(given)} given by the dataset" + ", sampled to these sizes" * is_sample]
+        if "valid" not in given:
+            how.append(f"valid drawn from train, {drawn}")
+        elif is_sample:
+            how.append(drawn)
+    if "groups" in splits["train"]:
+        group = escape(str(reviews["settings"]["group"]))
+        groups = (f"{name} {part['groups']:,}" for name, part in parts.items())
+        how.append(f"groups of {group}: {', '.join(groups)}")
+    sizes = ", ".join(f"{name} {part['reviews']:,}" for name, part in parts.items())
+    return "; ".join([sizes, *how])
 
 
 def run_facts(
     runs: pd.DataFrame,
     trainings: Sequence[Mapping[str, Any]],
     counts: Mapping[str, Mapping[str, Any]],
+    noun: str,
 ) -> dict[str, str]:
     """How the runs were trained, as they tell themselves, by the name of each fact."""
     models = {run["model"]: run for run in trainings}
@@ -157,7 +188,7 @@ def run_facts(
         if all(settings[key] == value for settings in variants.values())
     }
     return {
-        **{f"Seen by {name}": cut_facts(trainings, name) for name in models},
+        **{f"Seen by {name}": cut_facts(trainings, name, noun) for name in models},
         **{f"Model {name}": model_facts(run, counts[name]) for name, run in models.items()},
         "Training": listed(shared.items()),
         **{
@@ -173,7 +204,7 @@ def run_facts(
 
 
 def model_facts(run: Mapping[str, Any], counts: Mapping[str, Any]) -> str:
-    """Where the encoder of a run comes from, its size, and what it sees of the reviews."""
+    """Where the encoder of a run comes from, its size, and what it knows of the texts."""
     encoder = dict(run["encoder"])
     source, digests = encoder.pop("source"), encoder.pop("sha256")
     weights = {file: x for file, x in digests.items() if file.endswith(".safetensors")}
@@ -184,7 +215,7 @@ def model_facts(run: Mapping[str, Any], counts: Mapping[str, Any]) -> str:
     )
 
 
-def cut_facts(trainings: Sequence[Mapping[str, Any]], model: str) -> str:
+def cut_facts(trainings: Sequence[Mapping[str, Any]], model: str, noun: str) -> str:
     """What a model sees of the texts, in each of its settings that differ in that."""
     runs: dict[tuple[int, str], list[Mapping[str, Any]]] = defaultdict(list)
     for run in (run for run in trainings if run["model"] == model):
@@ -196,7 +227,7 @@ def cut_facts(trainings: Sequence[Mapping[str, Any]], model: str) -> str:
         facts.append(
             f"{length:,} tokens of a text at most, {truncation}"
             + (f" ({names})" if len(runs) > 1 else "")
-            + f": {cut:.1%} of the training texts cut, {lost:.1%} of their tokens lost"
+            + f": {cut:.1%} of the training {noun} cut, {lost:.1%} of their tokens lost"
         )
     return "; ".join(facts)
 

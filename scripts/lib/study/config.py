@@ -16,6 +16,7 @@ from lib.study.runs import Run
 from lib.study.schema import did_you_mean, poolings, schema, section, typed, validate
 
 ROOT = Path(__file__).parents[3]
+OF_READING = ("column", "group", "clean_test")  # keys of `split` that decide what is read and kept
 
 
 def check(config: dict[str, Any]) -> None:
@@ -38,6 +39,7 @@ def check(config: dict[str, Any]) -> None:
         check_section("training", settings, where)
         _check_examples(settings["examples"], config["split"], where)
     _check_models(config)
+    check_division(config["dataset"], config["split"])
     _check_dataset(config)
     _check_grid(config)
     _check_lengths(config)
@@ -156,6 +158,7 @@ def check_section(name: str, part: dict[str, Any], where: str = "") -> None:
         _check_sizes(part, inside)
     elif name.startswith("dataset_"):
         _check_columns(part, inside)
+        _make_lists(part, section(name)["properties"])
 
 
 def _check_training(settings: Mapping[str, Any], where: str) -> None:
@@ -212,6 +215,61 @@ def _check_columns(dataset: Mapping[str, Any], where: str) -> None:
         raise UserError(f"{where}labels' names '{twice[0]}' twice; name each class once")
 
 
+def _make_lists(part: dict[str, Any], options: Mapping[str, Any]) -> None:
+    """Make lists of what stands for each split of a given division, in their order."""
+    for key in _by_split(part):
+        given = part[key]
+        order = (name for name in options[key]["properties"] if name in given)
+        part[key] = {
+            name: given[name] if isinstance(given[name], list) else [given[name]] for name in order
+        }
+
+
+def _by_split(dataset: Mapping[str, Any]) -> list[str]:
+    """The keys of a dataset that give a division."""
+    return [key for key in ("paths", "splits") if isinstance(dataset.get(key), Mapping)]
+
+
+def check_division(dataset: Mapping[str, Any], split: Mapping[str, Any]) -> None:
+    """Check a division that a dataset brings, and what else is asked for beside it.
+
+    Args:
+        dataset: that part of the configuration.
+        split: likewise.
+
+    Raises:
+        UserError: it is given twice, or contradicts other settings.
+    """
+    keys = _by_split(dataset)
+    for key in keys:
+        every = [name for names in dataset[key].values() for name in names]
+        twice = [name for name in every if every.count(name) > 1]
+        if twice:
+            raise UserError(
+                f"config key 'dataset.{key}' names '{twice[0]}' for two splits; name it for one"
+            )
+    given = [f"dataset.{key}" for key in keys] + ["split.column"] * ("column" in split)
+    if len(given) > 1:
+        raise UserError(f"config keys '{given[0]}' and '{given[1]}' both give a division; give one")
+    if not given and "valid" in split:
+        raise UserError(
+            "config key 'split.valid' is for a division that the dataset brings, and there is "
+            "none; use split.ratios or split.sizes"
+        )
+    refused = {"split.ratios": "ratios" in split, "dataset.limit": "limit" in dataset}
+    for key, is_there in refused.items():
+        if given and is_there:
+            raise UserError(
+                f"config key '{key}' does not go with the division that '{given[0]}' gives; use "
+                "split.sizes for a sample of each split"
+            )
+    if any("valid" in dataset[key] for key in keys) and "valid" in split:
+        raise UserError(
+            f"config key 'split.valid' does not go with '{given[0]}.valid', which gives the "
+            "validation split; give one"
+        )
+
+
 def _check_models(config: dict[str, Any]) -> None:
     for name, model in config["models"].items():
         if model["source"] == "folder":
@@ -239,13 +297,16 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 def _check_dataset(config: dict[str, Any]) -> None:
-    dataset = config["dataset"]
-    digests = dataset.get("sha256", {})
-    for index, path in enumerate(dataset.get("paths", [])):
-        found = _located(path, f"dataset.paths[{index}]")
-        dataset["paths"][index] = found
-        if path in digests:
-            digests[found] = digests.pop(path)
+    """Find the files of a dataset."""
+    given = config["dataset"].get("paths", [])
+    is_divided = isinstance(given, Mapping)
+    lists = {f".{name}": each for name, each in given.items()} if is_divided else {"": given}
+    digests = config["dataset"].get("sha256", {})
+    for name, paths in lists.items():
+        for index, path in enumerate(paths):
+            paths[index] = _located(path, f"dataset.paths{name}[{index}]")
+            if path in digests:
+                digests[paths[index]] = digests.pop(path)
 
 
 def _check_grid(config: dict[str, Any]) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from lib.command.cli import Parser, mapping, threads
+from lib.command.console import UserError
 from lib.study.config import check_section
 from lib.study.runs import named_in
-from lib.study.schema import options_of, section, word
+from lib.study.schema import options_of, resolved, section, word
 
 TYPES: dict[str, Callable[[str], Any]] = {"integer": int, "number": float, "string": str}
 
@@ -30,6 +31,8 @@ def add_flags(
 ) -> None:
     """Add one flag per key of a section, with the schema's type, default and description.
 
+    A key that is a list, or lists by name, has a flag for the list and one for each name.
+
     Args:
         parser: of a command line, or a group of it.
         name: of the section.
@@ -39,13 +42,23 @@ def add_flags(
     required = section(name).get("required", ())
     for key, option in options_of(name).items():
         if (keys is None or key in keys) and key not in without:
-            parser.add_argument(
-                f"--{key.replace('_', '-')}",
-                default=word(option["default"]) if "default" in option else None,
-                required=key in required,
-                help=option["description"].replace("%", "%%"),
-                **_parsing(key, option),
-            )
+            named = _named_lists(key, option)
+            for flag, meant in {key: option, **named}.items():
+                parser.add_argument(
+                    f"--{flag.replace('_', '-')}",
+                    default=word(meant["default"]) if "default" in meant else None,
+                    required=flag in required and not named,
+                    help=meant["description"].replace("%", "%%"),
+                    **_parsing(flag, meant),
+                )
+
+
+def _named_lists(key: str, option: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The flags of the lists by name that a key may be, each with its part of the schema."""
+    if option.get("type") != ["array", "object"]:
+        return {}
+    names = {name: resolved(part) for name, part in option["properties"].items()}
+    return {f"{key}_{name}": part | {"type": "array"} for name, part in names.items()}
 
 
 def _parsing(key: str, option: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,7 +72,7 @@ def _parsing(key: str, option: Mapping[str, Any]) -> dict[str, Any]:
         digests = "pattern" in option["additionalProperties"]
         return {"type": _digest if digests else mapping, "nargs": "+", "metavar": "KEY=VALUE"}
     parsing: dict[str, Any] = {"metavar": key.rpartition("_")[2].upper()}
-    if kind == "array":
+    if kind in ("array", ["array", "object"]):
         kind = option["items"].get("type", "string")
         count = option.get("maxItems")
         parsing["nargs"] = count if count and count == option.get("minItems") else "+"
@@ -87,11 +100,19 @@ def pop_settings(options: argparse.Namespace, name: str) -> dict[str, Any]:
         UserError: a setting holds what it may not, or settings contradict one another.
     """
     flags = vars(options)
-    found = {key: flags.pop(key) for key in options_of(name) if key in flags}
-    settings = {key: value for key, value in found.items() if value is not None}
+    settings = {}
     for key, option in options_of(name).items():
-        if option.get("type") == "object" and key in settings:
-            settings[key] = dict(settings[key])
+        value = flags.pop(key, None)
+        named = {flag: flags.pop(flag, None) for flag in _named_lists(key, option)}
+        lists = {flag.removeprefix(f"{key}_"): each for flag, each in named.items() if each}
+        if value is not None and lists:
+            raise UserError(f"--{key} and --{key}-{next(iter(lists))} are two forms; give one")
+        if lists:
+            value = lists
+        elif option.get("type") == "object" and value is not None:
+            value = dict(value)
+        if value is not None:
+            settings[key] = value
     complete = {**settings}
     check_section(name, complete)
     return settings

@@ -7,7 +7,7 @@ workflow/rules/.
 import getpass
 import os
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,22 @@ class Unrecorded:
 def flags(settings: Mapping[str, Any]) -> str:
     """Settings as command-line flags, in an order that does not depend on the config's."""
     words = []
-    for key, value in sorted(settings.items()):
+    for key, value in sorted(_apart(settings)):
         values = value if isinstance(value, list) else [value]
         if isinstance(value, dict):
             values = [f"{name}={item}" for name, item in sorted(value.items())]
         if values:
             words += [f"--{key.replace('_', '-')}", *map(schema.word, values)]
     return shlex.join(words)
+
+
+def _apart(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Settings, of which lists by name are settings of their own, as the flags of a command are."""
+    for key, value in settings.items():
+        if isinstance(value, dict) and any(isinstance(item, list) for item in value.values()):
+            yield from ((f"{key}_{name}", items) for name, items in value.items())
+        else:
+            yield key, value
 
 
 def files(**named: Iterable[str]) -> str:
@@ -58,6 +67,16 @@ def source(part: Mapping[str, Any]) -> str:
     elsewhere = ("source", "name", "noun", "sha256")
     others = {key: part[key] for key in part if key not in elsewhere}
     return f"{part['source']} {flags(others)}"
+
+
+def reading(split: Mapping[str, Any]) -> dict[str, Any]:
+    """What the section `split` says of how reviews are read and cleaned."""
+    return {key: split[key] for key in config.OF_READING if key in split}
+
+
+def dividing(split: Mapping[str, Any]) -> dict[str, Any]:
+    """What the section `split` says of how reviews are divided."""
+    return {key: split[key] for key in split if key not in config.OF_READING}
 
 
 def digests(part: Mapping[str, Any]) -> Unrecorded:
