@@ -495,4 +495,4 @@ FACTS = {
 @pytest.mark.parametrize("fact", FACTS)
 def test_the_page_tells_how_reviews_were_divided(fact):
     reviews = {"reviews": 100, "settings": {"group": "film*"}}
-    assert division_fact(reviews, FACTS[fact]) == fact
+    assert division_fact(reviews, FACTS[fact], "reviews") == fact

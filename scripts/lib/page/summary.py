@@ -126,9 +126,7 @@ def warnings(counts: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [f"**{escape(model)}: {escape(warning)}.**" for model, warning in told.items()]
 
 
-def data_facts(
-    reviews: Mapping[str, Any], splits: Mapping[str, Any], noun: str
-) -> dict[str, str]:
+def data_facts(reviews: Mapping[str, Any], splits: Mapping[str, Any], noun: str) -> dict[str, str]:
     """Where the texts come from and how they were divided, by the name of each fact."""
     classes = zip(class_names(reviews), reviews["classes"], strict=True)
     return {
