@@ -55,6 +55,7 @@ class MadeUp:
         labels: of the test reviews; as many of each class where they are not given.
         texts: of the test reviews, repeated as needed.
         variants: what each variant changes of the defaults of training.
+        groups: of the test reviews, which have none where they are not given.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class MadeUp:
         texts: Sequence[str] = (),
         variants: Mapping[str, dict] | None = None,
         labels: Sequence[int] | None = None,
+        groups: Sequence[str | None] | None = None,
     ) -> None:
         self.folder = folder
         self.variants = variants or {}
@@ -82,6 +84,7 @@ class MadeUp:
         self.reviews = folder / "test.parquet"
         folder.mkdir(parents=True, exist_ok=True)
         columns = {"id": self.ids, "text": self.texts, "label": self.labels}
+        columns |= {} if groups is None else {"group": groups}
         pq.write_table(pa.table(columns)[::-1], self.reviews)
 
     def add(

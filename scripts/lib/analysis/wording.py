@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 from lib.command.formats import plural
 
 SHOWN = "difference shown"
@@ -31,3 +33,10 @@ def what_would_decide(row: Mapping[str, Any]) -> str:
     ]
     more = " or ".join(ways) or "four times the seeds and the reviews"
     return f"{100 * row['detectable']:.1f} points would be found; half of that with {more}"
+
+
+def paired_test(groups: Any) -> str:
+    """The test of pairs of runs whose reviews are in so many groups; NA where none are known."""
+    if pd.isna(groups):
+        return "exact McNemar test"
+    return f"t test, its error clustered by {plural(int(groups), 'group')}"

@@ -16,6 +16,7 @@ from lib.analysis.wording import (
     IDENTICAL,
     UNDECIDED,
     margin_is,
+    paired_test,
     what_would_decide,
 )
 from lib.command.formats import (
@@ -311,9 +312,9 @@ def verdict_note(contrasts: pd.DataFrame) -> str:
     if ALONE in verdicts:
         texts.append(
             "*On these runs alone*: a verdict needs three seeds. Here p is that of the "
-            "exact McNemar test (the smallest of its pairs of runs, after Holm's correction over "
-            "them) and the interval is over reviews; both are about these trained models, and say "
-            "nothing of others with other seeds."
+            f"{paired_test(contrasts['groups'].max())} (the smallest of its pairs of runs, after "
+            "Holm's correction over them) and the interval is over reviews; both are about these "
+            "trained models, and say nothing of others with other seeds."
         )
     if IDENTICAL in verdicts:
         texts.append("*Identical*: both give every test review the same label.")
