@@ -491,11 +491,11 @@ def cluster(case: tuple[Alike, Study, int]) -> pd.DataFrame:
 
 
 def simulate_groups(studies: int, processes: int) -> pd.DataFrame:
-    """The table of reviews in groups, from five times as many studies, and twice as many pages."""
+    """The table of reviews in groups, from four times as many studies, and twice as many pages."""
     two_runs = [baseline_name(text) for text in (FULL_TEXT, SEEN_TEXT)]
     designs = [
-        (two_settings(3), 5 * studies),
-        (two_settings(10)._replace(baselines=two_runs), 5 * studies),
+        (two_settings(3), 4 * studies),
+        (two_settings(10)._replace(baselines=two_runs), 4 * studies),
         (read_study("config.yaml"), 2 * studies),
     ]
     cases = [(alike, *design) for alike in GROUPS for design in designs]

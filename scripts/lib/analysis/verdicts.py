@@ -30,10 +30,6 @@ from lib.study.runs import Condition, Run, is_baseline
 
 Answers = Mapping[tuple[Condition, int | None], np.ndarray]
 Known = Mapping[Condition, str]  # how many training reviews conditions learn from, as contrasts do
-TYPES = {
-    **{"difference": float, "low": float, "high": float},
-    **{"seeds": int, "n": int, "groups": "Int64", "settings": int},
-}
 
 
 def decide(
@@ -152,7 +148,9 @@ def measure(contrasts: Sequence[Contrast], answers: Answers, groups: Groups) -> 
         gains = gains_of(contrast, answers)
         counts = (len(contrast.seeds), len(gains), count(groups), len(contrast.pairs))
         rows.append((*mean_with_interval(gains, groups), *counts))
-    return pd.DataFrame(rows, columns=[*TYPES]).astype(TYPES)
+    names = ["difference", "low", "high", "seeds", "n", "groups", "settings"]
+    table = pd.DataFrame(rows, columns=names)
+    return table.astype({**dict.fromkeys(names[:3], float), "groups": "Int64"})
 
 
 def parts(contrast: Contrast) -> Iterator[tuple[Condition, Contrast]]:
