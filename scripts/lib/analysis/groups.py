@@ -52,4 +52,4 @@ def part(groups: Groups, rows: np.ndarray) -> Groups:
 
 def count(groups: Groups) -> int | None:
     """The number of groups."""
-    return None if groups is None else len(np.unique(groups))
+    return None if groups is None else int(np.count_nonzero(np.bincount(groups)))
