@@ -8,7 +8,8 @@ lower; or learning rates, all equally good, are chosen by validation. Printed ar
 with any false verdict and with an interval that misses the truth; what choosing gives; and, from
 half as many studies in which one model is 2 points better than the others, the share that finds
 this. A second table sets the multi-bootstrap beside the test of a page, for two settings alone; a
-third tells how often runs are wrongly said to have learned, or not to.
+third is of reviews in groups that are alike, with errors clustered by the groups and without; a
+fourth tells how often runs are wrongly said to have learned, or not to.
 """
 
 import argparse
@@ -28,14 +29,16 @@ import yaml
 from threadpoolctl import threadpool_limits
 
 from lib.analysis.contrasts import BACKEND, BASELINE, ENCODER, Contrast, Tuning, distinct, plan
+from lib.analysis.groups import Groups
 from lib.analysis.results import SETTING, key_columns
+from lib.analysis.statistics import SIGNIFICANCE, compare_pair, proportion
 from lib.analysis.tuning import as_settings, tuning_of, with_settings
-from lib.analysis.verdicts import Answers, Known, decide, known_of
+from lib.analysis.verdicts import Answers, Known, accuracy_of, decide, estimate, known_of
 from lib.analysis.wording import ALIKE, SHOWN
 from lib.command.console import progress
 from lib.study import config
 from lib.study.planning import baselines as of_baselines
-from lib.study.runs import Condition, Run, baseline_name
+from lib.study.runs import PREFIX, Condition, Run, baseline_name
 from lib.training.loop import Recipe
 from lib.training.metrics import chance_level, chance_p
 
@@ -48,7 +51,7 @@ FAILING, LOSS = 0.1, 0.1  # share of runs, and how much lower they are
 SHARES = (0.6, 0.1, 0.3)
 ALONE, TOGETHER, BY_MODEL = "nothing", "half, all settings", "half, those of a model"
 BOOTSTRAPS = 1000
-REVIEWS = 2500  # of the two settings of the multi-bootstrap
+REVIEWS = 2500  # of the two settings of the multi-bootstrap, and of those in groups
 RUNS = 20_000  # that learn, or do not
 
 
@@ -66,6 +69,32 @@ STUDIES = {
     "minilm.yaml": Size(0.7, 1000, 500, 2000),
     "imdb.yaml": Size(0.9, 40000, 5000, 5000),
 }
+
+
+class Alike(NamedTuple):
+    """Reviews in groups that have something in common.
+
+    Attributes:
+        name: how many groups of which sizes.
+        sizes: of the groups; what is more than all reviews is left out.
+        common: share of each variance that is between groups.
+    """
+
+    name: str
+    sizes: list[int]
+    common: float
+
+    def groups(self) -> np.ndarray:
+        """`(n,)` the number of each review's group."""
+        return np.repeat(range(len(self.sizes)), self.sizes)[:REVIEWS]
+
+
+GROUPS = (
+    Alike("355 of 1 to 30", [size for size in range(1, 31) for _ in range(92 // size)], 0.1),
+    Alike("20 of one size", [125] * 20, 0.1),
+    Alike("20, the largest of 20 times the smallest", [12 * i for i in range(1, 21)], 0.1),
+    Alike("8 of one size", [313] * 8, 0.3),
+)
 
 
 class Study(NamedTuple):
@@ -243,33 +272,42 @@ def chosen_rates(
     }
 
 
-def make_up(row: Row, better: str, rng: np.random.Generator) -> Answers:
+def make_up(row: Row, better: str, rng: np.random.Generator, alike: Alike | None = None) -> Answers:
     """The answers of all runs and baselines of a study that nobody trained.
 
     Args:
         row: the design, and how seeds deviate.
         better: a model that is 2 points better than the others, if it is one.
         rng: where chance comes from.
+        alike: the groups of the reviews, if they are in any.
     """
     size = STUDIES[row.study.name]
     by_review, by_setting, chance = np.sqrt(SHARES)
-    hard = by_review * rng.standard_normal(size.test, np.float32)
+    groups = alike.groups() if alike else None
+
+    def deviations() -> np.ndarray:
+        own = rng.standard_normal(size.test, np.float32)
+        if alike is None:
+            return own
+        of_groups = rng.standard_normal(len(alike.sizes), np.float32)[groups]
+        return np.sqrt(alike.common) * of_groups + np.sqrt(1 - alike.common) * own
+
+    hard = by_review * deviations()
 
     def answer(of_setting: np.ndarray, mean: float) -> np.ndarray:
-        noise = chance * rng.standard_normal(size.test, np.float32)
-        return NormalDist().inv_cdf(mean) + hard + of_setting + noise > 0
+        return NormalDist().inv_cdf(mean) + hard + of_setting + chance * deviations() > 0
 
     answers: dict[tuple[Condition, int | None], np.ndarray] = {}
     accuracy = accuracies(row, better, rng)
     for condition in row.study.known:
-        of_setting = by_setting * rng.standard_normal(size.test, np.float32)
+        of_setting = by_setting * deviations()
         for seed in row.study.seeds[condition]:
             answers[condition, seed] = answer(of_setting, accuracy[condition, seed])
     for setting, condition in chosen_rates(row, accuracy, rng).items():
         for seed in row.study.seeds[condition]:
             answers[setting, seed] = answers[row.study.same[condition], seed]
     for name in row.study.baselines:
-        of_setting = by_setting * rng.standard_normal(size.test, np.float32)
+        of_setting = by_setting * deviations()
         answers[Condition(name), None] = answer(of_setting, size.accuracy)
     return answers
 
@@ -405,6 +443,69 @@ def simulate_two(studies: int, processes: int) -> pd.DataFrame:
         return pd.DataFrame(progress(pool.map(compare, cases), len(cases), "two settings", "line"))
 
 
+def errs(study: Study, answers: Answers, groups: Groups) -> dict[str, bool]:
+    """What is false of a study in which all is equally good.
+
+    Args:
+        study: a page, or two settings, beside which there may be two baselines.
+        answers: made up.
+        groups: by which errors are clustered.
+    """
+    if len(study.contrasts) > 1:
+        found = decide(study.contrasts, answers, study.known, study.margin, groups, ahead=False)
+        return {f"pages of {study.name}": (found["verdict"] == SHOWN).any()}
+    (contrast,), (first, _) = study.contrasts, study.known
+    truth, seeds = STUDIES[study.name].accuracy, contrast.seeds
+    (found,) = estimate([contrast], answers, study.known, groups).to_dict("records")
+    accuracy = accuracy_of(first, seeds, answers, study.known, groups)
+    told = {
+        f"difference of two settings, {len(seeds)} seeds": not found["low"] <= 0 <= found["high"],
+        f"accuracy over {len(seeds)} seeds": not accuracy.low <= truth <= accuracy.high,
+    }
+    runs = [answers[Condition(name), None] for name in study.baselines]
+    if runs:
+        one = proportion(runs[0], groups)
+        told["accuracy of one run"] = not one.low <= truth <= one.high
+        pair = compare_pair(np.ones_like(runs[0]), runs[0], runs[1], groups)
+        told["difference of two runs"] = pair.p < SIGNIFICANCE
+    return told
+
+
+def cluster(case: tuple[Alike, Study, int]) -> pd.DataFrame:
+    """How often errors, clustered and not, are too small where reviews come in groups.
+
+    Args:
+        case: the groups, the design, and the number of made-up studies.
+    """
+    alike, study, studies = case
+    row, groups, found = Row(study, Scenario(1.0), studies), alike.groups(), []
+    rng = np.random.default_rng([len(study.contrasts[0].seeds), len(study.known), *alike.sizes])
+    gc.freeze()
+    with threadpool_limits(1):
+        for _ in range(studies):
+            answers = make_up(row, "", rng, alike)
+            found.append([errs(study, answers, each) for each in (groups, None)])
+    shares = [pd.DataFrame(each).mean().map("{:.1%}".format) for each in zip(*found, strict=True)]
+    table = pd.concat(shares, axis=1, keys=["clustered", "unclustered"]).rename_axis("what")
+    described = {"groups": alike.name, "in common": alike.common, "studies": f"{studies:,}"}
+    return table.reset_index().assign(**described)
+
+
+def simulate_groups(studies: int, processes: int) -> pd.DataFrame:
+    """The table of reviews in groups, from four times as many studies, and twice as many pages."""
+    two_runs = [PREFIX + name for name in "ab"]
+    designs = [
+        (two_settings(3), 4 * studies),
+        (two_settings(10)._replace(baselines=two_runs), 4 * studies),
+        (read_study("config.yaml"), 2 * studies),
+    ]
+    cases = [(alike, *design) for alike in GROUPS for design in designs]
+    with ProcessPoolExecutor(processes) as pool:
+        found = list(progress(pool.map(cluster, cases), len(cases), "groups", "line"))
+    columns = ["groups", "in common", "what", "clustered", "unclustered", "studies"]
+    return pd.concat(found)[columns]
+
+
 def simulate_learned(reviews: int) -> dict[str, str]:
     """How often a run at chance counts as learned, and one 10 points above as failed."""
     rng, label = np.random.default_rng(0), np.arange(reviews) % 2
@@ -429,6 +530,8 @@ def main() -> None:
     print(simulate(options.studies, options.processes).to_markdown(index=False), flush=True)
     print()
     print(simulate_two(options.studies, options.processes).to_markdown(index=False), flush=True)
+    print()
+    print(simulate_groups(options.studies, options.processes).to_markdown(index=False), flush=True)
     print()
     learned = pd.DataFrame(map(simulate_learned, (60, 120, 250, 500, 1000, 2000)))
     print(learned.to_markdown(index=False))

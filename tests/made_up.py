@@ -68,6 +68,7 @@ class MadeUp:
         texts: of the test reviews, repeated as needed.
         variants: what each variant changes of the defaults of training.
         noun: what the dataset calls its texts.
+        groups: of the test reviews, which have none where they are not given.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class MadeUp:
         variants: Mapping[str, dict] | None = None,
         labels: Sequence[int] | None = None,
         noun: str = "reviews",
+        groups: Sequence[str | None] | None = None,
     ) -> None:
         self.folder = folder
         self.noun = f"--noun {noun}"
@@ -97,6 +99,7 @@ class MadeUp:
         self.reviews = folder / "test.parquet"
         folder.mkdir(parents=True, exist_ok=True)
         columns = {"id": self.ids, "text": self.texts, "label": self.labels}
+        columns |= {} if groups is None else {"group": groups}
         pq.write_table(pa.table(columns)[::-1], self.reviews)
 
     def add(

@@ -40,6 +40,16 @@ def test_choosing_rates_gains_over_an_untuned_baseline():
     assert 0.004 < gains.mean() < 0.013 and abs(fixed.mean()) < 0.003
 
 
+@pytest.mark.parametrize("alike", false_positives.GROUPS[:3], ids=lambda alike: alike.name)
+def test_errors_clustered_by_groups_hold_their_level(alike):
+    two = false_positives.two_settings(10)._replace(baselines=["TF-IDF, a", "TF-IDF, b"])
+    found = false_positives.cluster((alike, two, 400))
+    clustered, unclustered = (
+        found[name].str.rstrip("%").astype(float) for name in ("clustered", "unclustered")
+    )
+    assert clustered.between(1, 9).all() and (unclustered > clustered + 1).all()
+
+
 def test_of_three_seeds_the_multi_bootstrap_errs_more_often():
     found = false_positives.compare((3, 2.0, 400))
     bootstrap, own = (float(found[name].rstrip("%")) for name in ("multi-bootstrap", "this test"))

@@ -20,13 +20,15 @@ NAN = float("nan")
 
 
 def test_wilson_interval_of_eight_in_ten():
-    estimate = proportion(8, 10)
+    estimate = proportion(np.arange(10) < 8)
     assert estimate.value == 0.8
     assert (estimate.low, estimate.high) == pytest.approx((0.490162, 0.943318), abs=1e-6)
     z, n, p = 1.959964, 500, 0.9
     middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    assert proportion(450, 500)[1:] == pytest.approx((middle - half, middle + half), abs=1e-6)
+    assert proportion(np.arange(500) < 450)[1:] == pytest.approx(
+        (middle - half, middle + half), abs=1e-6
+    )
 
 
 def test_t_interval_of_three_seeds():

@@ -185,6 +185,7 @@ VERDICT = {"question": "Which?", "first": "a", "second": "b", "margin": 0.01, "s
 VERDICT |= {"seeds": 3.0, "n": 1200.0, "difference": 0.021, "low": -0.004, "high": 0.046}
 VERDICT |= {"p": 0.11, "p_holm": 0.22, "p_alike": 0.33, "p_alike_holm": 0.44, "detectable": 0.032}
 VERDICT |= {"seeds_to_halve": 9.2, "reviews_to_halve": math.nan, "rests_on_others": False}
+VERDICT |= {"groups": math.nan}
 
 
 def test_each_verdict_has_the_p_that_it_is_judged_by():

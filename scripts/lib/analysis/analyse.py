@@ -49,14 +49,14 @@ def analyse(
         published: CSV of published figures to set beside the measured ones.
         out: folder of the tables.
     """
-    study = read_study(table, runs, baselines)
+    study = read_study(table, runs, baselines, reviews)
     tables: dict[str, pd.DataFrame] = {}
     if statistics:
         tables |= measure(study)
         conditions = tables["conditions"]
         tables |= {"comparisons": compare(study)} | answer(study, conditions, margin / 100, noun)
         if has_samples(study.runs):
-            tables["data_curve"] = data_curve(study.runs, conditions, samples)
+            tables["data_curve"] = data_curve(study.runs, conditions, samples, study.groups)
         if has_cuts(study.runs):
             tables["cuts"] = compare_cuts(study, conditions)
         if published:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from lib.analysis.groups import Groups
 from lib.analysis.results import NUMBERS, settings_of_variants
 from lib.analysis.statistics import Paired, compare_pair
 from lib.analysis.study import Study
@@ -30,10 +31,12 @@ def compare(study: Study) -> pd.DataFrame:
         rows.append(
             describe(factor, first, second)
             | {"both_learned": all(each["learned"] for each in both)}
-            | compare_runs(predictions[first], predictions[second])._asdict()
+            | compare_runs(predictions[first], predictions[second], study.groups)._asdict()
         )
     columns = ["factor", *KEYS, "first", "second", "both_learned", *Paired._fields]
-    return pd.DataFrame(rows, columns=columns).astype(NUMBERS | {"both_learned": bool})
+    return pd.DataFrame(rows, columns=columns).astype(
+        NUMBERS | {"both_learned": bool, "groups": "Int64"}
+    )
 
 
 def pairs(
@@ -79,9 +82,9 @@ def describe(factor: str, first: Run, second: Run) -> dict[str, Any]:
     }
 
 
-def compare_runs(first: pd.DataFrame, second: pd.DataFrame) -> Paired:
+def compare_runs(first: pd.DataFrame, second: pd.DataFrame, groups: Groups) -> Paired:
     """Compare the predictions of two runs on the reviews that both were tested on."""
     shared = first.index.intersection(second.index)
     first, second = first.loc[shared], second.loc[shared]
-    answers = (each["prediction"].to_numpy() for each in (first, second))
-    return compare_pair(first["label"].to_numpy(), *answers)
+    right, one, other = first["label"], first["prediction"], second["prediction"]
+    return compare_pair(right.to_numpy(), one.to_numpy(), other.to_numpy(), groups)

@@ -4,7 +4,8 @@ Settings are fixed; seeds and reviews are crossed random factors, as readers and
 multi-reader multi-case studies of radiology (Dorfman, Berbaum and Metz 1992, Investigative
 Radiology 27; Obuchowski and Rockette 1995, Communications in Statistics 24; Hillis 2007,
 Statistics in Medicine 26). A difference has a part that changes with the seeds and a part that
-changes with the reviews; its standard error is the root of both.
+changes with the reviews; its standard error is the root of both. Where reviews come in groups, the
+variance of one review or answer is that which the mean over all would have, times their number.
 """
 
 from collections.abc import Sequence
@@ -14,13 +15,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lib.analysis.statistics import POWER, SIGNIFICANCE, holm
+from lib.analysis.groups import Groups, freedom, units
+from lib.analysis.statistics import POWER, SIGNIFICANCE, TINY, holm
 from lib.analysis.wording import ALIKE, SHOWN, UNDECIDED
 
 MOST_SEEDS = 100
 MOST_REVIEWS = 1e7
 STEPS = 2000
-TINY = 1e-18  # a variance that stands for none
 ROUNDING = 1e-12  # a weight that stands for none
 
 Number = Any  # a number, or an array of them
@@ -90,17 +91,23 @@ class Spread(NamedTuple):
         n: test reviews.
         parts: of the seeds.
         by_review: variance from one review to the next, if there were all seeds.
+        freedom: degrees of freedom with which the reviews tell theirs; infinite where it counts as
+            known.
     """
 
     seeds: int
     n: int
     parts: Sequence[Part]
     by_review: float
+    freedom: float = np.inf
 
     def standard_error(self, seeds: Number, n: Number) -> tuple[Number, Number]:
         """The standard error with as many seeds and reviews, and its degrees of freedom.
 
-        The latter are Satterthwaite's; the part of the reviews counts as known.
+        The latter are Satterthwaite's; the part of the reviews counts as known where they are in no
+        groups. Of groups it is told as exactly as the variance from which that of the answers is
+        taken off: were it for itself, a part that comes out small by chance would pass for known.
+        With more reviews there are as many times more groups.
         """
         parts = [
             np.maximum((part.by_seed + part.by_answer / n) / seeds, TINY) for part in self.parts
@@ -108,6 +115,8 @@ class Spread(NamedTuple):
         total = sum(parts) + self.by_review / n
         more = (seeds - 1) / (self.seeds - 1)
         own = sum(x**2 / (part.df * more) for x, part in zip(parts, self.parts, strict=True))
+        answers = sum(part.by_answer for part in self.parts) / seeds
+        own += ((self.by_review + answers) / n) ** 2 / ((self.freedom + 1) * n / self.n - 1)
         return np.sqrt(total), total**2 / own
 
     def detectable(self, level: float, seeds: Number, n: Number) -> Number:
@@ -122,7 +131,7 @@ class Spread(NamedTuple):
         return error * (stats.t.isf(level / 2, df) + stats.t.isf(1 - POWER, df))
 
 
-def seed_variance(models: Sequence[np.ndarray]) -> SeedVariance:
+def seed_variance(models: Sequence[np.ndarray], groups: Groups = None) -> SeedVariance:
     """The variance with the seed, pooled over settings, since one of them has too few seeds.
 
     It is in two strata, because what a seed does to all settings of a model is no part of a
@@ -130,6 +139,7 @@ def seed_variance(models: Sequence[np.ndarray]) -> SeedVariance:
 
     Args:
         models: per model `(settings, seeds, n)`, 1 where a review is labelled right, else 0.
+        groups: of the reviews.
     """
     seeds = models[0].shape[1]
     settings = sum(len(right) for right in models)
@@ -137,8 +147,8 @@ def seed_variance(models: Sequence[np.ndarray]) -> SeedVariance:
     for right in models:
         of_seeds = right - right.mean(axis=1, keepdims=True, dtype=float)
         of_model = of_seeds.mean(axis=0)
-        within += sums_of_squares(of_seeds - of_model)
-        shared += len(right) * sums_of_squares(of_model)
+        within += sums_of_squares(of_seeds - of_model, groups)
+        shared += len(right) * sums_of_squares(of_model, groups)
     n = models[0].shape[2]
     return SeedVariance(
         within=stratum(within, (settings - len(models)) * (seeds - 1), n),
@@ -147,10 +157,10 @@ def seed_variance(models: Sequence[np.ndarray]) -> SeedVariance:
     )
 
 
-def sums_of_squares(deviations: np.ndarray) -> np.ndarray:
+def sums_of_squares(deviations: np.ndarray, groups: Groups) -> np.ndarray:
     """Of accuracies, and of what single answers deviate from them; reviews are the last axis."""
     accuracy = deviations.mean(axis=-1, keepdims=True)
-    return np.array([(accuracy**2).sum(), ((deviations - accuracy) ** 2).sum()])
+    return np.array([(accuracy**2).sum(), (units(deviations - accuracy, groups) ** 2).sum()])
 
 
 def stratum(squares: np.ndarray, df: int, n: int) -> Stratum:
@@ -159,7 +169,12 @@ def stratum(squares: np.ndarray, df: int, n: int) -> Stratum:
     return Stratum(float(accuracy), float(residual), df)
 
 
-def spread(gains: np.ndarray, seeds: int, strata: Sequence[tuple[float, Stratum]]) -> Spread:
+def spread(
+    gains: np.ndarray,
+    seeds: int,
+    strata: Sequence[tuple[float, Stratum]],
+    groups: Groups = None,
+) -> Spread:
     """What a difference varies with.
 
     The variance between seeds counts as no less than what the residual alone would make of it,
@@ -169,6 +184,7 @@ def spread(gains: np.ndarray, seeds: int, strata: Sequence[tuple[float, Stratum]
         gains: `(n,)` difference in each review, in the mean over seeds; its mean is the difference.
         seeds: number of them.
         strata: whose weighted mean squares are the variance of the difference with one seed.
+        groups: of the reviews.
     """
     n = len(gains)
     parts = [
@@ -180,7 +196,9 @@ def spread(gains: np.ndarray, seeds: int, strata: Sequence[tuple[float, Stratum]
         for weight, found in strata
     ]
     answer = sum(part.by_answer for part in parts)
-    return Spread(seeds, n, parts, by_review=max(float(gains.var(ddof=1)) - answer / seeds, 0))
+    variance = float((units(gains - gains.mean(), groups) ** 2).sum() / (n - 1))
+    by_review = max(variance - answer / seeds, 0)
+    return Spread(seeds, n, parts, by_review, freedom(groups))
 
 
 def judge(differences: pd.Series, spreads: Sequence[Spread], margin: float) -> pd.DataFrame:

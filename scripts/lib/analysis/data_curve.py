@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib.analysis.contrasts import UNTUNED, Variants
+from lib.analysis.groups import Groups
 from lib.analysis.measures import conditions as conditions_of
 from lib.analysis.measures import measure_run, reliability_bins
 from lib.analysis.results import (
@@ -28,7 +29,7 @@ COLUMNS = ["curve", "model", *KEYS, EXAMPLES, *MEASURED]
 
 
 def data_curve(
-    runs: pd.DataFrame, conditions: pd.DataFrame, baselines: Sequence[Path]
+    runs: pd.DataFrame, conditions: pd.DataFrame, baselines: Sequence[Path], groups: Groups
 ) -> pd.DataFrame:
     """The table data_curve.
 
@@ -36,20 +37,22 @@ def data_curve(
         runs: the table runs.
         conditions: the table conditions.
         baselines: folders of the baselines on samples of the training reviews.
+        groups: of the test reviews.
     """
-    found = [at_chosen_rates(conditions), *([measured(baselines)] if baselines else [])]
+    found = [at_chosen_rates(conditions), *([measured(baselines, groups)] if baselines else [])]
     return curves(with_sizes(pd.concat(found, ignore_index=True), runs), tuning_of(runs)[1])
 
 
-def measured(folders: Sequence[Path]) -> pd.DataFrame:
+def measured(folders: Sequence[Path], groups: Groups) -> pd.DataFrame:
     """The baselines on samples, as in the table conditions: a row per text and size."""
     tests, predictions = read_all(folders, read_measured), read_all(folders, read_predictions)
     rows = {
-        key: pd.DataFrame([measure_run(tests[key], found, reliability_bins(found))])
+        key: pd.DataFrame([measure_run(tests[key], found, reliability_bins(found, groups), groups)])
         for key, found in predictions.items()
     }
     known = {key.condition: key.variant for key in predictions}
-    return conditions_of(stack(rows, tests, ()), answers_of(predictions), known, UNTUNED, {})
+    measures, answers = stack(rows, tests, ()), answers_of(predictions)
+    return conditions_of(measures, answers, known, UNTUNED, {}, groups)
 
 
 def with_sizes(conditions: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:

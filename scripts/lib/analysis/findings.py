@@ -26,6 +26,7 @@ from lib.analysis.contrasts import (
     Contrast,
     plan,
 )
+from lib.analysis.groups import Groups
 from lib.analysis.representatives import representatives
 from lib.analysis.results import ALL, are_baselines, at_chosen_rates, updates_of
 from lib.analysis.statistics import SIGNIFICANCE, Paired, holm
@@ -43,10 +44,11 @@ from lib.analysis.wording import (
     SHOWN,
     UNDECIDED,
     margin_is,
+    paired_test,
     what_would_decide,
 )
 from lib.command.formats import counted, duration, interval, p_is, percent, plural, points
-from lib.study.runs import CONDITION, Run, is_baseline
+from lib.study.runs import CONDITION, Condition, Run, is_baseline
 
 FAILURE = "Did any run fail to learn?"
 COST = "What does accuracy cost in seconds?"
@@ -66,9 +68,12 @@ COLUMNS = (
     *("question", "first", "second", "verdict", "answer", "difference", "low", "high", "margin"),
     *("p", "p_holm", "p_alike", "p_alike_holm", "standard_error", "df", "rests_on_others"),
     *("agreement",),
-    *("detectable", "seeds_to_halve", "reviews_to_halve", "settings", "seeds", "n"),
+    *("detectable", "seeds_to_halve", "reviews_to_halve", "settings", "seeds", "n", "groups"),
 )
-TYPES = {**dict.fromkeys(["settings", "seeds", "n"], "Int64"), "rests_on_others": "boolean"}
+TYPES = {
+    **dict.fromkeys(["settings", "seeds", "n", "groups"], "Int64"),
+    "rests_on_others": "boolean",
+}
 
 Predictions = Mapping[Run, pd.DataFrame]
 
@@ -92,7 +97,7 @@ def answer(
     predictions = study.that_count()
     predictions |= as_settings(predictions, tuned)
     planned = plan(grid, variants, predictions, tuned)
-    judged = judge(planned, predictions, known, margin, noun)
+    judged = judge(planned, predictions, known, margin, study.groups, noun)
     tables = [
         judged,
         pd.DataFrame(not_asked(planned)),
@@ -103,7 +108,7 @@ def answer(
     differing = [planned[i] for i in judged.index[judged["verdict"] != IDENTICAL]]
     return {
         "findings": findings.reindex(columns=COLUMNS).astype(TYPES),
-        "estimates": estimates(differing, predictions, known, noun),
+        "estimates": estimates(differing, predictions, known, study.groups, noun),
     }
 
 
@@ -112,6 +117,7 @@ def judge(
     predictions: Predictions,
     known: Known,
     margin: float,
+    groups: Groups,
     noun: str,
 ) -> pd.DataFrame:
     """The verdicts on all contrasts, each with its sentence.
@@ -119,7 +125,7 @@ def judge(
     Identical predictions and contrasts without runs that learned can't earn a verdict, and count in
     no family.
     """
-    pairs = [pairs_of_runs(contrast, predictions) for contrast in contrasts]
+    pairs = [pairs_of_runs(contrast, predictions, groups) for contrast in contrasts]
     table = pd.DataFrame(
         {
             "question": [asked(contrast, noun) for contrast in contrasts],
@@ -132,8 +138,10 @@ def judge(
     open_ones = table.index[table["agreement"] < 1]
     compared = table.index[table["agreement"].notna()]
     answers = answers_of(predictions)
-    decided = decide([contrasts[i] for i in open_ones], answers, known, margin).set_index(open_ones)
-    measured = estimate([contrasts[i] for i in compared], answers, known).set_index(compared)
+    several = [contrasts[i] for i in open_ones]
+    decided = decide(several, answers, known, margin, groups).set_index(open_ones)
+    several = [contrasts[i] for i in compared]
+    measured = estimate(several, answers, known, groups).set_index(compared)
     table = decided.combine_first(table).combine_first(measured)
     table.loc[table["verdict"] == IDENTICAL, ["low", "high"]] = np.nan
     for i in table.index[table["verdict"] == ALONE]:
@@ -143,12 +151,16 @@ def judge(
     return table
 
 
-def pairs_of_runs(contrast: Contrast, predictions: Predictions) -> list[Paired]:
+def pairs_of_runs(contrast: Contrast, predictions: Predictions, groups: Groups) -> list[Paired]:
     """The single runs of a contrast, compared in pairs."""
     by_key = {(run.condition, run.seed): found for run, found in predictions.items()}
+
+    def of(condition: Condition, seed: int) -> pd.DataFrame:
+        return by_key[condition, None if is_baseline(condition) else seed]
+
     return [
-        compare_runs(*(by_key[each, None if is_baseline(each) else seed] for each in pair))
-        for pair in contrast.pairs
+        compare_runs(of(first, seed), of(second, seed), groups)
+        for first, second in contrast.pairs
         for seed in contrast.seeds
     ]
 
@@ -185,7 +197,7 @@ def sentence(row: Mapping[str, Any], margin: float, noun: str) -> str:
     tested = f"mean of {plural(row['settings'], 'setting')}, {seeds}, {n}"
     if row["verdict"] == ALONE:
         return (
-            f"{found} on these runs alone ({ends} over {noun}; exact McNemar test, "
+            f"{found} on these runs alone ({ends} over {noun}; {paired_test(row['groups'])}, "
             f"{p_is(row['p'])}; {tested}). Nothing is said of other seeds."
         )
     text = {
@@ -286,7 +298,11 @@ def condition(row: pd.Series) -> str:
 
 
 def estimates(
-    contrasts: Sequence[Contrast], predictions: Predictions, known: Known, noun: str
+    contrasts: Sequence[Contrast],
+    predictions: Predictions,
+    known: Known,
+    groups: Groups,
+    noun: str,
 ) -> pd.DataFrame:
     """The contrasts of single models and settings: a row each, without verdicts."""
     found = [(contrast, *part) for contrast in contrasts for part in parts(contrast)]
@@ -302,5 +318,5 @@ def estimates(
         ],
         columns=["question", "first", "second", *CONDITION],
     )
-    measured = estimate([part for *_, part in found], answers_of(predictions), known)
+    measured = estimate([part for *_, part in found], answers_of(predictions), known, groups)
     return keys.astype({"batch": "Int64"}).join(measured.drop(columns="settings"))

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lib.analysis.groups import Groups, part
 from lib.analysis.results import SETTING, stack
 from lib.analysis.statistics import proportion
 from lib.analysis.study import Study
@@ -33,7 +34,7 @@ def measure_by_length(study: Study, texts: pd.Series, tokens: Sequence[Path]) ->
     longest = {run: study.measured[run][f"{SETTING}max_length"] for run in study.encoders()}
     cut = {run: truncation(*uncut[run.model], length) for run, length in longest.items()}
     tables = {
-        key: accuracies(found, {"words": fifths, "truncation": cut.get(key)})
+        key: accuracies(found, {"words": fifths, "truncation": cut.get(key)}, study.groups)
         for key, found in study.predictions.items()
     }
     return stack(tables, study.measured, study.representatives())
@@ -55,15 +56,18 @@ def truncation(ids: np.ndarray, lengths: np.ndarray, longest: int) -> pd.Series:
     return pd.Series(names, pd.Index(ids, name="id")).astype(ordered)
 
 
-def accuracies(predictions: pd.DataFrame, groupings: dict[str, pd.Series | None]) -> pd.DataFrame:
+def accuracies(
+    predictions: pd.DataFrame, groupings: dict[str, pd.Series | None], clusters: Groups
+) -> pd.DataFrame:
     """Accuracy with Wilson interval in each group of reviews, for one run."""
-    right = predictions["label"] == predictions["prediction"]
+    right = (predictions["label"] == predictions["prediction"]).to_numpy()
+    places = pd.Series(range(len(right)), predictions.index)
     rows = []
     for by, groups in groupings.items():
         if groups is None:
             continue
-        for group, found in right.groupby(groups, observed=True):
-            accuracy, low, high = proportion(int(found.sum()), len(found))
+        for group, found in places.groupby(groups, observed=True):
+            accuracy, low, high = proportion(right[found], part(clusters, found))
             row = {"by": by, "group": group, "n": len(found)}
             rows.append(row | {"accuracy": accuracy, "low": low, "high": high})
     return pd.DataFrame(rows)

@@ -7,6 +7,7 @@ import pandas as pd
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from lib.analysis.contrasts import Tuning, Variants, size_of
+from lib.analysis.groups import Groups, count
 from lib.analysis.results import ALL, stack, updates_of
 from lib.analysis.statistics import (
     brier,
@@ -25,10 +26,11 @@ MEANS = ["loss", "macro_f1", "calibration_error", "brier", "valid_accuracy", "tr
 def measure(study: Study) -> dict[str, pd.DataFrame]:
     """The tables measures, conditions, reliability, classes and confusion."""
     predictions, measured, chosen = study.predictions, study.measured, study.representatives()
-    bins = {key: reliability_bins(found) for key, found in predictions.items()}
+    groups = study.groups
+    bins = {key: reliability_bins(found, groups) for key, found in predictions.items()}
     rows = {
-        key: pd.DataFrame([measure_run(measured[key], predictions[key], bins[key])])
-        for key in predictions
+        key: pd.DataFrame([measure_run(measured[key], found, bins[key], groups)])
+        for key, found in predictions.items()
     }
     measures = stack(rows, measured, chosen)
     tuned, variants = tuning_of(study.runs)
@@ -40,17 +42,20 @@ def measure(study: Study) -> dict[str, pd.DataFrame]:
         by_run[name] = {key: tabulate(found) for key, found in predictions.items()}
     return {
         "measures": measures,
-        "conditions": conditions(measures, answers, known, tuned, variants),
+        "conditions": conditions(measures, answers, known, tuned, variants, groups),
         **{name: stack(tables, measured, chosen) for name, tables in by_run.items()},
     }
 
 
 def measure_run(
-    measured: dict[str, Any], predictions: pd.DataFrame, bins: pd.DataFrame
+    measured: dict[str, Any],
+    predictions: pd.DataFrame,
+    bins: pd.DataFrame,
+    groups: Groups,
 ) -> dict[str, Any]:
     """What the table measures says of one run."""
-    right = predictions["label"] == predictions["prediction"]
-    accuracy = proportion(int(right.sum()), len(right))
+    right = (predictions["label"] == predictions["prediction"]).to_numpy()
+    accuracy = proportion(right, groups)
     return {
         "chance_p": measured["chance_p"],
         "diverged": bool(measured.get("diverged")),
@@ -61,14 +66,19 @@ def measure_run(
         "loss": measured["loss"],
         "macro_f1": measured["macro_f1"],
         "calibration_error": calibration_error(bins),
-        "brier": brier(right.to_numpy(), predictions["confidence"].to_numpy()),
+        "brier": brier(right, predictions["confidence"].to_numpy()),
         "valid_accuracy": measured["valid_accuracy"],
         "train_seconds": measured["train_seconds"],
     }
 
 
 def conditions(
-    measures: pd.DataFrame, answers: Answers, known: Known, tuned: Tuning, variants: Variants
+    measures: pd.DataFrame,
+    answers: Answers,
+    known: Known,
+    tuned: Tuning,
+    variants: Variants,
+    groups: Groups,
 ) -> pd.DataFrame:
     """One row per condition: the mean over its seeds.
 
@@ -81,6 +91,7 @@ def conditions(
         known: the conditions that do not repeat the training of another.
         tuned: the settings whose learning rate is tuned.
         variants: per variant the settings of its training.
+        groups: of the reviews.
     """
     rows = []
     for keys, group in measures.groupby(CONDITION, sort=False, dropna=False):
@@ -95,7 +106,7 @@ def conditions(
             low, high, kind = np.nan, np.nan, ""
             if group["learned"].all():
                 alike = [each for each, size in known.items() if size == examples]
-                _, low, high = accuracy_of(own, group["seed"], answers, alike)
+                _, low, high = accuracy_of(own, group["seed"], answers, alike, groups)
                 kind = "seeds and reviews"
         rows.append(
             {
@@ -109,17 +120,18 @@ def conditions(
                 "deviation": group["accuracy"].std(ddof=1),
                 "low": low,
                 "high": high,
-                "interval": kind,
+                "interval": kind if groups is None or not kind else f"{kind}, clustered",
+                "groups": count(groups),
                 **group[MEANS].mean(skipna=False),
             }
         )
-    return pd.DataFrame(rows).astype({"batch": "Int64"})
+    return pd.DataFrame(rows).astype({"batch": "Int64", "groups": "Int64"})
 
 
-def reliability_bins(predictions: pd.DataFrame) -> pd.DataFrame:
+def reliability_bins(predictions: pd.DataFrame, groups: Groups) -> pd.DataFrame:
     """Accuracy by confidence, for one run."""
     right = predictions["label"] == predictions["prediction"]
-    return reliability(right.to_numpy(), predictions["confidence"].to_numpy())
+    return reliability(right.to_numpy(), predictions["confidence"].to_numpy(), groups)
 
 
 def classes(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -9,10 +9,13 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
+from lib.analysis.groups import Groups, count, freedom, part, units
+
 CONFIDENCE = 0.95
 SIGNIFICANCE = 0.05
 POWER = 0.8
 BINS = 15
+TINY = 1e-18  # a variance that stands for none
 
 
 class Estimate(NamedTuple):
@@ -41,8 +44,10 @@ class Paired(NamedTuple):
         high: upper end.
         only_first: examples that the first alone gets right.
         only_second: examples that the second alone gets right.
-        p: of the exact McNemar test that both err equally often.
+        p: that both err equally often: of the exact McNemar test, or where examples are in groups,
+            of the t test with an error clustered by them.
         agreement: share of examples with the same prediction.
+        groups: number of groups of examples.
     """
 
     n: int
@@ -55,37 +60,81 @@ class Paired(NamedTuple):
     only_second: int
     p: float
     agreement: float
+    groups: int | None
 
 
-def proportion(right: int, n: int) -> Estimate:
-    """A proportion with its Wilson interval."""
-    low, high = proportion_confint(right, n, alpha=1 - CONFIDENCE, method="wilson")
-    return Estimate(right / n, float(low), float(high))
+def proportion(right: np.ndarray, groups: Groups = None) -> Estimate:
+    """A proportion with its Wilson interval, of the effective number of examples.
+
+    Args:
+        right: `(n,)` booleans, of which the share that is true.
+        groups: of the examples.
+    """
+    n, found = len(right), int(right.sum())
+    share = effective(right, groups) / n
+    low, high = proportion_confint(found * share, n * share, alpha=1 - CONFIDENCE, method="wilson")
+    return Estimate(found / n, float(low), float(high))
 
 
-def mean_with_interval(values: np.ndarray) -> Estimate:
+def effective(right: np.ndarray, groups: Groups) -> float:
+    """How many independent examples would tell a proportion as well.
+
+    The number over the design effect, less what few groups make of a quantile of t (Korn and
+    Graubard 1998, Survey Methodology 24; for Wilson's interval Franco et al. 2019, Journal of
+    Survey Statistics and Methodology 7); from 1 to all. It is all where nothing tells the design
+    effect: in one group, or where all or none are right.
+
+    Args:
+        right: `(n,)` booleans.
+        groups: of the examples.
+    """
+    n, among = len(right), right.var()
+    if groups is None or count(groups) == 1 or among == 0:
+        return n
+    between = float((units(right - right.mean(), groups) ** 2).sum() / n)
+    tail = (1 - CONFIDENCE) / 2
+    quantiles = stats.t.isf(tail, n - 1) / stats.t.isf(tail, freedom(groups))
+    return float(np.clip(n * among / max(between, TINY) * quantiles**2, 1, n))
+
+
+def mean_with_interval(values: np.ndarray, groups: Groups = None) -> Estimate:
     """A mean with its t-interval; two values or more.
 
     There is no interval where all are the same.
     """
     if _same(values):
         return Estimate(float(np.mean(values)), np.nan, np.nan)
+    if groups is not None:
+        error = clustered_error(values, groups)
+        half = stats.t.isf((1 - CONFIDENCE) / 2, freedom(groups)) * error
+        return Estimate(*(float(values.mean() + x) for x in (0, -half, half)))
     low, high = stats.ttest_1samp(values, 0).confidence_interval(CONFIDENCE)
     return Estimate(float(np.mean(values)), float(low), float(high))
 
 
-def compare_pair(label: np.ndarray, first: np.ndarray, second: np.ndarray) -> Paired:
+def clustered_error(values: np.ndarray, groups: Groups) -> float:
+    """The standard error of the mean of `(n,)` values in groups."""
+    n = len(values)
+    squares = (units(values - values.mean(), groups) ** 2).sum()
+    return float(np.sqrt(max(squares / (n - 1) / n, TINY)))
+
+
+def compare_pair(
+    label: np.ndarray, first: np.ndarray, second: np.ndarray, groups: Groups = None
+) -> Paired:
     """Compare two classifiers on the same examples.
 
     Args:
         label: `(n,)` true classes.
         first: `(n,)` predictions of the first.
         second: `(n,)` predictions of the second.
+        groups: of the examples.
     """
     right_first, right_second = label == first, label == second
     only_first = int((right_first & ~right_second).sum())
     only_second = int((right_second & ~right_first).sum())
-    difference, low, high = mean_with_interval(right_second.astype(float) - right_first)
+    gains = right_second.astype(float) - right_first
+    difference, low, high = mean_with_interval(gains, groups)
     return Paired(
         n=len(label),
         accuracy_first=float(right_first.mean()),
@@ -95,8 +144,27 @@ def compare_pair(label: np.ndarray, first: np.ndarray, second: np.ndarray) -> Pa
         high=high,
         only_first=only_first,
         only_second=only_second,
-        p=float(mcnemar([[0, only_first], [only_second, 0]], exact=True).pvalue),
+        p=p_of_pair(gains, groups),
         agreement=float((first == second).mean()),
+        groups=count(groups),
+    )
+
+
+def p_of_pair(gains: np.ndarray, groups: Groups) -> float:
+    """P that two classifiers err equally often.
+
+    Of the exact McNemar test; where examples are in groups, of the mean gain over its clustered
+    error, as of Obuchowski 1998 (Statistics in Medicine 17), with a t distribution for few groups.
+
+    Args:
+        gains: `(n,)` 1 where the second alone is right, -1 where the first alone is, else 0.
+        groups: of the examples.
+    """
+    if groups is None:
+        alone = [[0, int((gains < 0).sum())], [int((gains > 0).sum()), 0]]
+        return float(mcnemar(alone, exact=True).pvalue)
+    return float(
+        2 * stats.t.sf(abs(gains.mean()) / clustered_error(gains, groups), freedom(groups))
     )
 
 
@@ -110,27 +178,27 @@ def holm(p: pd.Series) -> pd.Series:
     return pd.Series(multipletests(p, method="holm")[1] if len(p) else [], p.index, float)
 
 
-def reliability(right: np.ndarray, confidence: np.ndarray) -> pd.DataFrame:
+def reliability(right: np.ndarray, confidence: np.ndarray, groups: Groups = None) -> pd.DataFrame:
     """Accuracy by confidence, in 15 bins of equal width over 0 to 1; empty ones are left out.
 
     Args:
         right: `(n,)` booleans, whether a prediction is right.
         confidence: `(n,)` probabilities of the predictions; NaN, of a run that diverged, is in
             no bin.
+        groups: of the predictions.
 
     Returns:
         `confidence` (mean of the bin), `accuracy` with its Wilson interval `low` to `high`, and
         `n`, the number of predictions.
     """
     bins = pd.Series(np.minimum(np.floor(confidence * BINS), BINS - 1))
-    groups = pd.DataFrame({"confidence": confidence, "right": right}).groupby(bins)
     rows = [
         {
-            "confidence": float(group["confidence"].mean()),
-            **proportion(int(group["right"].sum()), len(group))._asdict(),
-            "n": len(group),
+            "confidence": float(inside.mean()),
+            **proportion(right[inside.index], part(groups, inside.index))._asdict(),
+            "n": len(inside),
         }
-        for _, group in groups
+        for _, inside in pd.Series(confidence).groupby(bins)
     ]
     table = pd.DataFrame(rows, columns=["confidence", *Estimate._fields, "n"])
     return table.rename(columns={"value": "accuracy"})

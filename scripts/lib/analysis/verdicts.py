@@ -23,6 +23,7 @@ from lib.analysis.crossed import (
     seed_variance,
     spread,
 )
+from lib.analysis.groups import Groups, count
 from lib.analysis.statistics import SIGNIFICANCE, Estimate, mean_with_interval
 from lib.analysis.wording import ALONE, UNDECIDED
 from lib.study.runs import Condition, Run, is_baseline
@@ -36,6 +37,7 @@ def decide(
     answers: Answers,
     known: Known,
     margin: float,
+    groups: Groups = None,
     ahead: bool = True,
 ) -> pd.DataFrame:
     """The verdict on each contrast with its numbers; all with three seeds or more are one family.
@@ -46,48 +48,57 @@ def decide(
             of a baseline is None.
         known: the conditions that do not repeat the training of another.
         margin: difference up to which two levels count as equal in practice.
+        groups: of the reviews.
         ahead: whether to tell which differences the design would have found, and which verdicts
             rest on the variance of other settings.
 
     Returns:
-        A row per contrast: `difference`, `seeds`, `n`, `settings` (pairs of conditions), what
-        `judge` and `foresee` tell, and `rests_on_others`: whether the verdict would be another if
-        each setting had its own variance between seeds, and not that of all. With fewer than three
-        seeds the verdict is that on these runs alone, and the interval, over reviews, is about no
-        others.
+        A row per contrast: `difference`, `seeds`, `n`, `groups`, `settings` (pairs of conditions),
+        what `judge` and `foresee` tell, and `rests_on_others`: whether the verdict would be another
+        if each setting had its own variance between seeds, and not that of all. With fewer than
+        three seeds the verdict is that on these runs alone, and the interval, over reviews, is
+        about no others.
     """
-    table = measure(contrasts, answers).assign(verdict=ALONE)
+    table = measure(contrasts, answers, groups).assign(verdict=ALONE)
     family = table.index[table["seeds"] >= MIN_SEEDS]
     several = [contrasts[i] for i in family]
-    differences, spreads = table.loc[family, "difference"], spreads_of(several, answers, known)
+    differences = table.loc[family, "difference"]
+    spreads = spreads_of(several, answers, known, groups)
     judged = judge(differences, spreads, margin)
     if ahead:
-        alone = judge(differences, own_spreads_of(several, answers), margin)["verdict"]
+        alone = judge(differences, own_spreads_of(several, answers, groups), margin)["verdict"]
         judged["rests_on_others"] = judged["verdict"].ne(UNDECIDED) & judged["verdict"].ne(alone)
         judged = judged.join(foresee(spreads, len(family)).set_index(family))
     return judged.combine_first(table)
 
 
-def estimate(contrasts: Sequence[Contrast], answers: Answers, known: Known) -> pd.DataFrame:
+def estimate(
+    contrasts: Sequence[Contrast], answers: Answers, known: Known, groups: Groups = None
+) -> pd.DataFrame:
     """Contrasts without verdicts: each with its own 95% interval, which is not simultaneous.
 
     Args:
         contrasts: each with a pair of conditions or more.
         answers: as for `decide`.
         known: as for `decide`.
+        groups: of the reviews.
 
     Returns:
-        A row per contrast: `difference`, `low`, `high`, `seeds`, `n`, `settings`.
+        A row per contrast: `difference`, `low`, `high`, `seeds`, `n`, `groups`, `settings`.
     """
-    table = measure(contrasts, answers)
+    table = measure(contrasts, answers, groups)
     several = table.index[table["seeds"] >= MIN_SEEDS]
-    spreads = spreads_of([contrasts[i] for i in several], answers, known)
+    spreads = spreads_of([contrasts[i] for i in several], answers, known, groups)
     low, high = interval(table.loc[several, "difference"], spreads, SIGNIFICANCE)
     return table.assign(low=low.combine_first(table["low"]), high=high.combine_first(table["high"]))
 
 
 def accuracy_of(
-    condition: Condition, seeds: Sequence[int], answers: Answers, distinct: Collection[Condition]
+    condition: Condition,
+    seeds: Sequence[int],
+    answers: Answers,
+    distinct: Collection[Condition],
+    groups: Groups = None,
 ) -> Estimate:
     """The accuracy of a condition, with its 95% interval over seeds and reviews.
 
@@ -97,11 +108,13 @@ def accuracy_of(
         answers: as for `decide`.
         distinct: the conditions that learn from as many reviews, and do not repeat the training of
             another.
+        groups: of the reviews.
     """
     right = np.mean([answers[condition, seed] for seed in seeds], axis=0)
     pool = pool_of(seeds, [condition], answers, distinct)
-    strata = seed_variance(stacked(pool, seeds, answers)).strata(*sums_of_weights({condition: 1}))
-    found = spread(right, len(seeds), strata)
+    variance = seed_variance(stacked(pool, seeds, answers), groups)
+    strata = variance.strata(*sums_of_weights({condition: 1}))
+    found = spread(right, len(seeds), strata, groups)
     accuracy = pd.Series([right.mean()])
     return Estimate(*map(float, pd.concat([accuracy, *interval(accuracy, [found], SIGNIFICANCE)])))
 
@@ -128,16 +141,16 @@ def answers_of(predictions: Mapping[Run, pd.DataFrame]) -> Answers:
     }
 
 
-def measure(contrasts: Sequence[Contrast], answers: Answers) -> pd.DataFrame:
+def measure(contrasts: Sequence[Contrast], answers: Answers, groups: Groups) -> pd.DataFrame:
     """The differences, with intervals over reviews that hold for these runs alone."""
     rows = []
     for contrast in contrasts:
         gains = gains_of(contrast, answers)
-        counts = {"seeds": len(contrast.seeds), "n": len(gains), "settings": len(contrast.pairs)}
-        difference, low, high = mean_with_interval(gains)
-        rows.append({"difference": difference, "low": low, "high": high} | counts)
-    table = pd.DataFrame(rows, columns=["difference", "low", "high", "seeds", "n", "settings"])
-    return table.astype({"difference": float, "low": float, "high": float})
+        counts = (len(contrast.seeds), len(gains), count(groups), len(contrast.pairs))
+        rows.append((*mean_with_interval(gains, groups), *counts))
+    names = ["difference", "low", "high", "seeds", "n", "groups", "settings"]
+    table = pd.DataFrame(rows, columns=names)
+    return table.astype({**dict.fromkeys(names[:3], float), "groups": "Int64"})
 
 
 def parts(contrast: Contrast) -> Iterator[tuple[Condition, Contrast]]:
@@ -161,7 +174,9 @@ def shared_by(pair: Pair) -> Condition:
     return Condition(**{"model": ""} | alike)
 
 
-def spreads_of(contrasts: Sequence[Contrast], answers: Answers, known: Known) -> list[Spread]:
+def spreads_of(
+    contrasts: Sequence[Contrast], answers: Answers, known: Known, groups: Groups
+) -> list[Spread]:
     """What differences vary with, as all settings tell together; three seeds or more."""
     variances: dict[tuple, SeedVariance] = {}
     spreads = []
@@ -171,21 +186,21 @@ def spreads_of(contrasts: Sequence[Contrast], answers: Answers, known: Known) ->
         pool = tuple(pool_of(contrast.seeds, weights, answers, alike))
         key = (*contrast.seeds, *pool)
         if key not in variances:
-            variances[key] = seed_variance(stacked(pool, contrast.seeds, answers))
+            variances[key] = seed_variance(stacked(pool, contrast.seeds, answers), groups)
         strata = variances[key].strata(*sums_of_weights(weights))
-        spreads.append(spread(gains_of(contrast, answers), len(contrast.seeds), strata))
+        spreads.append(spread(gains_of(contrast, answers), len(contrast.seeds), strata, groups))
     return spreads
 
 
-def own_spreads_of(contrasts: Sequence[Contrast], answers: Answers) -> list[Spread]:
+def own_spreads_of(contrasts: Sequence[Contrast], answers: Answers, groups: Groups) -> list[Spread]:
     """What differences vary with, as the settings of each tell, every one for itself."""
     spreads = []
     for contrast in contrasts:
         strata = [
-            (weight**2, seed_variance(stacked([condition], contrast.seeds, answers)).shared)
+            (weight**2, seed_variance(stacked([condition], contrast.seeds, answers), groups).shared)
             for condition, weight in weights_of(contrast).items()
         ]
-        spreads.append(spread(gains_of(contrast, answers), len(contrast.seeds), strata))
+        spreads.append(spread(gains_of(contrast, answers), len(contrast.seeds), strata, groups))
     return spreads
 
 

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 from lib.command.formats import counted, plural
 
 SHOWN = "difference shown"
@@ -41,3 +43,10 @@ def to_halve(seeds: float, reviews: float, noun: str) -> str:
         "" if math.isnan(reviews) else counted(math.ceil(reviews), noun),
     ]
     return " or ".join(filter(None, ways)) or f"four times the seeds and the {noun}"
+
+
+def paired_test(groups: Any) -> str:
+    """The test of pairs of runs whose reviews are in so many groups; NA where none are known."""
+    if pd.isna(groups):
+        return "exact McNemar test"
+    return f"t test, its error clustered by {plural(int(groups), 'group')}"

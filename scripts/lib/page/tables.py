@@ -16,6 +16,7 @@ from lib.analysis.wording import (
     IDENTICAL,
     UNDECIDED,
     margin_is,
+    paired_test,
     what_would_decide,
 )
 from lib.command.formats import (
@@ -347,10 +348,10 @@ def verdict_cautions(contrasts: pd.DataFrame, noun: str) -> list[str]:
         )
     if ALONE in set(contrasts["verdict"]):
         texts.append(
-            "**On these runs alone**: a verdict needs three seeds. Here p is that of the exact "
-            "McNemar test (the smallest of its pairs of runs, after Holm's correction over them) "
-            f"and the interval is over {noun}; both are about these trained models, and say "
-            "nothing of others with other seeds."
+            "**On these runs alone**: a verdict needs three seeds. Here p is that of the "
+            f"{paired_test(contrasts['groups'].max())} (the smallest of its pairs of runs, after "
+            f"Holm's correction over them) and the interval is over {noun}; both are about these "
+            "trained models, and say nothing of others with other seeds."
         )
     return texts
 

@@ -152,7 +152,8 @@ TABLES = (
         command="analyse",
         part="statistics",
         row="two runs that differ in one key, or a run and a baseline",
-        content="difference with interval over texts, exact McNemar test, agreement",
+        content="difference with interval over texts, exact McNemar test (of texts in groups a "
+        "clustered t test), agreement",
     ),
     Table(
         name="findings",
