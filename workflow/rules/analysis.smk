@@ -76,7 +76,7 @@ rule analyse:
         baselines=baseline_folders,
         samples=lambda wildcards, input: planning.files(samples=folders(input.samples)),
         how=flags({key: ANALYSIS[key] for key in ("statistics", "errors", "margin")}),
-        noun=noun,
+        noun=config["dataset"]["noun"],
         published=Unrecorded(planning.files(published=map(outside, published_figures()))),
         figures=[sha256(Path(path)) for path in published_figures()],
         out=output_folder,
@@ -84,7 +84,7 @@ rule analyse:
         f"analyse {N_RUNS} runs and the baselines; log: {{log}}"
     shell:
         "python {params.command:q} --log {log:q} --table {input.table:q} --runs {params.runs} {params.baselines} "
-        "{params.samples} --reviews {input.reviews:q} --tokens {input.tokens:q} {params.how} {params.noun} "
+        "{params.samples} --reviews {input.reviews:q} --tokens {input.tokens:q} {params.how} --noun {params.noun:q} "
         "{params.published} --out {params.out:q}"
 
 

@@ -88,11 +88,6 @@ def flags(settings):
     return lambda wildcards: planning.flags(settings(wildcards) if callable(settings) else settings)
 
 
-def noun(wildcards):
-    """What the dataset calls its texts, for commands that write sentences; it decides no number."""
-    return planning.flags({"noun": config["dataset"]["noun"]})
-
-
 def table(name):
     """A table of results, as rules read it."""
     return f"{TABLES}/{name}.parquet"

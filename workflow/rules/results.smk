@@ -23,12 +23,12 @@ rule draw:
     params:
         command=command("draw"),
         code=code("draw"),
-        noun=noun,
+        noun=config["dataset"]["noun"],
         out=output_folder,
     message:
         "draw the figures; log: {log}"
     shell:
-        "python {params.command:q} --log {log:q} --tables {input.tables:q} {params.noun} --out {params.out:q}"
+        "python {params.command:q} --log {log:q} --tables {input.tables:q} --noun {params.noun:q} --out {params.out:q}"
 
 
 rule summary:
@@ -71,7 +71,7 @@ rule summary:
         command=command("summary"),
         code=code("summary"),
         study=STUDY,
-        noun=noun,
+        noun=config["dataset"]["noun"],
         runs=run_folders,
         baselines=baseline_folders,
         out=output_folder,
@@ -80,4 +80,4 @@ rule summary:
     shell:
         "python {params.command:q} --log {log:q} --study {params.study} --tables {input.tables:q} --figures {input.figures:q} "
         "--runs {params.runs} {params.baselines} --reviews {input.reviews:q} --splits {input.splits:q} "
-        "--tokens {input.tokens:q} {params.noun} --out {params.out:q}"
+        "--tokens {input.tokens:q} --noun {params.noun:q} --out {params.out:q}"
