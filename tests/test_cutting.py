@@ -26,25 +26,9 @@ from lib.training.inference import TextClassifier, attention, sentence_vectors
 from lib.training.model import Classifier, cut_of, load_encoder, save_checkpoint
 
 TRUNCATIONS = ("head", "tail", "head-tail")
-WORDS = [
-    "a",
-    "good",
-    "film",
-    "and",
-    "a",
-    "bad",
-    "song",
-    "with",
-    "an",
-    "awful",
-    "plot",
-    "that",
-    "I",
-    "will",
-    "not",
-    "forget",
-]
+WORDS = ["A", "good", "film,", "and", "a", "bad", "song", "with", "awful", "plots", "I", "forget"]
 TEXTS = [" ".join((WORDS * 3)[count % 5 : count + 1 + count % 5]) for count in range(30)]
+torch.set_num_threads(1)  # several would wait for one another longer than these models compute
 CLS, SEP = "[CLS]", "[SEP]"
 
 
