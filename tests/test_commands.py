@@ -118,7 +118,7 @@ def test_a_diverged_run_is_drawn_and_collected(tmp_path):
     ).to_csv(run / "history.csv", index=False)
     keys = {"dataset": "d", "model": "m", "pooling": "cls", "batch": 8, "variant": "b", "seed": 1}
     measured = {"valid_loss": float("nan"), "best_epoch": 1, "learned": False}
-    measured["settings"] = {"examples": "all"}
+    measured["settings"] = {"examples": "all", "max_length": 8, "truncation": "auto"}
     write_json(run / "train.json", keys | measured)
     write_json(run / "test.json", keys | {"accuracy": 0.5, "loss": float("inf")})
     assert json.loads((run / "test.json").read_text())["loss"] is None
@@ -136,16 +136,13 @@ def test_a_third_family_trains_without_a_change(encoders, splits, tmp_path, monk
     DistilBertModel(config).save_pretrained(tmp_path / "distilbert")
     tokenizer.save_pretrained(tmp_path / "distilbert")
     tokens, out = tmp_path / "tokens", tmp_path / "run"
-    call(
-        pretokenize,
-        f"--splits {splits} --encoder {tmp_path}/distilbert --out {tokens} --max-length 32",
-    )
+    call(pretokenize, f"--splits {splits} --encoder {tmp_path}/distilbert --out {tokens}")
     monkeypatch.setenv("WANDB_MODE", "disabled")
     call(
         train,
         f"--tokens {tokens} --encoder {tmp_path}/distilbert --run {out} "
         "--dataset d --model distilbert --pooling masked-mean --batch 32 --seed 1 --epochs 1 "
-        "--device cpu",
+        "--max-length 32 --device cpu",
     )
     assert json.loads((out / "train.json").read_text())["updates"] == 4
 

@@ -35,6 +35,8 @@ CUT = Cut(LENGTH, "auto")
 # Kinds whose runs have another pooling than masked-mean.
 POOLINGS = {"typed": "padded-mean", "left bytes": "padded-mean", "stored": "pooler"}
 POOLINGS |= {"right": "cls", "no mask": "max"}
+# Kinds whose runs have another truncation than auto.
+PARTS = {"right": "tail", "left bytes": "head-tail", "unigram": "head", "no mask": "head-tail"}
 HOSTILE = [
     *("", " ", "\t\r\n", "\x00", "a\x00b", "\u200b", "\ufeff", "▁", "▁ ▁a", "é", "e\u0301", "映画"),
     *("[SEP] a [PAD][MASK] [CLS] [UNK]", "<s> a </s><pad> <unk>", "👩\u200d👧 fine", "नमस्ते दुनिया"),
@@ -71,7 +73,8 @@ def runs(folders, tokenized, tmp_path_factory) -> dict[str, Path]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("WANDB_MODE", "disabled")
             files = f"--tokens {tokenized[kind]} --encoder {folders[kind]} --run {run}"
-            call(train, f"{files} --pooling {pooling} {flags}")
+            part = PARTS.get(kind, "auto")
+            call(train, f"{files} --pooling {pooling} --truncation {part} {flags}")
         call(evaluate, f"--tokens {tokenized[kind]}/test.parquet --run {run} --device cpu")
     return found
 

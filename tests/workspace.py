@@ -12,8 +12,9 @@ from conftest import ROOT
 from lib.study import catalog
 
 SUMMARY = "results/summary.md"
-# Of a study without published figures, samples of the reviews and tuned rates.
-USUAL_PARTS = [p for p in catalog.PARTS if p not in ("published", "tuned", "data_curve")]
+# Of a study without published figures, samples of the reviews, tuned rates and several cuts.
+UNUSUAL_PARTS = {"published", "tuned", "data_curve", "cuts"}
+USUAL_PARTS = [part for part in catalog.PARTS if part not in UNUSUAL_PARTS]
 SECRETS = {"HF_TOKEN": "hf_" + "s" * 34, "WANDB_API_KEY": "5ec7e7" * 6 + "cafe"}
 RUN = "results/runs/dataset=imdb-25k/model={}/pooling={}/batch={}/variant={}/seed={}"
 

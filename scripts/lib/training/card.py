@@ -98,9 +98,10 @@ def cut(row):
 whole = tokenizer(texts, return_attention_mask=True)
 inputs = tokenizer.pad(
     {name: [cut(row) for row in rows] for name, rows in whole.items()},
-    max_length=MAX_LENGTH,
+    max_length=WIDTH,
     padding=PADDING,
     padding_side="right",
+    return_attention_mask=True,
     return_tensors="pt",
 )"""
 
@@ -241,12 +242,14 @@ def results(trained: Mapping[str, Any], tested: Mapping[str, Any]) -> list[tuple
 
 def snippet(trained: Mapping[str, Any]) -> str:
     """Python that labels texts, without this project."""
+    fixed = trained["pooling"] == "padded-mean"
     filled = {
         "INPUTS": TOKENIZE_ENDS if trained["truncation"] == HEAD_TAIL else TOKENIZE,
+        "WIDTH": "MAX_LENGTH" if fixed else "None",
         "MAX_LENGTH": str(trained["settings"]["max_length"]),
         "FIRST": str(trained["first_tokens"]),
         "LAST": str(trained["last_tokens"]),
-        "PADDING": '"max_length"' if trained["pooling"] == "padded-mean" else "True",
+        "PADDING": '"max_length"' if fixed else "True",
         "POOLED": POOLINGS[trained["pooling"]][1],
     }
     text = SNIPPET
