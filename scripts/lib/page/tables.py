@@ -332,6 +332,12 @@ def verdict_note(contrasts: pd.DataFrame, noun: str) -> str:
             "Intervals are simultaneous ones of the same family. What an *undecided* line says "
             "would be found has a power of 80%."
         )
+    groups = contrasts["groups"].max()
+    if pd.notna(groups):
+        texts.append(
+            "Texts of one group tend to be alike, so errors are clustered by the "
+            f"{groups:,} groups of the test {noun}."
+        )
     if IDENTICAL in set(contrasts["verdict"]):
         texts.append("*Identical*: both give every test text the same label.")
     return " ".join([*texts, "Runs that did not learn take no part."])
