@@ -2,10 +2,10 @@
 
 Reviews of one group tend to be alike, so that n of them tell less than n. Groups are what is
 independent, and errors are clustered by them (Miller 2024, arXiv:2411.00640): the variance of a
-mean is made of the sums of deviations over each group. Of groups of unequal size, the mean follows
-the large ones, whose sums are too small by that; they count for more, and degrees of freedom for
-fewer, as Bell and McCaffrey 2002 (Survey Methodology 28) have it. With groups of one review, all is
-as without groups.
+mean is made of the sums of deviations over each group. Where groups are of unequal size, the mean
+follows the large ones, so that their sums deviate too little: they count for more, and degrees of
+freedom are fewer, as in Bell and McCaffrey 2002 (Survey Methodology 28). With groups of one review,
+all is as without groups.
 """
 
 import numpy as np
@@ -36,8 +36,8 @@ def units(deviations: np.ndarray, groups: Groups) -> np.ndarray:
 def freedom(groups: Groups) -> float:
     """Degrees of freedom of a variance over groups; infinite, for known, where there are none.
 
-    n² / Σ n_g² - 1 and no less than 1, which is G - 1 for G groups of one size. That are, for
-    independent reviews, Satterthwaite's of the sum of squares.
+    n² / Σ n_g² - 1 and no less than 1, which is G - 1 for G groups of one size; for independent
+    reviews they are Satterthwaite's of the sum of squares, or a little fewer.
     """
     if groups is None:
         return np.inf
