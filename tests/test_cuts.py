@@ -76,7 +76,8 @@ def test_runs_of_several_lengths_are_truncated_at_their_own(study):
 
 
 def test_the_page_asks_and_answers_both_questions(study):
-    page = study.page(drawn=True)
+    page = study.page()
+    study.draw("cuts")
     for text in ("How many tokens?", "Which part of a long text?", "256 tokens", "64 tokens"):
         assert text in page
     section = page.partition("## How much of a text")[2].partition("\n## ")[0]
@@ -109,8 +110,9 @@ def test_cuts_that_come_with_other_changes_are_no_curve(tmp_path, baseline):
     if baseline:
         study.add_baseline(right_or_wrong(N, 0.8, 2))
     study.analyse()
-    assert "No two settings differ in the cut alone." in study.page(drawn=True)
+    assert "No two settings differ in the cut alone." in study.page()
     assert study.read("cuts").empty
+    study.draw("cuts")
     assert "nothing to show" in (tmp_path / "figures/cuts.svg").read_text()
 
 
