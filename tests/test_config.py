@@ -1,7 +1,9 @@
 """The configuration: shipped files are valid, mistakes are refused in one line."""
 
 import argparse
+import re
 import shlex
+from contextlib import nullcontext
 from copy import deepcopy
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from conftest import ROOT
 import download
 import encoder
 from lib.command.cli import Parser
+from lib.command.console import UserError
 from lib.data.division import listed
 from lib.data.encoder_sources import SOURCES as ENCODER_SOURCES
 from lib.data.sources import SOURCES
@@ -31,6 +34,43 @@ def test_shipped_configs_are_valid(path):
     config = yaml.safe_load(path.read_text())
     check(config)
     assert len(runs(config)) == len(set(runs(config))) > 0
+
+
+TOO_LONG = "allowed: at most 512, the positions of model 'bert'"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_length": 513}, f"config key 'max_length' is 513; {TOO_LONG}"),
+        ({"training": {"max_length": 600}}, f"config key 'training.max_length' is 600; {TOO_LONG}"),
+        (
+            {"variants": {"base": {}, "long": {"max_length": 600}}},
+            "'variants.long.max_length' is 6",
+        ),
+        ({"max_length": 513, "training": {"max_length": 512}}, None),
+        (
+            {"max_length": 513, "variants": {"base": {"max_length": 9}, "long": {}}},
+            "'max_length' i",
+        ),
+        ({"variants": {"base": {}, "long": {}, "unused": {"max_length": 600}}}, None),
+    ],
+)
+def test_a_length_beyond_the_positions_of_a_model_is_refused_where_it_is_given(changes, message):
+    config = deepcopy(BASE) | {"variants": {"base": {}, "long": {}}} | changes
+    config["grid"] = [{"model": ["bert"], "pooling": ["max"], "batch": [8], "seed": [1]}]
+    config["grid"][0]["variant"] = ["base", "long"]
+    with pytest.raises(UserError, match=re.escape(message)) if message else nullcontext():
+        check(config)
+
+
+def test_the_length_of_the_study_is_that_of_trainings_that_give_none():
+    config = deepcopy(BASE) | {"max_length": 40}
+    config["variants"] |= {"long": {"max_length": 80}, "ends": {"truncation": "head-tail"}}
+    check(config)
+    found = {name: training(config, name) for name in ("base", "long", "ends")}
+    cuts = {name: (each["max_length"], each["truncation"]) for name, each in found.items()}
+    assert cuts == {"base": (40, "auto"), "long": (80, "auto"), "ends": (40, "head-tail")}
 
 
 def properties(section: dict, prefix: str = ""):

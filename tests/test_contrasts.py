@@ -8,14 +8,17 @@ import yaml
 from conftest import ROOT
 from scipy import stats
 
+from lib.analysis.comparisons import pairs as pairs_of_runs
 from lib.analysis.contrasts import (
     BACKEND,
     BASELINE,
     BATCH,
     ENCODER,
+    LENGTH,
     PADDING,
     POOLING,
     SCALING,
+    TRUNCATION,
     VARIANT,
     distinct,
     plan,
@@ -91,6 +94,66 @@ def test_the_order_of_the_grid_decides_no_direction_of_batches():
     assert planned(runs[::-1])[BATCH, "64", "1024"].weights == (
         planned(runs)[BATCH, "64", "1024"].weights
     )
+
+
+CUTS = {
+    f"{length}-{part}": SETTINGS | {"max_length": length, "truncation": part}
+    for length in (128, 64, 256)
+    for part in ("head", "tail", "head-tail")
+}
+
+
+def test_lengths_and_parts_of_texts_are_compared_one_at_a_time_lengths_in_their_order():
+    for names in (
+        ["128-head", "64-head", "256-head", "128-tail", "128-head-tail"],
+        [*CUTS],  # each length with each part
+    ):
+        runs = grid(models="a", variants=names)
+        found = plan(runs, CUTS, runs)
+        asked = [(each.question, each.first, each.second) for each in found]
+        assert asked == [
+            (LENGTH, "64", "128"),
+            (LENGTH, "64", "256"),
+            (LENGTH, "128", "256"),
+            (TRUNCATION, "head", "tail"),
+            (TRUNCATION, "head", "head-tail"),
+            (TRUNCATION, "tail", "head-tail"),
+        ]
+        assert {len(each.pairs) for each in found} == {1 if len(names) == 5 else 3}
+        for each in found:
+            for pair in each.pairs:
+                cuts = [CUTS[condition.variant] for condition in pair]
+                key = {LENGTH: "max_length", TRUNCATION: "truncation"}[each.question]
+                assert [str(cut[key]) for cut in cuts] == [each.first, each.second]
+                assert [{**cut, key: 0} for cut in cuts[:1]] == [
+                    {**cut, key: 0} for cut in cuts[1:]
+                ]
+
+
+def test_a_length_with_another_setting_is_another_variant():
+    variants = CUTS | {"both": CUTS["64-head"] | {"epochs": 9}}
+    runs = grid(models="a", variants=["128-head", "both"])
+    assert {each.question for each in plan(runs, variants, runs)} == {VARIANT}
+
+
+def test_an_encoder_is_compared_with_the_baselines_of_its_own_cut_alone():
+    names = ["64-head", "64-tail", "128-head"]
+    texts = {baseline for name in names for baseline in baselines_of("a", CUTS[name])}
+    assert texts == {
+        *("TF-IDF, full text", "TF-IDF, first 64 tokens of a", "TF-IDF, last 64 tokens of a"),
+        "TF-IDF, first 128 tokens of a",
+    }
+    runs = [*grid(models="a", variants=names), *(Run("d", text) for text in texts)]
+    for each in (each for each in plan(runs, CUTS, runs) if each.question == BASELINE):
+        compared = {encoder.variant for _, encoder in each.pairs}
+        if each.first == "TF-IDF, full text":
+            assert compared == set(names)
+        else:
+            (variant,) = compared
+            assert each.first in baselines_of("a", CUTS[variant])
+    single = [pair for pair in pairs_of_runs(runs, CUTS) if pair[0] == "baseline"]
+    assert len(single) == 2 * len(names) * 3  # seeds
+    assert all(base.model in baselines_of("a", CUTS[run.variant]) for _, base, run in single)
 
 
 def test_what_repeats_a_training_is_compared_with_it_alone():

@@ -97,6 +97,33 @@ def test_a_study_with_sizes_has_baselines_on_the_same_samples(project, python):
     assert "data_curve" in said.stdout and "data_curve" not in whole.stdout
 
 
+def test_a_study_of_several_cuts_tokenizes_once_and_has_the_baselines_of_each(project, python):
+    def change(config):
+        config["variants"] |= {"long": {"max_length": 96}, "tail": {"truncation": "tail"}}
+        config["grid"][0]["variant"] = ["base", "long", "tail"]
+
+    several = project.write_config("several.yaml", change)
+    done = project.snakemake(python, "-n", "-p", SUMMARY, "--configfile", several)
+    assert done.returncode == 0, done.stderr
+    commands = re.findall(r"/(\w+\.py) (.*)", done.stdout)
+    tokens = [flags for name, flags in commands if name == "pretokenize.py"]
+    assert len(tokens) == 2 and not [flags for flags in tokens if "length" in flags]
+    tried = [re.findall(r"--max-length (\d+)", flags) for name, flags in commands if name in TRIED]
+    assert sorted(tried) == [["64"], ["96"]]  # the longest of each model
+    found = set(re.findall(r"text=(\S+)", " ".join(f for n, f in commands if n == "baseline.py")))
+    assert {text for text in found if "log" not in text} == {
+        "full",
+        "seen-by-bert/max_length=64/truncation=auto",
+        "seen-by-bert/max_length=96/truncation=auto",
+        "seen-by-bert/max_length=64/truncation=tail",
+        "seen-by-modernbert/max_length=64/truncation=auto",
+    }
+    assert "tables/cuts.parquet" in done.stdout
+
+
+TRIED = ("encoder.py",)
+
+
 def test_an_unknown_target_is_refused_before_any_job(project, python):
     target = f"{RUN.format('gpt', 'cls', 64, 'base', 1)}/test.json"
     failed = project.snakemake(python, target, "-n", "--configfile", "study.yaml")

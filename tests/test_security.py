@@ -21,7 +21,7 @@ from lib.training.model import ATTENTION, load_encoder
 
 # Flags that are quoted words already, and names that hold nothing to quote.
 WORDS = {
-    *("params.source", "params.digests", "params.learned", "params.trial", "params.length"),
+    *("params.source", "params.digests", "params.learned", "params.trial"),
     *("params.labels", "params.training", "params.test", "params.places", "params.study"),
     *("params.how", "params.encoder", "params.text", "params.runs", "params.baselines"),
     *("params.tuned", "params.samples", "params.published", "threads"),
@@ -89,7 +89,7 @@ def test_an_encoder_that_offers_code_and_pickles_trains_without_either(
         call(
             train,
             f"--tokens {tokens} --encoder {folder} --run {run} --dataset d --model m "
-            "--pooling cls --batch 32 --seed 1 --epochs 1 --device cpu",
+            "--pooling cls --batch 32 --seed 1 --max-length 16 --epochs 1 --device cpu",
         )
         call(evaluate, f"--tokens {tokens}/test.parquet --run {run} --device cpu")
     assert not (tmp_path / "ran").exists()

@@ -1,5 +1,6 @@
 """Accuracy and seconds by how many tokens are seen of each text, and by which part of it."""
 
+import numpy as np
 import pandas as pd
 
 from lib.analysis.contrasts import CUTS
@@ -45,7 +46,7 @@ def of_encoders(conditions: pd.DataFrame, study: Study) -> pd.DataFrame:
 
 
 def of_baselines(conditions: pd.DataFrame, study: Study, models: set[str]) -> pd.DataFrame:
-    """The baselines on the tokens of some models, and on the full text."""
+    """The baselines on the tokens of some models, and on the full text; none beside no model."""
     dataset = study.runs["dataset"].iloc[0]
     told = [study.measured[Run(dataset, name)] for name in conditions["model"]]
     texts = [each["text"].removeprefix(SEEN_TEXT) for each in told]
@@ -54,5 +55,6 @@ def of_baselines(conditions: pd.DataFrame, study: Study, models: set[str]) -> pd
         max_length=[each.get("max_length") for each in told],
         truncation=[each.get("truncation", "") for each in told],
     )
-    rows = rows[[text in {FULL_TEXT, *models} for text in texts]]
+    shown = {FULL_TEXT, *models} if models else models
+    rows = rows[np.array([text in shown for text in texts], bool)]
     return rows.sort_values("max_length", kind="stable")  # the one without a length is last

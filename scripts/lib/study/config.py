@@ -333,8 +333,10 @@ def _check_lengths(config: Mapping[str, Any]) -> None:
     for name, variant in {(run.model, run.variant): None for run in runs(config)}:
         length, positions = training(config, variant)["max_length"], _positions(config, name)
         if positions is not None and length > positions:
-            own = "max_length" in config["variants"][variant]
-            key = f"variants.{variant}.max_length" if own else "max_length"
+            given = config["training"]["max_length"] != config["max_length"]
+            key = "training.max_length" if given else "max_length"
+            if "max_length" in config["variants"][variant]:
+                key = f"variants.{variant}.max_length"
             raise UserError(
                 f"config key '{key}' is {length}; allowed: at most {positions}, the positions of "
                 f"model '{name}'"
