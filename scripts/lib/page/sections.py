@@ -223,7 +223,7 @@ def estimates(page: Page) -> Iterator[str]:
             f"{page.noun}, for these runs alone.",
         )
     yield page.file("estimates", "The same with all digits")
-    yield page.file("comparisons", "Pairs of single runs, with exact McNemar tests")
+    yield page.file("comparisons", "Pairs of single runs, with a test of each")
 
 
 def calibration(page: Page) -> Iterator[str]:

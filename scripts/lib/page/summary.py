@@ -223,11 +223,11 @@ def cut_facts(trainings: Sequence[Mapping[str, Any]], model: str, noun: str) -> 
         cut, lost = (fmean(run[key] for run in alike) for key in ("texts_cut", "tokens_lost"))
         names = joined(list(dict.fromkeys(run["variant"] for run in alike)))
         facts.append(
-            f"{length:,} tokens of a text at most, {truncation}"
+            f"{length:,} tokens at most, {truncation}"
             + (f" ({names})" if len(runs) > 1 else "")
-            + f": {cut:.1%} of the training {noun} cut, {lost:.1%} of their tokens lost"
+            + f": {cut:.1%} cut, {lost:.1%} of their tokens lost"
         )
-    return "; ".join(facts)
+    return f"of the training {noun}, " + "; ".join(facts)
 
 
 def hardware(run: Mapping[str, Any]) -> str:

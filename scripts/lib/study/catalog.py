@@ -288,7 +288,7 @@ FIGURES = (
         title="Accuracy and seconds by length",
         alternative="Test accuracy and seconds of training by the tokens that are seen of a text",
         caption="Test accuracy and seconds of training by the number of tokens that are seen of a "
-        "text at most, with 95% intervals: of one seed and of baselines Wilson's, else over seeds "
+        "text at most, with 95% intervals of the encoders: of one seed Wilson's, else over seeds "
         "and test {noun}. Points of one number stand side by side. Dashed lines are TF-IDF on the "
         "same tokens, the one without points TF-IDF on full texts. Seconds of a baseline include "
         "its tuning; all depend on what else the machine did. A dagger marks points with a run "
