@@ -97,8 +97,9 @@ def seen_texts(texts: list[str], encoder: Path, cut: Cut) -> list[str]:
     found = []
     for text, each in zip(texts, encoding(texts, offsets=True), strict=True):
         kept = cut.kept(np.array([0, len(each)]), encoding.frame).nonzero()[0]
+        offsets = each.offsets  # a list that is made anew whenever it is asked for
         runs = np.split(kept, np.flatnonzero(np.diff(kept) > 1) + 1)
-        parts = (text[seen([each.offsets[place] for place in run])] for run in runs)
+        parts = (text[seen([offsets[place] for place in run])] for run in runs)
         found.append(" ".join(filter(None, parts)))
     return found
 

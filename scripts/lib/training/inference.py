@@ -227,6 +227,7 @@ def attention(checkpoint: Path, text: str) -> Attention:
         raise UserError("the review has no tokens; set analysis.review to another id")
     weights = classifier.attend(inputs)[0].mean(dim=0)[real][:, real]
     weights = weights / weights.sum(dim=1, keepdim=True)
-    spans = (found.offsets[place] for place in kept[real.numpy()])
+    offsets = found.offsets
+    spans = (offsets[place] for place in kept[real.numpy()])
     tokens = [text[start:end].strip() or "␣" for start, end in spans]
     return Attention(tokens, weights.numpy())
