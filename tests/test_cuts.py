@@ -89,13 +89,13 @@ def test_the_page_asks_and_answers_both_questions(study):
     ]
     assert rows[-1][:3] == ["TF-IDF, full text", "", "all"] and len(rows) == 9
     assert "figures/cuts.svg" in section
-    seen = "64 tokens at most (head): 50.0% of the training texts cut, 25.0% of their tokens lost"
-    assert f"{seen} (short and both)" in page
+    seen = "64 tokens at most, head (short and both): 50.0% cut, 25.0% of their tokens lost"
+    assert seen in page
     assert "nothing to show" not in (study.folder / "figures/cuts.svg").read_text()
 
 
 def test_points_of_one_length_stand_side_by_side(study):
-    chart = figures.cuts(study.read("cuts")).to_dict()
+    chart = figures.cuts(study.read("cuts"), "texts").to_dict()
     points = [x for x in rows_of(chart) if "place" in x]
     places = pd.DataFrame(points).drop_duplicates()
     assert places["place"].nunique() == len(places) == 8

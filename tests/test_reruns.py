@@ -31,8 +31,8 @@ OF_RULES = {
     "download split encoder": "data.division data.reviews",
     "download split encoder pretokenize": "data.streaming",
     "download split train estimate baseline": "data.sampling",
-    "download split encoder baseline explain summary": "data.folding",
-    "download baseline explain": "data.words",
+    "download split encoder baseline analyse explain summary": "data.folding",
+    "download baseline analyse explain": "data.words",
     "split": "data.groups data.splitting",
     "encoder": "data.encoder_sources data.new_encoders data.tokenizer_training",
     "encoder pretokenize train evaluate estimate baseline explain": "data.encoder_files",
@@ -53,18 +53,20 @@ OF_RULES = {
     "estimate analyse draw summary": "command.formats",
     "baseline": "analysis.baseline",
     "collect": "analysis.collection analysis.costs",
-    "collect analyse": "analysis.contrasts analysis.tuning",
+    "collect analyse": "analysis.tuning",
+    "collect analyse summary": "analysis.contrasts",
     "collect analyse explain draw summary": "analysis.results files.tables",
     "analyse": "analysis.analyse analysis.comparisons analysis.crossed analysis.cuts "
     "analysis.data_curve analysis.errors analysis.findings analysis.lengths analysis.measures "
     "analysis.published analysis.study analysis.verdicts",
-    "analyse summary": "analysis.statistics",
+    "analyse summary": "analysis.groups analysis.statistics",
     "analyse draw summary": "analysis.wording",
     "analyse explain summary": "analysis.representatives",
     "explain": "analysis.attention analysis.explain analysis.maps training.inference",
     "draw": "page.drawing page.figures",
     "draw summary": "study.catalog",
-    "summary": "page.html page.latex page.markdown page.sections page.summary page.tables",
+    "summary": "page.answer page.html page.latex page.markdown page.sections page.summary "
+    "page.tables",
 }
 DECIDES = {
     module: set(rules.split()) for rules, modules in OF_RULES.items() for module in modules.split()

@@ -21,7 +21,7 @@ from lib.training.model import ATTENTION, load_encoder
 
 # Flags that are quoted words already, and names that hold nothing to quote.
 WORDS = {
-    *("params.source", "params.digests", "params.learned", "params.trial"),
+    *("params.source", "params.division", "params.digests", "params.learned", "params.trial"),
     *("params.labels", "params.training", "params.test", "params.places", "params.study"),
     *("params.how", "params.encoder", "params.text", "params.runs", "params.baselines"),
     *("params.tuned", "params.samples", "params.published", "threads"),

@@ -358,7 +358,7 @@ def test_the_page_tells_what_was_run(study):
     )
     assert facts["Model a"].startswith("hub, id org/Some-a;") and "0.0% of" in facts["Model a"]
     assert facts["Seen by a"] == (
-        "128 tokens at most (head): 25.0% of the training texts cut, 12.5% of their tokens lost"
+        "of the training reviews, 128 tokens at most, head: 25.0% cut, 12.5% of their tokens lost"
     )
 
 
