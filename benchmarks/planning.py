@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import yaml
 
 from lib.command.console import progress
 from lib.files.predictions import Predictions, write_predictions
-from lib.files.whole import write_json
+from lib.files.whole import write_json, write_parquet
 from lib.study import config
 from lib.study.planning import baselines
 from lib.study.runs import KEYS, folders_of, keys_in
@@ -40,6 +41,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 CONDITIONS = 2**3 * len(VARIANTS)
 EMPTY = "rule all:\n"
+TEST = "test.parquet"
 TRAIN = 4800  # reviews to learn from
 PAIRS = """
 rule all:
@@ -95,7 +97,7 @@ class Study(NamedTuple):
     def analysing(self) -> list[str]:
         """The command that measures, compares and answers, with the baselines."""
         given = {"table": str(self.folder / "results" / "tables" / "runs.parquet")}
-        given |= dict.fromkeys(("reviews", "tokens"), "none")  # which the errors alone need
+        given |= {"reviews": str(self.folder / TEST), "tokens": "none"}  # which errors alone need
         words = self.command("analyse", errors="false", margin="1", **given)
         return [*words, "--baselines", *map(str, self.baselines)]
 
@@ -163,6 +165,8 @@ def make_up(study: Study, reviews: int) -> None:
     rng = np.random.default_rng(0)
     ids = np.arange(reviews)
     hard = rng.standard_normal(reviews)  # for all
+    texts = pa.table({"id": ids, "text": [""] * reviews, "label": ids % 2})
+    write_parquet(study.folder / TEST, texts)
     for folder in (*study.runs, *study.baselines):
         folder.mkdir(parents=True)
         score = (

@@ -14,7 +14,7 @@ import encoder
 import pretokenize
 import split
 from lib.files.whole import write_parquet
-from lib.study.planning import flags
+from lib.study.planning import digests, dividing, flags, reading, source
 
 SPLITS = ("train", "valid", "test")
 
@@ -26,11 +26,12 @@ def prepare_reviews(study: Mapping[str, Any], folder: Path) -> None:
         study: a checked configuration.
         folder: to write to.
     """
-    dataset = {key: value for key, value in study["dataset"].items() if key != "name"}
-    call(download, f"{dataset.pop('source')} {flags(dataset)}", out=folder)
+    dataset, division = study["dataset"], study["split"]
+    how = f"{source(dataset)} {digests(dataset)} {flags(reading(division))}"
+    call(download, how, out=folder)
     call(
         split,
-        flags(study["split"]),
+        flags(dividing(division)),
         reviews=folder / "reviews.parquet",
         out=folder / "splits",
         counts=folder / "splits.json",
@@ -48,11 +49,10 @@ def prepare_model(
         model: its part of the configuration.
         numbers: of examples in the samples.
     """
-    settings = dict(model)
-    source = settings.pop("source")
-    if source == "scratch":
-        settings["reviews"] = folder / "splits" / "train.parquet"
-    call(encoder, f"{source} {flags(settings)}", out=encoder_folder(folder, name))
+    learned = {}
+    if model["source"] == "scratch":
+        learned["reviews"] = folder / "splits" / "train.parquet"
+    call(encoder, f"{source(model)} {digests(model)}", out=encoder_folder(folder, name), **learned)
     tokens = tokens_folder(folder, name)
     call(
         pretokenize,
@@ -81,14 +81,14 @@ def tokens_folder(folder: Path, model: str) -> Path:
     return folder / "tokens" / model
 
 
-def write_sample(source: Path, number: int, target: Path) -> None:
+def write_sample(whole: Path, number: int, target: Path) -> None:
     """Write a random sample of a token file, always the same one."""
-    table = pq.read_table(source, partitioning=None)
+    table = pq.read_table(whole, partitioning=None)
     rows = np.random.default_rng(0).permutation(table.num_rows)[:number]
     write_parquet(target, table.take(np.sort(rows)))
 
 
-def write_job(source: Path, sizes: Collection[int], target: Path) -> None:
+def write_job(tokens: Path, sizes: Collection[int], target: Path) -> None:
     """Write samples of all splits, of so many examples each, for a small job."""
     for name, number in zip(SPLITS, sizes, strict=True):
-        write_sample(source / f"{name}.parquet", number, target / f"{name}.parquet")
+        write_sample(tokens / f"{name}.parquet", number, target / f"{name}.parquet")

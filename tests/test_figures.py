@@ -153,7 +153,7 @@ def test_interactive_pages_need_no_network(drawn, name):
 @pytest.mark.slow
 def test_figures_are_the_same_again_and_white_behind(drawn, tmp_path):
     tables = dict.fromkeys(f"{drawn.tables}/{figure.table}.parquet" for figure in FIGURE.values())
-    call(draw, f"--tables {' '.join(tables)} --out {tmp_path}")
+    call(draw, f"{drawn.noun} --tables {' '.join(tables)} --out {tmp_path}")
     for name in FIGURE:
         svgs = [
             re.sub(r"(gradient|clip)_?\d+", "", path.read_text())  # numbered within a process
