@@ -43,12 +43,20 @@ TOO_LONG = "allowed: at most 512, the positions of model 'bert'"
     ("changes", "message"),
     [
         ({"max_length": 513}, f"config key 'max_length' is 513; {TOO_LONG}"),
-        ({"training": {"max_length": 600}}, f"config key 'training.max_length' is 600; {TOO_LONG}"),
+        (
+            {"max_length": None, "training": {"max_length": 600}},
+            f"config key 'training.max_length' is 600; {TOO_LONG}",
+        ),
         (
             {"variants": {"base": {}, "long": {"max_length": 600}}},
             "'variants.long.max_length' is 6",
         ),
-        ({"max_length": 513, "training": {"max_length": 512}}, None),
+        ({"max_length": None, "training": {"max_length": 512}}, None),
+        ({"max_length": 512, "training": {"max_length": 512}}, None),
+        (
+            {"max_length": 64, "training": {"max_length": 32}},
+            "config keys 'max_length' and 'training.max_length' are 64 and 32; give one",
+        ),
         (
             {"max_length": 513, "variants": {"base": {"max_length": 9}, "long": {}}},
             "'max_length' i",
@@ -58,6 +66,7 @@ TOO_LONG = "allowed: at most 512, the positions of model 'bert'"
 )
 def test_a_length_beyond_the_positions_of_a_model_is_refused_where_it_is_given(changes, message):
     config = deepcopy(BASE) | {"variants": {"base": {}, "long": {}}} | changes
+    config = {key: value for key, value in config.items() if value is not None}
     config["grid"] = [{"model": ["bert"], "pooling": ["max"], "batch": [8], "seed": [1]}]
     config["grid"][0]["variant"] = ["base", "long"]
     with pytest.raises(UserError, match=re.escape(message)) if message else nullcontext():

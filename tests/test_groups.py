@@ -11,7 +11,13 @@ from scipy.linalg import block_diag, sqrtm
 
 from lib.analysis.crossed import Part, Spread, seed_variance, spread
 from lib.analysis.groups import count, freedom, units
-from lib.analysis.statistics import compare_pair, effective, mean_with_interval, proportion
+from lib.analysis.statistics import (
+    clustered_error,
+    compare_pair,
+    effective,
+    mean_with_interval,
+    proportion,
+)
 from lib.analysis.study import read_groups
 from lib.command.console import UserError
 
@@ -212,3 +218,11 @@ def test_groups_have_the_order_of_the_predictions(tmp_path):
     without = pq.read_table(study.reviews).drop(["group"])
     pq.write_table(without, study.reviews)
     assert read_groups(study.reviews, [predictions]) is None
+
+
+def test_groups_that_sum_to_the_same_leave_an_error():
+    groups, label = np.repeat(np.arange(3), 10), np.zeros(30, int)
+    once = np.tile([1] + [0] * 9, 3)  # wrong once in each group
+    found = compare_pair(label, once, label, groups)
+    assert found.p > 0.05 and found.low < 0 < found.high
+    assert clustered_error(label - once, groups) >= (once.var(ddof=1) / 30) ** 0.5

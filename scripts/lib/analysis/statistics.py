@@ -113,10 +113,13 @@ def mean_with_interval(values: np.ndarray, groups: Groups = None) -> Estimate:
 
 
 def clustered_error(values: np.ndarray, groups: Groups) -> float:
-    """The standard error of the mean of `(n,)` values in groups."""
-    n = len(values)
-    squares = (units(values - values.mean(), groups) ** 2).sum()
-    return float(np.sqrt(max(squares / (n - 1) / n, TINY)))
+    """The standard error of the mean of `(n,)` values in groups, no less than if none were.
+
+    Few groups may sum to the same by chance, and would leave no error at all.
+    """
+    n, deviations = len(values), values - values.mean()
+    squares = ((each**2).sum() for each in (units(deviations, groups), deviations))
+    return float(np.sqrt(max(*squares, TINY) / (n - 1) / n))
 
 
 def compare_pair(

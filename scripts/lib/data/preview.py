@@ -60,16 +60,19 @@ def check_classes(told: Mapping[str, Any], split: Mapping[str, Any]) -> None:
     """
     import numpy as np
 
-    from lib.data.splitting import Facts, divide_reviews
+    from lib.data import splitting
 
+    parts = told.get("splits", {"": told})
+    given = [name for name in parts if name]
+    splitting.check_settings(given, split.get("ratios"), split.get("valid"))
     if "group" in split:
         return
-    parts = told.get("splits", {"": told})
     counts = [part["classes"] for part in parts.values()]
     labels = [np.repeat(np.arange(len(each)), each) for each in counts]
-    places = [SPLITS.index(name) for name in parts if name]
+    places = list(map(SPLITS.index, given))
     splits = np.repeat(places, list(map(sum, counts))) if places else None
-    divide_reviews(Facts(np.concatenate(labels), splits), **planning.dividing(split))
+    facts = splitting.Facts(np.concatenate(labels), splits)
+    splitting.divide_reviews(facts, **planning.dividing(split))
 
 
 def check_files(dataset: Mapping[str, Any], split: Mapping[str, Any]) -> None:

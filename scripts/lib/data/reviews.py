@@ -148,7 +148,7 @@ def assemble(parts: Mapping[str, Batches], layout: Layout) -> Iterator[pa.Record
             elif layout.origins:
                 columns["split"] = pa.repeat(layout.origins[origin], part.num_rows)
             if layout.group:
-                columns["group"] = _whole(part, layout.group, origin)
+                columns["group"] = _group(part, layout.group, origin)
             yield pa.RecordBatch.from_pydict(columns).filter(pa.array(keep))
             offset += part.num_rows
 
@@ -156,6 +156,15 @@ def assemble(parts: Mapping[str, Batches], layout: Layout) -> Iterator[pa.Record
 def _whole(part: pa.RecordBatch, column: str, origin: str) -> pa.Array:
     """The cells of a column as strings, in which `1.0` is `1`."""
     return pc.replace_substring_regex(_cells(part, column, origin), *WHOLE)
+
+
+def _group(part: pa.RecordBatch, column: str, origin: str) -> pa.Array:
+    """The cells of a column of groups as strings in one form; null where a number is none."""
+    cells = pc.utf8_trim_whitespace(_whole(part, column, origin))
+    cells = pc.utf8_normalize(cells, "NFC")
+    if pa.types.is_floating(part[column].type):
+        cells = pc.if_else(pc.is_nan(part[column]), None, cells)
+    return cells
 
 
 def _cells(part: pa.RecordBatch, column: str, origin: str) -> pa.Array:
@@ -312,7 +321,7 @@ def _numbered(
 
 
 def clean(found: Survey, ranks: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
-    """Drop empty texts, texts that stand under two labels, and all but one of duplicates.
+    """Drop empty texts, texts that stand under two labels in a split, all but one of duplicates.
 
     Texts are compared in their folded form.
 
@@ -329,7 +338,7 @@ def clean(found: Survey, ranks: np.ndarray) -> tuple[np.ndarray, dict[str, int]]
     hashes, classes = found.hashes, found.classes
     firsts = leaders(hashes, ranks)
     mixed = np.zeros(len(hashes), dtype=bool)
-    mixed[firsts[classes != classes[firsts]]] = True
+    mixed[firsts[(classes != classes[firsts]) & (ranks == ranks[firsts])]] = True
     empty = hashes == 0
     conflicting = mixed[firsts] & ~empty & (ranks[firsts] > 0)
     elsewhere, again = repeats(firsts, ranks)

@@ -4,6 +4,7 @@ Its numbers are those of the table of verdicts, the better of two levels first. 
 a kind it names some, and counts the others.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
@@ -61,7 +62,8 @@ def answer(findings: pd.DataFrame, noun: str) -> str:
         baselines(contrasts[of_baseline].to_dict("records")),
         "The table of findings has them all." if max(map(len, rows.values())) > LISTED else "",
     ]
-    text = " ".join(filter(None, sentences)).replace(" points", " points of accuracy", 1)
+    text = " ".join(filter(None, sentences))
+    text = re.sub(r"(?<=\d) points\b", " points of accuracy", text, count=1)
     rests = f" {NOT_ALONE} rests on the variance of other settings."
     return text + rests if NOT_ALONE in text else text
 

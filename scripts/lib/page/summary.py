@@ -66,8 +66,9 @@ def summarise(
         noun=noun,
         majority=max(classes) / sum(classes),
     )
-    found = page.tables.get("findings", pd.DataFrame(columns=["first"]))
-    told = escape(answer(found, noun))
+    told = "There are no verdicts: analysis.statistics is false."
+    if "findings" in page.tables:
+        told = escape(answer(page.tables["findings"], noun))
     paragraphs = [
         f"# Study: {study}",
         told,

@@ -47,10 +47,20 @@ def check(config: dict[str, Any]) -> None:
 
 
 def _share_length(config: dict[str, Any]) -> None:
-    """Make the length of the study, where one is given, that of trainings that give none."""
-    settings = config.get("training", {})
-    if "max_length" in config and isinstance(settings, dict):
-        config["training"] = {"max_length": config["max_length"], **settings}
+    """Make the length of the study, where one is given, that of its trainings.
+
+    Raises:
+        UserError: these are given another.
+    """
+    length, settings = config.get("max_length"), config.get("training", {})
+    if length is None or not isinstance(settings, dict):
+        return
+    own = settings.get("max_length", length)
+    if own != length:
+        raise UserError(
+            f"config keys 'max_length' and 'training.max_length' are {length} and {own}; give one"
+        )
+    config["training"] = settings | {"max_length": length}
 
 
 def _sources(config: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -251,11 +261,12 @@ def check_division(dataset: Mapping[str, Any], split: Mapping[str, Any]) -> None
     given = [f"dataset.{key}" for key in keys] + ["split.column"] * ("column" in split)
     if len(given) > 1:
         raise UserError(f"config keys '{given[0]}' and '{given[1]}' both give a division; give one")
-    if not given and "valid" in split:
-        raise UserError(
-            "config key 'split.valid' is for a division that the dataset brings, and there is "
-            "none; use split.ratios or split.sizes"
-        )
+    for key in ("valid", "clean_test"):
+        if not given and split.get(key):
+            raise UserError(
+                f"config key 'split.{key}' is for a division that the dataset brings, and there is "
+                "none; leave it out"
+            )
     refused = {"split.ratios": "ratios" in split, "dataset.limit": "limit" in dataset}
     for key, is_there in refused.items():
         if given and is_there:
@@ -333,8 +344,7 @@ def _check_lengths(config: Mapping[str, Any]) -> None:
     for name, variant in {(run.model, run.variant): None for run in runs(config)}:
         length, positions = training(config, variant)["max_length"], _positions(config, name)
         if positions is not None and length > positions:
-            given = config["training"]["max_length"] != config["max_length"]
-            key = "training.max_length" if given else "max_length"
+            key = "max_length" if "max_length" in config else "training.max_length"
             if "max_length" in config["variants"][variant]:
                 key = f"variants.{variant}.max_length"
             raise UserError(
