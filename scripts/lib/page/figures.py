@@ -68,7 +68,7 @@ def findings(answers: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
             "row:N",
             title=None,
             sort=shown["row"].unique().tolist(),
-            axis=alt.Axis(labelLimit=300, ticks=False, grid=False),
+            axis=alt.Axis(labelLimit=400, ticks=False, grid=False),
         ),
         color=alt.Color("verdict:N", title="Verdict", scale=colours),
     )
