@@ -57,7 +57,6 @@ OF_STUDY: dict[str, tuple[Any, set[str]]] = {
     "split.seed": (8, SPLIT),
     "split.group": ("film", DOWNLOAD),
     "split.column": ("part", DOWNLOAD),
-    "split.clean_test": (True, DOWNLOAD),
     "max_length": (48, CUT),
     "models.new.architecture": ("modernbert", ENCODER),
     "models.new.hidden_size": (64, ENCODER),
@@ -169,6 +168,8 @@ def changed(config: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
     part[last] = value
     if key in ("split.ratios", "split.valid"):
         found["split"].pop("sizes", None)
+    if key == "training.max_length":
+        found.pop("max_length", None)
     if key == "split.column":
         found["dataset"].pop("limit", None)
     return found
@@ -348,7 +349,7 @@ def test_the_tables_above_name_every_key():
         part, _, name = key.rpartition(".")
         named.setdefault(part, set()).add(name)
     named["models.new"].add("architecture")
-    named["split"].add("valid")  # of divisions that are given, see above
+    named["split"] |= {"valid", "clean_test"}  # of divisions that are given, see above
     sections = {
         "": set(schema()["properties"]) - {"study", *named},
         "dataset_package": named["dataset"],
