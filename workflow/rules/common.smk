@@ -227,9 +227,9 @@ def gres(gpus):
 
 def encoder_of_text(wildcards):
     """The encoder whose tokenizer cuts the texts of a baseline."""
-    seen, name = wildcards.text.partition("/")[0], SEEN_TEXT
-    model = seen.removeprefix(name)
-    return ENCODER.format(dataset=DATASET, model=model) if seen.startswith(name) else []
+    text = wildcards.text.partition("/")[0]
+    model = text.removeprefix(SEEN_TEXT)
+    return [] if model == text else ENCODER.format(dataset=DATASET, model=model)
 
 
 def baseline_settings(wildcards):
@@ -294,4 +294,4 @@ wildcard_constraints:
     batch=COUNT,
     variant="|".join(map(re.escape, config["variants"])),
     seed=SEED,
-    text="|".join(map(re.escape, [*TEXTS, *SAMPLES])) or FULL_TEXT,
+    text=f"({'|'.join(map(re.escape, TEXTS)) or FULL_TEXT})(/examples={COUNT}/seed=({SEED}))?",
