@@ -115,7 +115,7 @@ def measure(task: Task) -> dict[str, Any]:
         before = peak_memory(setup.device)
         loops = contestants(setup.device.type)
         ours = task.contestant in (OURS, OURS_COMPILED)
-        model = build(setup, attention=None if ours else "sdpa")
+        model = build(setup, stock=not ours)
         initial = deepcopy(model.state_dict())
         loops[task.contestant](model, warmup, setup._replace(batch=min(case.batch, task.warmup)))
         model.load_state_dict(initial)

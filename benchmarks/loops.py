@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from transformers import set_seed
+from transformers import AttentionMaskInterface, set_seed
+from transformers.masking_utils import sdpa_mask
 
 from lib.data.cutting import Cut
 from lib.data.tokens import read_tokens
@@ -72,17 +73,17 @@ class Loop(NamedTuple):
     loss: float
 
 
-def build(setup: Setup, attention: str | None = "sdpa") -> Classifier:
+def build(setup: Setup, stock: bool = True) -> Classifier:
     """The classifier before training, with weights that the seed decides alone.
 
     Args:
         setup: names encoder and device.
-        attention: implementation of transformers; None keeps the one that the project chose.
+        stock: whether attention masks are made as transformers makes them by itself.
     """
     set_seed(SEED)
     encoder = load_encoder(setup.encoder, POOLING)
-    if attention:
-        encoder.set_attn_implementation(attention)
+    if stock:
+        AttentionMaskInterface.register("sdpa", sdpa_mask)
     classes = int(read_tokens(setup.valid, setup.cut).labels.max()) + 1
     classifier = Classifier(encoder, POOLING, classes, setup.settings["dropout"])
     return classifier.to(setup.device)

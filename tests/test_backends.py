@@ -240,25 +240,30 @@ def test_lack_of_memory_is_known_by_its_errors():
 
 
 @pytest.mark.parametrize(
-    ("micro_batch", "micro_tokens", "halved"),
-    [("auto", 10**6, (16, 10**6 // 4)), (64, 10**6, (16, 10**6 // 4)), (64, 1000, (16, 250))],
+    ("micro_batch", "micro_tokens", "kept"),
+    [
+        ("auto", 10**6, 768),  # a quarter of 64 x 48
+        (64, 10**6, 768),
+        (16, 10**6, 10**6),  # whose 768 fit
+        (64, 1000, 480),  # half of 20 x 48, not of 1000
+        (64, 100, 100),
+    ],
 )
-def test_out_of_memory_halves_the_passes_and_changes_nothing_else(
-    encoders, tokens, micro_batch, micro_tokens, halved
+def test_out_of_memory_halves_the_failed_pass_and_changes_nothing_else(
+    encoders, tokens, micro_batch, micro_tokens, kept
 ):
     data, valid = load(tokens, "bert"), load(tokens, "bert", "valid")
-    expected, found = [], []
-    for bounds, most, kept in (
-        (halved, 10**6, expected),
-        ((micro_batch, micro_tokens), min(halved[1], 16 * 48), found),
-    ):
+    runs = []
+    for tokens_at_most, memory in ((kept, 10**6), (micro_tokens, 768)):
         model = build(encoders, "bert")
-        model.register_forward_pre_hook(partial(refuse, most))
+        model.register_forward_pre_hook(partial(refuse, memory))
         model.dropout.p = 0.5
-        passes = {"micro_batch": bounds[0], "micro_tokens": bounds[1], "eval_batch": 4}
+        passes = {"micro_batch": micro_batch, "micro_tokens": tokens_at_most, "eval_batch": 4}
         result, losses = fit(model, data, valid, epochs=2, **passes)
-        kept += [losses, result.history[-1].updates, result.bounds, model.state_dict()]
-    assert found[:3] == expected[:3] and found[1:3] == [4, halved]
+        runs.append((losses, result.history[-1].updates, result.bounds, model.state_dict()))
+    expected, found = runs
+    assert found[:3] == expected[:3]
+    assert found[1:3] == (4, Bounds(16 if micro_batch == 16 else 64, kept))
     assert all(torch.equal(tensor, expected[3][key]) for key, tensor in found[3].items())
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from conftest import call
 from families import FAMILIES, REFUSED
+from test_training import Synchronisations
 from transformers import AutoModel, AutoTokenizer
 
 import encoder
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.slow
 
 LENGTH = 48
 TEXTS = {"train": 48, "valid": 16, "test": 40}
+WAITING = {"deberta", "flaubert", "longformer", "xlm"}
 KEYS = "--dataset d --model m --pooling masked-mean --batch 16 --seed 1"
 
 
@@ -117,6 +119,21 @@ def test_a_family_gives_what_transformers_gives(
         facts = json.loads((copied / "probe.json").read_text())
         lacks = ", ".join(facts["lacks"]) or "nothing"
         print(f"\n{family:22} {kind:10} positions {facts['positions']!s:5} lacks {lacks}", end="")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_pass_waits_for_the_device_only_in_code_of_the_family(family, made):
+    model = Classifier(load_encoder(made(family), "masked-mean"), "masked-mean", 2, 0.0).eval()
+    inputs = {"input_ids": torch.randint(8, 300, (3, 24))}
+    whole = torch.ones(3, 24, dtype=torch.bool)
+    padded = whole.clone()
+    padded[1, 20:] = False
+    found = []
+    for given in ({}, {"attention_mask": whole}, {"attention_mask": padded}):
+        with Synchronisations() as synchronisations, torch.no_grad():
+            found.append(model(inputs | given))
+        assert bool(synchronisations.count) == (family in WAITING)
+    assert torch.equal(found[0], found[1]) and not torch.equal(found[1], found[2])
 
 
 @pytest.mark.parametrize("family", REFUSED)

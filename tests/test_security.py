@@ -17,7 +17,7 @@ import pretokenize
 import train
 from lib.command.console import UserError
 from lib.data.encoders import load_tokenizer
-from lib.training.model import ATTENTION, load_encoder
+from lib.training.model import load_encoder
 
 # Flags that are quoted words already, and names that hold nothing to quote.
 WORDS = {
@@ -120,7 +120,7 @@ def test_an_encoder_that_needs_code_or_pickles_is_refused(offering, tmp_path, en
 @pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
 def test_attention_of_the_hub_is_neither_fetched_nor_used(offering, tmp_path, key):
     change(offering / "config.json", **{key: "mine/kernel"})
-    assert load_encoder(offering, "cls").config._attn_implementation == ATTENTION
+    assert load_encoder(offering, "cls").config._attn_implementation == "sdpa"
     assert not (tmp_path / "ran").exists()
 
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections import Counter
 from dataclasses import asdict, replace
 from itertools import combinations
 
@@ -14,10 +15,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import AttentionMaskInterface
+from transformers.masking_utils import sdpa_mask
 
 from lib.data.cutting import Cut, Frame
 from lib.data.tokens import TokenFile
 from lib.study.schema import options_of
+from lib.training import sizing
 from lib.training.backends import Accelerate, Torch, connect
 from lib.training.batches import Bounds, Tokens, epoch_order, load_tokens
 from lib.training.flops import peak_flops, training_flops
@@ -27,12 +31,12 @@ from lib.training.loop import (
     accumulate,
     build_optimizer,
     build_scheduler,
-    first_bounds,
     scaled_learning_rate,
     train,
 )
-from lib.training.model import ATTENTION, Classifier, load_encoder
+from lib.training.model import Classifier, load_encoder, mask_of
 from lib.training.prediction import predict
+from lib.training.sizing import first_bounds
 
 torch.set_num_threads(1)  # several would wait for one another longer than these models compute
 CPU = torch.device("cpu")
@@ -279,13 +283,42 @@ def test_lengths_do_not_count_where_all_is_padded_to_max_length():
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_automatic_bounds_fill_a_gpu_and_the_caches_of_a_cpu(device):
+def test_automatic_bounds_fill_a_gpu_and_the_caches_of_a_cpu(encoders, tokens, monkeypatch, device):
     backend = Torch(torch.device(device), "fp32")
     automatic = {"micro_batch": "auto", "micro_tokens": "auto"}
     expected = {"cpu": Bounds(64, 4096), "cuda": Bounds(1024, 32768)}
-    assert first_bounds(automatic, 1024, backend) == expected[device]
-    assert first_bounds(automatic | {"micro_batch": 16}, 1024, backend).examples == 16
-    assert first_bounds(automatic | {"micro_tokens": 100}, 8, backend) == Bounds(8, 100)
+    monkeypatch.setattr(sizing, "memory_of", lambda _: 10**12)
+    data, model = load(tokens, "bert"), build(encoders, "bert")
+
+    def first(settings, batch: int) -> Bounds:
+        return first_bounds(settings, batch, model, data, backend)
+
+    assert first(automatic, 1024) == expected[device]
+    assert first(automatic | {"micro_batch": 16}, 1024).examples == 16
+    assert first(automatic | {"micro_tokens": 100}, 8) == Bounds(8, 100)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_automatic_passes_of_a_gpu_keep_what_its_memory_holds(
+    encoders, tokens, monkeypatch, precision
+):
+    data, model = load(tokens, "modernbert"), build(encoders, "modernbert").train()
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    backend, free = Torch(CPU, precision), 2**24
+    monkeypatch.setattr(sizing, "memory_of", lambda _: sizing.WEIGHT * weights + free)
+    fitting = sizing.fitting_tokens(model, data, backend)
+    (longest,) = data.by_length(torch.arange(len(data)))[:1]
+    few, many = (
+        sizing.saved_bytes(model, data.batch(longest.repeat(count)), backend)
+        for count in (8, 8 + fitting // int(data.widths[longest]))
+    )
+    assert many - few == pytest.approx(sizing.SHARE * free, rel=0.02)
+    automatic, cuda = (
+        {"micro_batch": 64, "micro_tokens": "auto"},
+        Torch(torch.device("cuda"), "fp32"),
+    )
+    if precision == "fp32":
+        assert first_bounds(automatic, 64, model, data, cuda) == Bounds(64, fitting)
 
 
 def test_order_depends_on_seed_and_epoch_alone():
@@ -443,7 +476,7 @@ def test_unmasked_mean_pads_every_batch_to_max_length(tokens):
     assert dynamic["input_ids"].shape == (4, longest)
     assert dynamic["attention_mask"].sum(dim=1).tolist() == padded.lengths[short].tolist()
     other = replace(padded, pad_id=7).batch(short)
-    padding = ~other["attention_mask"]
+    padding = ~mask_of(other)
     assert other["input_ids"][padding].unique().tolist() == [7]
     assert other["token_type_ids"][padding].unique().tolist() == [0]
 
@@ -464,20 +497,87 @@ def test_no_pass_waits_for_the_device(encoders, tokens, architecture, examples):
     data, model = load(tokens, architecture), build(encoders, architecture)
     rows = torch.arange(examples)
     inputs = data.batch(rows)  # whose width is known on the CPU
-    assert inputs["attention_mask"].all() == (examples == 1)
+    assert ("attention_mask" in inputs) == (examples == 8)
     with Synchronisations() as synchronisations:
         BACKEND.backward(cross_entropy(model(inputs), data.labels[rows], reduction="sum"))
     assert synchronisations.count == 0
 
 
 @pytest.mark.parametrize("architecture", ["bert", "modernbert"])
-def test_attention_is_that_of_transformers(encoders, tokens, architecture):
+def test_attention_is_that_of_transformers(encoders, tokens, monkeypatch, architecture):
     data, model = load(tokens, architecture), build(encoders, architecture).eval()
     for rows in (torch.tensor([0]), torch.arange(8)):
         found = model(data.batch(rows))
-        model.encoder.set_attn_implementation("sdpa")
-        torch.testing.assert_close(model(data.batch(rows)), found)
-        model.encoder.set_attn_implementation(ATTENTION)
+        inputs = data.batch(rows) | {"attention_mask": mask_of(data.batch(rows))}
+        with monkeypatch.context() as stock:
+            stock.setitem(AttentionMaskInterface._global_mapping, "sdpa", sdpa_mask)
+            torch.testing.assert_close(model(inputs), found)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "modernbert"])
+@pytest.mark.parametrize("pooling", ["cls", "masked-mean", "max", "padded-mean"])
+def test_passes_without_padding_are_those_with_a_mask_that_masks_nothing(
+    encoders, tokens, architecture, pooling
+):
+    data, model = load(tokens, architecture), build(encoders, architecture).eval()
+    model.pooling = pooling
+    rows = (data.lengths == data.lengths.max()).nonzero().flatten()[:4]
+    inputs = data.batch(rows)
+    assert "attention_mask" not in inputs and len(rows) > 1
+    gradients = []
+    for given in (inputs, inputs | {"attention_mask": mask_of(inputs)}):
+        model.zero_grad()
+        cross_entropy(model(given), data.labels[rows]).backward()
+        gradients.append(gradient(model))
+    assert torch.equal(*gradients)
+
+
+class Casts(TorchDispatchMode):
+    """Counts the casts of each weight of a model to half its size."""
+
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        names = {parameter.data_ptr(): name for name, parameter in model.named_parameters()}
+        self.names, self.counts = names, Counter()
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        found = function(*arguments, **(options or {}))
+        is_cast = function.overloadpacket in (torch.ops.aten.to, torch.ops.aten._to_copy)
+        if is_cast and found.dtype.itemsize == 2:
+            self.counts[self.names.get(arguments[0].data_ptr(), "")] += 1
+        return found
+
+
+@pytest.mark.parametrize("architecture", ["bert", "modernbert"])
+def test_weights_are_cast_once_an_update_and_once_a_validation(encoders, tokens, architecture):
+    data, model = load(tokens, architecture), build(encoders, architecture)
+    backend, rows, gradients = Torch(CPU, "bf16"), torch.arange(32), []
+    for bounds in (Bounds(4, NO_BOUND), Bounds(32, NO_BOUND)):
+        model.zero_grad()
+        with Casts(model) as casts:
+            accumulate(model, data, rows, bounds, backend)
+        gradients.append(gradient(model))
+        del casts.counts[""]
+        assert set(casts.counts.values()) == {1} and len(casts.counts) >= 8
+        assert not any(name.startswith("head") for name in casts.counts)
+    torch.testing.assert_close(*gradients, rtol=0.05, atol=0.005)
+    with Casts(model) as casts:
+        predict(model, data, Bounds(4, NO_BOUND), backend)
+    del casts.counts[""]
+    assert set(casts.counts.values()) == {1} and len(casts.counts) >= 8
+
+
+@pytest.mark.parametrize("architecture", ["bert", "modernbert"])
+def test_the_head_computes_in_float32(encoders, tokens, architecture):
+    data, model = load(tokens, architecture), build(encoders, architecture).eval()
+    rows = torch.arange(64)
+    with torch.no_grad(), Torch(CPU, "bf16").autocast():
+        logits, vectors = model(data.batch(rows)), model.represent(data.batch(rows))
+    assert (logits.dtype, vectors.dtype) == (torch.float32, torch.float32)
+    torch.testing.assert_close(logits, model.head(vectors), rtol=1e-6, atol=1e-6)
+    assert len(logits.unique()) > 120  # of 128; in bf16 many would be alike
+    found = predict(model, data, Bounds(16, NO_BOUND), Torch(CPU, "bf16"))
+    assert len(np.unique(found.loss)) > 0.95 * len(data)
 
 
 @pytest.mark.parametrize("backend", [Torch, Accelerate])

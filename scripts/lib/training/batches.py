@@ -31,13 +31,13 @@ class Bounds(NamedTuple):
 
     @classmethod
     def of(cls, examples: int, micro_tokens: int | str, device: torch.device) -> "Bounds":
-        """The bounds of settings; `auto` fills a GPU, or the caches of a CPU."""
+        """The bounds of settings; `auto` keeps a GPU busy, or fits the caches of a CPU."""
         automatic = CPU_TOKENS if device.type == "cpu" else GPU_TOKENS
         return cls(examples, automatic if micro_tokens == AUTO else int(micro_tokens))
 
-    def halved(self) -> "Bounds":
-        """Half of both, for passes of half the size."""
-        return Bounds(max(1, self.examples // 2), max(1, self.tokens // 2))
+    def below(self, tokens: int) -> "Bounds":
+        """These, for passes of so many tokens at most."""
+        return self._replace(tokens=min(self.tokens, tokens))
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,10 @@ class Tokens:
         labels: `(n,)` int64 tensor on the device.
         columns: per token column a flat int32 or int8 tensor on the device.
         starts: `(n,)` int64 tensor on the device: where each example begins.
-        lengths: `(n,)` int64 tensor on the device.
-        widths: `(n,)` int64 tensor on the CPU, so that passes are shaped without synchronisation:
-            the length that an example asks of its batch, its own, or the most that the cut leaves.
+        ends: `(n,)` int64 tensor on the device: where the next one does.
+        lengths: `(n,)` int64 tensor on the CPU, so that passes are shaped without synchronisation.
+        widths: `(n,)` int64 tensor on the CPU: the length that an example asks of its batch, its
+            own, or the most that the cut leaves.
         pad_id: token that fills the end of shorter examples.
         uncut: `(n,)` int32 array: tokens of each text before it was cut.
         cut: which part of the texts the examples are.
@@ -62,6 +63,7 @@ class Tokens:
     labels: Tensor
     columns: dict[str, Tensor]
     starts: Tensor
+    ends: Tensor
     lengths: Tensor
     widths: Tensor
     pad_id: int
@@ -94,7 +96,8 @@ class Tokens:
                 name: torch.from_numpy(column).to(device) for name, column in file.columns.items()
             },
             starts=bounds[:-1].to(device),
-            lengths=lengths.to(device),
+            ends=bounds[1:].to(device),
+            lengths=lengths,
             widths=torch.full_like(lengths, file.cut.max_length)
             if pooling == "padded-mean"
             else lengths,
@@ -115,7 +118,8 @@ class Tokens:
             ids=self.ids[rows.numpy()],
             labels=self.labels[there],
             starts=self.starts[there],
-            lengths=self.lengths[there],
+            ends=self.ends[there],
+            lengths=self.lengths[rows],
             widths=self.widths[rows],
             uncut=self.uncut[rows.numpy()],
         )
@@ -133,6 +137,10 @@ class Tokens:
             yield rows[start:end]
             start = end
 
+    def padded(self, rows: Tensor) -> int:
+        """The tokens of a batch of some examples, padding included."""
+        return len(rows) * int(self.widths[rows].max())
+
     def batch(self, rows: Tensor) -> dict[str, Tensor]:
         """The padded inputs of some examples.
 
@@ -140,16 +148,19 @@ class Tokens:
             rows: `(b,)` int64 tensor on the CPU.
 
         Returns:
-            `(b, length)` tensors on the device: int64 token columns and a boolean attention mask.
+            `(b, length)` tensors on the device: int64 token columns and, where any of it is
+            padding, a boolean `attention_mask`.
         """
         width = int(self.widths[rows].max())
+        whole = bool((self.lengths[rows] == width).all())
         rows = rows.to(self.starts.device, non_blocking=True)
-        offsets = torch.arange(width, device=self.starts.device)
-        mask = offsets < self.lengths[rows, None]
-        places = (self.starts[rows, None] + offsets) * mask
+        places = self.starts[rows, None] + torch.arange(width, device=self.starts.device)
+        if whole:
+            return {name: column[places].long() for name, column in self.columns.items()}
+        mask = places < self.ends[rows, None]
         padding = {"input_ids": self.pad_id}
         inputs = {
-            name: column[places].long().masked_fill(~mask, padding.get(name, 0))
+            name: column[places * mask].long().masked_fill(~mask, padding.get(name, 0))
             for name, column in self.columns.items()
         }
         return inputs | {"attention_mask": mask}

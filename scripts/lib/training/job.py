@@ -215,7 +215,7 @@ def measure(
     p = 1.0 if result.diverged else p
     seconds = sum(epoch.seconds for epoch in result.history)
     seen = recipe.seen(updates, len(tokens))
-    flops = training_flops(model, tokens.lengths.cpu()) * seen / len(tokens) / seconds
+    flops = training_flops(model, tokens.lengths) * seen / len(tokens) / seconds
     peak = backend.processes * peak_flops(backend.device, backend.precision)
     measured = {
         "best_epoch": best.epoch,

@@ -9,7 +9,8 @@ included. So the examples of an update, and of no more than one update, are sort
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,8 +30,7 @@ from lib.training.model import Classifier
 from lib.training.prediction import predict
 from lib.training.progress import Epoch, Progress
 from lib.training.saving import Unsaved
-
-CPU_EXAMPLES = 64  # of a pass
+from lib.training.sizing import first_bounds
 
 
 class Result(NamedTuple):
@@ -118,7 +118,9 @@ def train(
     scheduler = build_scheduler(optimizer, settings, total)
     optimizer = backend.prepare(optimizer)
     eval_bounds = Bounds.of(settings["eval_batch"], settings["micro_tokens"], backend.device)
-    progress = Progress(model, scheduler, first_bounds(settings, batch, backend))
+    model.train()
+    bounds = first_bounds(settings, batch, model, train_tokens, backend)
+    progress = Progress(model, scheduler, bounds)
 
     with saving.watching(progress):
         while len(progress.history) < epochs and not progress.diverged:
@@ -186,22 +188,50 @@ def accumulate(
     loss = torch.zeros((), device=device)
     hits = torch.zeros((), device=device)
     share = backend.share(tokens.by_length(rows))
-    for part in tokens.passes(share, bounds):
-        labels = tokens.labels[part.to(device, non_blocking=True)]
-        with backend.autocast():
-            logits = model(tokens.batch(part))
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        part_loss = cross_entropy(logits, labels, reduction="sum") / len(rows)
-        backend.backward(part_loss)
-        loss += part_loss.detach()
-        hits += (logits.detach().argmax(dim=-1) == labels).sum()
+    with backend.autocast():  # around all passes, so that weights are cast once
+        for part in tokens.passes(share, bounds):
+            with told_how_large(part, tokens):
+                labels = tokens.labels[part.to(device, non_blocking=True)]
+                logits = model(tokens.batch(part))
+                part_loss = cross_entropy(logits, labels, reduction="sum") / len(rows)
+                with torch.autocast(device.type, enabled=False):
+                    backend.backward(part_loss)
+                loss += part_loss.detach()
+                hits += (logits.detach().argmax(dim=-1) == labels).sum()
     return torch.stack([loss, hits])
+
+
+class PassTooLarge(Exception):
+    """A pass of several examples did not fit into memory.
+
+    Attributes:
+        tokens: of the pass, padding included.
+    """
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__(f"out of memory in a pass of {tokens} tokens")
+        self.tokens = tokens
+
+
+@contextmanager
+def told_how_large(part: Tensor, tokens: Tokens) -> Iterator[None]:
+    """Tell of a pass that does not fit into memory how large it was.
+
+    Raises:
+        PassTooLarge: it has several examples; one alone can't be divided.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if len(part) == 1 or not is_out_of_memory(error):
+            raise
+        raise PassTooLarge(tokens.padded(part)) from None
 
 
 def accumulate_in_memory(
     progress: Progress, tokens: Tokens, rows: Tensor, stream: Sequence[int], backend: Torch
 ) -> Tensor:
-    """`accumulate`, with bounds that are halved, for good, until the passes fit into memory.
+    """`accumulate`, with passes of at most half the tokens of one that did not fit into memory.
 
     Args:
         progress: whose model learns, within its bounds.
@@ -218,25 +248,11 @@ def accumulate_in_memory(
         backend.reseed(stream)
         try:
             return accumulate(progress.model, tokens, rows, progress.bounds, backend)
-        except RuntimeError as error:
-            if progress.bounds.examples == 1 or not is_out_of_memory(error):
-                raise
+        except PassTooLarge as error:
+            progress.bounds = progress.bounds.below(error.tokens // 2)
         progress.model.zero_grad()
         free_memory(backend.device)
-        progress.bounds = bounds = progress.bounds.halved()
-        log.warning("out of memory: passes are halved to %d reviews and %d tokens", *bounds)
-
-
-def first_bounds(settings: Mapping[str, Any], batch: int, backend: Torch) -> Bounds:
-    """The bounds of a pass to begin with: never more than this process's share of an update.
-
-    `auto` begins with the whole share on a GPU. A CPU gains nothing from more than `CPU_EXAMPLES`,
-    and memory that it lacks ends the process instead of raising an error.
-    """
-    share = math.ceil(batch / backend.processes)
-    automatic = CPU_EXAMPLES if backend.device.type == "cpu" else share
-    examples = automatic if settings["micro_batch"] == AUTO else int(settings["micro_batch"])
-    return Bounds.of(min(examples, share), settings["micro_tokens"], backend.device)
+        log.warning("out of memory: passes are halved to %d tokens", progress.bounds.tokens)
 
 
 def scaled_learning_rate(settings: Mapping[str, Any], batch: int) -> float:

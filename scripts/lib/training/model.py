@@ -3,7 +3,7 @@
 import inspect
 import json
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -13,15 +13,8 @@ import transformers
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import (
-    AttentionInterface,
-    AttentionMaskInterface,
-    AutoModel,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers import AttentionMaskInterface, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.masking_utils import eager_mask, sdpa_mask
 
 from lib.command.console import UserError, log
 from lib.data.cutting import HEAD_TAIL, TAIL, Cut
@@ -43,20 +36,28 @@ transformers.logging.disable_progress_bar()
 
 HEAD_WEIGHTS = "head.safetensors"
 HEAD_CONFIG = "head.json"
-ATTENTION = "sdpa_with_mask"
 OTHER_TOKENS = (1, 2, 3)
 
 
-def mask_without_looking(*arguments: Any, **options: Any) -> Tensor:
-    """The mask of "sdpa" attention, made even for a batch that needs none.
+def without_looking(make: Callable[..., Tensor | None]) -> Callable[..., Tensor | None]:
+    """A maker of attention masks that does not look whether a padding mask masks anything.
 
-    To see whether a batch needs one, transformers waits for the GPU in every forward pass.
+    To see that, those of transformers wait for the GPU in every forward pass.
+
+    Args:
+        make: makes the masks of one kind of attention.
     """
-    return sdpa_mask(*arguments, **options | {"allow_is_bidirectional_skip": False})
+
+    def made(*, attention_mask: Tensor | None = None, **options: Any) -> Tensor | None:
+        if attention_mask is not None:
+            options |= {"allow_is_causal_skip": False, "allow_is_bidirectional_skip": False}
+        return make(attention_mask=attention_mask, **options)
+
+    return made
 
 
-AttentionInterface.register(ATTENTION, sdpa_attention_forward)
-AttentionMaskInterface.register(ATTENTION, mask_without_looking)
+AttentionMaskInterface.register("sdpa", without_looking(sdpa_mask))
+AttentionMaskInterface.register("eager", without_looking(eager_mask))
 
 
 def pool_cls(states: Tensor, mask: Tensor) -> Tensor:
@@ -118,6 +119,7 @@ class Classifier(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(encoder.config.hidden_size, classes)
         self.takes_types = "token_type_ids" in inspect.signature(encoder.forward).parameters
+        self.needs_mask = needs_mask(encoder)
         if pooling == POOLER and not has_pooler(encoder):
             raise UserError(
                 f"pooling 'pooler' needs a pooler, which {encoder.config.model_type} has not; "
@@ -130,16 +132,17 @@ class Classifier(nn.Module):
         encoder.config.label2id = {name: number for number, name in enumerate(names)}
 
     def represent(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Sentence vectors `(n, width)` of a padded batch.
+        """Sentence vectors `(n, width)` of a padded batch, in float32 at least.
 
         Args:
-            inputs: `input_ids` and `attention_mask` (boolean), each `(n, length)`, and
-                `token_type_ids` where the tokenizer makes them.
+            inputs: `input_ids` `(n, length)`, a boolean `attention_mask` of the same shape where
+                any of them is padding, and `token_type_ids` where the tokenizer makes them.
         """
         outputs = self.encode(inputs)
         if self.pooling == POOLER:
-            return outputs.pooler_output
-        return POOLINGS[self.pooling](outputs.last_hidden_state, inputs["attention_mask"])
+            return float32_at_least(outputs.pooler_output)
+        states, mask = float32_at_least(outputs.last_hidden_state), mask_of(inputs)
+        return POOLINGS[self.pooling](states, mask)
 
     def attend(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Attention weights `(n, heads, length, length)` of the last layer, from eager attention.
@@ -162,12 +165,29 @@ class Classifier(nn.Module):
     def encode(self, inputs: Mapping[str, Tensor], **options: Any) -> Any:
         """The outputs of the encoder, fed what it takes. Inputs are as for `represent`."""
         used = {key: x for key, x in inputs.items() if key != "token_type_ids" or self.takes_types}
-        mask = inputs["attention_mask"].long()
-        return self.encoder(**used | {"attention_mask": mask}, **options)
+        if self.needs_mask or "attention_mask" in inputs:
+            used["attention_mask"] = mask_of(inputs).long()
+        return self.encoder(**used, **options)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Logits `(n, classes)` of a padded batch."""
-        return self.head(self.dropout(self.represent(inputs)))
+        """Logits `(n, classes)` of a padded batch, in float32 at least, whatever autocast asks for.
+
+        In bf16, which has eight bits, differences of validation losses would be lost.
+        """
+        vectors = self.dropout(self.represent(inputs))
+        with torch.autocast(vectors.device.type, enabled=False):
+            return self.head(vectors)
+
+
+def mask_of(inputs: Mapping[str, Tensor]) -> Tensor:
+    """Which tokens `(n, length)` of a batch are real: all of them where no mask tells."""
+    mask = inputs.get("attention_mask")
+    return torch.ones_like(inputs["input_ids"], dtype=torch.bool) if mask is None else mask
+
+
+def float32_at_least(states: Tensor) -> Tensor:
+    """States in float32, or as they are where they are finer."""
+    return states.to(torch.promote_types(states.dtype, torch.float32))
 
 
 def load_encoder(folder: Path, pooling: str) -> PreTrainedModel:
@@ -203,6 +223,16 @@ def load_encoder(folder: Path, pooling: str) -> PreTrainedModel:
     return encoder
 
 
+def needs_mask(encoder: PreTrainedModel) -> bool:
+    """Whether an encoder is to be given a mask even where it would mask nothing.
+
+    Without one, "sdpa" attention may take a faster kernel, and other attention gains nothing; a
+    causal encoder would look for texts in one row, and wait for the GPU.
+    """
+    causal = any(getattr(module, "is_causal", False) for module in encoder.modules())
+    return causal or encoder.config._attn_implementation != "sdpa"
+
+
 def has_pooler(encoder: PreTrainedModel) -> bool:
     """Whether an encoder has a pooler with weights of its own."""
     return not isinstance(getattr(encoder, "pooler", None), NoneType | nn.Identity)
@@ -216,8 +246,8 @@ def _read_encoder(folder: Path) -> PreTrainedModel:
         verify(folder, *WEIGHT_FILES)
         with using(folder, CONFIG_FILE):
             encoder = AutoModel.from_config(config, trust_remote_code=False)
-    if encoder.config._attn_implementation == "sdpa":
-        encoder.set_attn_implementation(ATTENTION)
+    # It waits for the GPU in every pass without a mask, which only passes without padding are.
+    encoder.warn_if_padding_and_no_attention_mask = lambda *_: None
     return encoder
 
 

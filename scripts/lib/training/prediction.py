@@ -14,7 +14,7 @@ from lib.training.batches import Bounds, Tokens
 from lib.training.model import Classifier
 
 
-@torch.inference_mode()
+@torch.no_grad()  # in inference mode, autocast would cast the weights in every pass
 def compute(
     function: Callable[[dict[str, Tensor]], Tensor],
     width: int,
@@ -34,14 +34,14 @@ def compute(
     device = tokens.labels.device
     found = torch.zeros(len(tokens), width, device=device)
     passes = list(tokens.passes(tokens.by_length(torch.arange(len(tokens))), bounds))
-    for rows in passes[backend.rank :: backend.processes]:
-        with backend.autocast():
+    with backend.autocast():
+        for rows in passes[backend.rank :: backend.processes]:
             found[rows.to(device, non_blocking=True)] = function(tokens.batch(rows)).float()
     return backend.sum(found)  # all others left an example's row at zero
 
 
 @timed("prediction")
-@torch.inference_mode()
+@torch.no_grad()
 def predict(model: Classifier, tokens: Tokens, bounds: Bounds, backend: Torch) -> Predictions:
     """Predict a whole split, each example once, in evaluation mode.
 
