@@ -532,6 +532,25 @@ def test_passes_without_padding_are_those_with_a_mask_that_masks_nothing(
     assert torch.equal(*gradients)
 
 
+@pytest.mark.parametrize("architecture", ["bert", "modernbert"])
+def test_attention_in_passes_without_padding_has_no_mask(
+    encoders, tokens, monkeypatch, architecture
+):
+    data, model, masks = load(tokens, architecture), build(encoders, architecture), []
+    attend = torch.nn.functional.scaled_dot_product_attention
+
+    def note(*arguments, attn_mask=None, **options):
+        masks.append(attn_mask)
+        return attend(*arguments, attn_mask=attn_mask, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", note)
+    longest = data.lengths.argsort()[-4:]
+    for rows, masked in ((longest, False), (torch.arange(8), True)):
+        masks.clear()
+        model(data.batch(rows))
+        assert [mask is not None for mask in masks] == [masked, masked]
+
+
 class Casts(TorchDispatchMode):
     """Counts the casts of each weight of a model to half its size."""
 
