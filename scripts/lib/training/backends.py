@@ -4,6 +4,7 @@ The loop is the same for all. A back-end says which examples of an update are th
 share, runs the backward pass, and sums over processes.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
@@ -16,7 +17,13 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.optim import Optimizer
 
 from lib.command.console import UserError
-from lib.training.device import choose, choose_precision, forget_overrides, prepare
+from lib.training.device import (
+    choose,
+    choose_precision,
+    forget_overrides,
+    prepare,
+    set_determinism,
+)
 
 
 class Torch(AbstractContextManager):
@@ -98,6 +105,8 @@ class Accelerate(Torch):
         from accelerate import Accelerator
 
         super().__init__(device, precision)
+        if device.type == "cuda":
+            avoid_missing_links()
         mixed_precision = "bf16" if precision == "bf16" else "no"
         with blame_the_other_process():
             self.accelerator = Accelerator(
@@ -174,6 +183,18 @@ def blame_the_other_process() -> Iterator[None]:
         raise UserError("another process of this training has failed, see its error") from error
 
 
+def avoid_missing_links() -> None:
+    """Keep NCCL from links between GPUs that some have not with an older driver, as RTX 40.
+
+    Accelerate refuses these without both variables, which its own launcher sets.
+    """
+    from accelerate.utils import check_cuda_p2p_ib_support
+
+    if not check_cuda_p2p_ib_support():
+        os.environ.setdefault("NCCL_P2P_DISABLE", "1")
+        os.environ.setdefault("NCCL_IB_DISABLE", "1")
+
+
 BACKENDS = {"torch": Torch, "accelerate": Accelerate}
 
 
@@ -186,6 +207,8 @@ def connect(settings: Mapping[str, Any], seed: int) -> Torch:
     forget_overrides()
     device = choose(settings["device"])
     precision = choose_precision(settings["precision"], device)
+    # Before the group of processes is built: NCCL then leaves out sums whose order is not fixed.
+    set_determinism(settings["deterministic"])
     backend = BACKENDS[settings["backend"]](device, precision)
-    prepare(settings["threads"], seed, settings["deterministic"])
+    prepare(settings["threads"], seed)  # after Accelerate, which may set the threads
     return backend
