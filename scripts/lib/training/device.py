@@ -25,6 +25,7 @@ OVERRIDES = (
     *("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"),
 )
 ON_CPU = "set device: cpu in training, so that as many run at once as the cores allow"
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}  # of precisions that use autocast
 COMPILERS = (os.environ.get("CXX", "g++"), "g++", "clang++")
 
 
@@ -127,20 +128,33 @@ def prepare(threads: int, seed: int) -> None:
 
 
 def choose_precision(precision: str, device: torch.device) -> str:
-    """`fp32` or `bf16`; `auto` is bf16 where a GPU computes in it.
+    """`fp32`, `tf32`, `bf16` or `fp16`; `auto` is bf16 where a GPU computes in it, else fp32.
 
     Raises:
-        UserError: bf16 is asked of a GPU without it.
+        UserError: the device lacks what is asked for.
     """
-    if device.type == "cuda":
-        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        has_bf16 = False
+    gpu = device.type == "cuda"
+    has_bf16 = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
     if precision == "auto":
         return "bf16" if has_bf16 else "fp32"
-    if precision == "bf16" and device.type == "cuda" and not has_bf16:
-        raise UserError("this GPU has no bf16; set precision to fp32 or auto")
+    if precision == "bf16" and gpu and not has_bf16:
+        raise UserError("this GPU has no bf16; set precision to auto, fp32 or fp16")
+    if precision == "tf32" and not (gpu and torch.cuda.is_tf32_supported()):
+        raise UserError(
+            "tf32 needs an NVIDIA GPU of compute capability 8.0 or more; set precision to auto"
+        )
     return precision
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Let CUDA round the operands of products in float32 to TF32, or forbid it, in this process.
+
+    cuDNN has a switch of its own, which torch leaves on. What is set by these names is what the
+    newer `fp32_precision` tells as well; after the newer alone, reading these raises an error, and
+    parts of torch still do.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
 
 
 def should_compile(setting: bool | str, device: torch.device) -> bool:

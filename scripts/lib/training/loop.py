@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Adam, AdamW, Optimizer
 from transformers import get_scheduler
 
-from lib.command.console import log
+from lib.command.console import announcements, log
 from lib.command.console import progress as shown
 from lib.command.timing import record
 from lib.training.backends import Torch
@@ -31,6 +31,7 @@ from lib.training.progress import Epoch, Progress
 from lib.training.saving import Unsaved
 
 CPU_EXAMPLES = 64  # of a pass
+SKIPPED = 0.05  # of the updates; the first few in fp16 may be, until the scale fits
 
 
 class Result(NamedTuple):
@@ -41,12 +42,14 @@ class Result(NamedTuple):
         best: the one whose weights are kept.
         diverged: whether the last epoch had a loss that is not finite.
         bounds: of a pass, at the end and in the process that has the smallest.
+        skipped: updates that were not made, since gradients in fp16 were not finite.
     """
 
     history: list[Epoch]
     best: Epoch
     diverged: bool
     bounds: Bounds
+    skipped: int
 
 
 class Recipe(NamedTuple):
@@ -118,7 +121,8 @@ def train(
     scheduler = build_scheduler(optimizer, settings, total)
     optimizer = backend.prepare(optimizer)
     eval_bounds = Bounds.of(settings["eval_batch"], settings["micro_tokens"], backend.device)
-    progress = Progress(model, scheduler, first_bounds(settings, batch, backend))
+    bounds = first_bounds(settings, batch, backend)
+    progress = Progress(model, scheduler, bounds, backend.scaler)
 
     with saving.watching(progress):
         while len(progress.history) < epochs and not progress.diverged:
@@ -136,8 +140,10 @@ def train(
                 with saving.lock:
                     progress.rates.append(float(scheduler.get_last_lr()[0]))
                     progress.measured.append(measured)
-                    optimizer.step()
-                    scheduler.step()
+                    if backend.step(optimizer):
+                        scheduler.step()
+                    else:
+                        progress.skipped += 1
                     optimizer.zero_grad()
                     progress.seconds = time.perf_counter() - started
                 saving.save_when_due(progress)
@@ -161,9 +167,11 @@ def train(
                 progress.finish_epoch(epoch)
             saving.save(progress)
 
+    if not backend.rank:
+        warn_of_skipped(progress.skipped, progress.history[-1].updates)
     model.load_state_dict(progress.best_weights)
     least = Bounds(*map(backend.least, progress.bounds))
-    return Result(progress.history, progress.best, progress.diverged, least)
+    return Result(progress.history, progress.best, progress.diverged, least, progress.skipped)
 
 
 def accumulate(
@@ -237,6 +245,17 @@ def first_bounds(settings: Mapping[str, Any], batch: int, backend: Torch) -> Bou
     automatic = CPU_EXAMPLES if backend.device.type == "cpu" else share
     examples = automatic if settings["micro_batch"] == AUTO else int(settings["micro_batch"])
     return Bounds.of(min(examples, share), settings["micro_tokens"], backend.device)
+
+
+def warn_of_skipped(skipped: int, updates: int) -> None:
+    """Say so if more updates of a training were skipped than until the scale of fp16 fits."""
+    if skipped > SKIPPED * updates:
+        announcements.warning(
+            "%d of %d updates changed no weight, since their gradients in fp16 were not finite; "
+            "set precision to bf16 or fp32",
+            skipped,
+            updates,
+        )
 
 
 def scaled_learning_rate(settings: Mapping[str, Any], batch: int) -> float:
