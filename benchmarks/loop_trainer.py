@@ -115,6 +115,7 @@ def build_trainer(
         arguments: for TrainingArguments, or `eval_dataset` and `compute_metrics`.
     """
     settings = setup.settings
+    precision = choose_precision(settings["precision"], setup.device)
     of_trainer = {
         key: arguments.pop(key) for key in ("eval_dataset", "compute_metrics") if key in arguments
     }
@@ -127,7 +128,9 @@ def build_trainer(
         warmup_steps=settings["warmup"],
         seed=SEED,
         use_cpu=setup.device.type == "cpu",
-        bf16=choose_precision(settings["precision"], setup.device) == "bf16",
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        tf32=precision == "tf32" or None,
         report_to="none",
         disable_tqdm=True,
         remove_unused_columns=False,

@@ -58,7 +58,7 @@ def test_a_run_tells_the_measures_of_its_best_epoch(encoders, tokens):
     first = Epoch(1, 0.75, 0.50, 0.70, 0.55, 1e-3, 7, 1.5)
     best = Epoch(2, 0.60, 0.80, 0.50, 0.70, 1e-3, 14, 2.5)
     last = Epoch(3, 0.20, 0.95, 0.90, 0.65, 1e-3, 21, 4.0)
-    result = Result([first, best, last], best, False, Bounds(8, 99))
+    result = Result([first, best, last], best, False, Bounds(8, 99), 2)
     settings = SETTINGS | {"backend": "torch", "threads": 1}
     settings |= {"lr_scaling": "linear", "lr_scaling_base": 32}
     data = load(tokens, "bert"), load(tokens, "bert", "valid")
@@ -67,6 +67,7 @@ def test_a_run_tells_the_measures_of_its_best_epoch(encoders, tokens):
         *(0.80, 0.70, 0.50)
     ]
     assert (found["best_epoch"], found["updates"], found["examples"]) == (2, 21, 100)
+    assert found["updates_skipped"] == 2
     assert found["train_seconds"] == 8 and found["examples_per_second"] == 300 / 8
     assert found["chance_p"] == pytest.approx(binom.sf(27, 40, 0.5))  # 28 right of 40
     assert found["learning_rate"] == 5e-4 and not found["diverged"]

@@ -135,7 +135,7 @@ KEYS: list[tuple[str, list[Any], str]] = [
     ("training.scheduler", ["cosine"], "allowed: constant, linear"),
     ("training.compile", ["fast"], "'training.compile' is 'fast'; allowed: auto, true, false"),
     ("training.device", ["gpu"], "'gpu'; allowed: auto, cpu, cuda, mps"),
-    ("training.precision", ["fp16"], "'fp16'; allowed: auto, fp32, bf16"),
+    ("training.precision", ["fp8"], "'fp8'; allowed: auto, fp32, tf32, bf16, fp16"),
     ("training.micro_batch", ["largest"], "allowed: `auto`, or a whole number from 1 on"),
     ("grid.0.pooling", [["mean"]], r"'mean'; .*did you mean 'padded-mean' or 'masked-mean'\?"),
     (

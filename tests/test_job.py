@@ -247,7 +247,7 @@ def test_utilisation_is_that_of_all_processes_and_a_loss_that_is_not_finite_is_n
     best, last = epoch_of(1, [0.5] * 5, 2.0)[0], epoch_of(2, [0.5] * 3, 1.0)[0]
     recipe = Recipe(16, 3, SETTINGS | {"backend": "accelerate"})
     for diverged in (False, True):
-        result = Result([best, last], best, diverged, Bounds(9, 99))
+        result = Result([best, last], best, diverged, Bounds(9, 99), 0)
         found = jobs.measure(recipe, build(encoders, "bert"), data, backend, result)
         assert found["flop_utilisation"] == pytest.approx(found["flops_per_second"] / 2e9)
         assert found["examples_per_second"] == pytest.approx((70 + 3 * 16) / 3.0)

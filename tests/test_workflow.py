@@ -132,6 +132,7 @@ def test_runs(study, folder):
     assert {key: str(tested[key]) for key in KEYS} == run
     assert trained.keys() >= {
         *("best_epoch", "train_accuracy", "valid_accuracy", "valid_loss", "updates"),
+        "updates_skipped",
         *("train_seconds", "examples_per_second", "peak_memory_bytes", "device", "precision"),
         *("threads", "micro_batch", "learning_rate", "versions"),
     }

@@ -4,6 +4,7 @@ The loop is the same for all. A back-end says which examples of an update are th
 share, runs the backward pass, and sums over processes.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
@@ -11,12 +12,21 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.distributed import DistError
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.optim import Optimizer
 
 from lib.command.console import UserError
-from lib.training.device import choose, choose_precision, forget_overrides, prepare
+from lib.training.device import (
+    DTYPES,
+    allow_tf32,
+    choose,
+    choose_precision,
+    forget_overrides,
+    prepare,
+    set_determinism,
+)
 
 
 class Torch(AbstractContextManager):
@@ -24,7 +34,9 @@ class Torch(AbstractContextManager):
 
     Attributes:
         device: where this process computes.
-        precision: `fp32`, or `bf16` by autocast.
+        precision: `fp32`, `tf32`, or `bf16` or `fp16` by autocast. That of the back-end that was
+            made last decides for the whole process whether products of float32 are TF32.
+        scaler: of the losses in fp16, whose gradients would vanish; else it does nothing.
         rank: number of this process; the one with 0 reports and writes.
         processes: how many share each update.
     """
@@ -35,11 +47,13 @@ class Torch(AbstractContextManager):
     def __init__(self, device: torch.device, precision: str) -> None:
         self.device = device
         self.precision = precision
+        self.scaler = GradScaler(device.type, enabled=precision == "fp16")
+        allow_tf32(precision == "tf32")
 
     def autocast(self) -> AbstractContextManager:
         """The context of a forward pass."""
-        if self.precision == "bf16":
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        if self.precision in DTYPES:
+            return torch.autocast(self.device.type, dtype=DTYPES[self.precision])
         return nullcontext()
 
     def prepare(self, optimizer: Optimizer) -> Optimizer:
@@ -47,8 +61,24 @@ class Torch(AbstractContextManager):
         return optimizer
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradient of a loss of this process."""
-        loss.backward()
+        """Add the gradient of a loss of this process, times the scale of fp16."""
+        self.scaler.scale(loss).backward()
+
+    def step(self, optimizer: Optimizer) -> bool:
+        """Update the weights, unless gradients in fp16 are not finite: then the scale is halved.
+
+        Returns:
+            Whether they were updated; to know it waits for the device, in fp16 alone.
+        """
+        if not self.scaler.is_enabled():
+            optimizer.step()
+            return True
+        one = torch.ones((), device=self.device)
+        before = self.scaler.scale(one)
+        self.scaler.step(optimizer)
+        self.scaler.update()
+        after = self.scaler.scale(one)
+        return bool((after >= before) & (after > 0))  # half of nothing is no less
 
     def reseed(self, stream: Sequence[int]) -> None:
         """Begin a stream of random numbers, for dropout; each of several processes has its own.
@@ -98,25 +128,20 @@ class Accelerate(Torch):
         from accelerate import Accelerator
 
         super().__init__(device, precision)
-        mixed_precision = "bf16" if precision == "bf16" else "no"
+        if device.type == "cuda":
+            avoid_missing_links()
         with blame_the_other_process():
-            self.accelerator = Accelerator(
-                cpu=device.type == "cpu", mixed_precision=mixed_precision
-            )
+            self.accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no")
         self.rank = self.accelerator.process_index
         self.processes = self.accelerator.num_processes
-
-    def autocast(self) -> AbstractContextManager:
-        """The context of a forward pass, as Accelerate sets it."""
-        return self.accelerator.autocast()
 
     def prepare(self, optimizer: Optimizer) -> Optimizer:
         """Accelerate's optimizer around the given one."""
         return self.accelerator.prepare_optimizer(optimizer, device_placement=False)
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradient of a loss of this process."""
-        self.accelerator.backward(loss)
+        """Add the gradient of a loss of this process, times the scale of fp16."""
+        self.accelerator.backward(self.scaler.scale(loss))
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum of a tensor over all processes, in each of them.
@@ -174,6 +199,18 @@ def blame_the_other_process() -> Iterator[None]:
         raise UserError("another process of this training has failed, see its error") from error
 
 
+def avoid_missing_links() -> None:
+    """Keep NCCL from links between GPUs that some have not with an older driver, as RTX 40.
+
+    Accelerate refuses these without both variables, which its own launcher sets.
+    """
+    from accelerate.utils import check_cuda_p2p_ib_support
+
+    if not check_cuda_p2p_ib_support():
+        os.environ.setdefault("NCCL_P2P_DISABLE", "1")
+        os.environ.setdefault("NCCL_IB_DISABLE", "1")
+
+
 BACKENDS = {"torch": Torch, "accelerate": Accelerate}
 
 
@@ -186,6 +223,8 @@ def connect(settings: Mapping[str, Any], seed: int) -> Torch:
     forget_overrides()
     device = choose(settings["device"])
     precision = choose_precision(settings["precision"], device)
+    # Before the group of processes is built: NCCL then leaves out sums whose order is not fixed.
+    set_determinism(settings["deterministic"])
     backend = BACKENDS[settings["backend"]](device, precision)
-    prepare(settings["threads"], seed, settings["deterministic"])
+    prepare(settings["threads"], seed)  # after Accelerate, which may set the threads
     return backend

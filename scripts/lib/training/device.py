@@ -2,10 +2,12 @@
 
 import os
 import platform
+import re
 import resource
 import shutil
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +16,7 @@ import psutil
 import torch
 from transformers import set_seed
 
-from lib.command.console import UserError, log, one_line
+from lib.command.console import UserError, announcements, log, one_line
 from lib.training.launch import is_worker
 
 OVERRIDES = (
@@ -22,6 +24,8 @@ OVERRIDES = (
     *("DNNL_DEFAULT_FPMATH_MODE", "ONEDNN_DEFAULT_FPMATH_MODE"),
     *("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"),
 )
+ON_CPU = "set device: cpu in training, so that as many run at once as the cores allow"
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}  # of precisions that use autocast
 COMPILERS = (os.environ.get("CXX", "g++"), "g++", "clang++")
 
 
@@ -32,21 +36,65 @@ def choose(device: str) -> torch.device:
         device: `auto`, `cpu`, `cuda` or `mps`.
 
     Raises:
-        UserError: the device is not there.
+        UserError: the device is not there, or is a GPU that this torch is not built for.
     """
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
+    number = int(os.environ["LOCAL_RANK"]) if is_worker() else 0
+    if available["cuda"] and device in ("auto", "cuda") and (lack := lack_of_kernels()):
+        if device == "cuda":
+            raise UserError(f"{lack}; set device to cpu, or install a torch that is built for it")
+        if not number:
+            announcements.warning("the CPU computes, since %s; %s", lack, ON_CPU)
+        available["cuda"] = False
     if device == "auto":
         device = next(name for name, there in available.items() if there)
     if not available[device]:
         there = ", ".join(name for name in available if available[name])
         raise UserError(f"device '{device}' is not available here; available: {there}")
     if device == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) if is_worker() else 0)
+        torch.cuda.set_device(number)
+        # cuDNN's attention makes a plan for every new shape, and has given gradients of NaN where
+        # there is a mask (pytorch/pytorch#196678).
+        torch.backends.cuda.enable_cudnn_sdp(False)
     return torch.device(device)
+
+
+def lack_of_kernels() -> str | None:
+    """What is wrong with the first GPU of this training's processes that torch can't compute on."""
+    built = torch.cuda.get_arch_list()
+    for number in range(int(os.environ["LOCAL_WORLD_SIZE"]) if is_worker() else 1):
+        with warnings.catch_warnings(action="ignore"):  # torch tells it at length
+            capability = torch.cuda.get_device_capability(number)
+        if not has_kernels(capability, built):
+            name, version = torch.cuda.get_device_name(number), "{}.{}".format(*capability)
+            return (
+                f"the GPU '{name}' has compute capability {version}, and torch {torch.__version__} "
+                f"is built for {', '.join(built)} alone"
+            )
+    return None
+
+
+def has_kernels(capability: tuple[int, int], built: Sequence[str]) -> bool:
+    """Whether a GPU of a compute capability runs what torch is built for.
+
+    A binary (`sm_86`) runs on its own major version, from its minor one on; PTX (`compute_86`) on
+    all later ones; either with an `a` behind it on that one alone (CUDA C++ Programming Guide, on
+    the compatibility of binaries and of PTX). Names of other kinds, as of AMD's, are not compared.
+    """
+    if not any(name.startswith("sm_") for name in built):
+        return True
+    for name in built:
+        if found := re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", name):
+            kind, major, minor, only = found.groups()
+            least = int(major), int(minor)
+            last = least if only == "a" else (least[0], 9) if kind == "sm" or only else (99, 9)
+            if least <= capability <= last:
+                return True
+    return False
 
 
 def forget_overrides() -> None:
@@ -60,38 +108,53 @@ def forget_overrides() -> None:
         del os.environ[name]
 
 
-def prepare(threads: int, seed: int, deterministic: bool) -> None:
-    """Fix the number of CPU threads, the seeds and, if asked for, deterministic algorithms.
+def set_determinism(deterministic: bool) -> None:
+    """Allow deterministic algorithms alone, or all.
 
     Args:
-        threads: CPU threads of this process.
-        seed: of Python, NumPy and torch.
         deterministic: whether the same seed gives the same bytes on the same device.
     """
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product
-    torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic)
     # Nothing here reads what it fills; mypy does not see that this module has properties.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def prepare(threads: int, seed: int) -> None:
+    """Fix the number of CPU threads of this process, and the seeds of Python, NumPy and torch."""
+    torch.set_num_threads(threads)
     set_seed(seed)
 
 
 def choose_precision(precision: str, device: torch.device) -> str:
-    """`fp32` or `bf16`; `auto` is bf16 where a GPU computes in it.
+    """`fp32`, `tf32`, `bf16` or `fp16`; `auto` is bf16 where a GPU computes in it, else fp32.
 
     Raises:
-        UserError: bf16 is asked of a GPU without it.
+        UserError: the device lacks what is asked for.
     """
-    if device.type == "cuda":
-        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        has_bf16 = False
+    gpu = device.type == "cuda"
+    has_bf16 = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
     if precision == "auto":
         return "bf16" if has_bf16 else "fp32"
-    if precision == "bf16" and device.type == "cuda" and not has_bf16:
-        raise UserError("this GPU has no bf16; set precision to fp32 or auto")
+    if precision == "bf16" and gpu and not has_bf16:
+        raise UserError("this GPU has no bf16; set precision to auto, fp32 or fp16")
+    if precision == "tf32" and not (gpu and torch.cuda.is_tf32_supported()):
+        raise UserError(
+            "tf32 needs an NVIDIA GPU of compute capability 8.0 or more; set precision to auto"
+        )
     return precision
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Let CUDA round the operands of products in float32 to TF32, or forbid it, in this process.
+
+    cuDNN has a switch of its own, which torch leaves on. What is set by these names is what the
+    newer `fp32_precision` tells as well; after the newer alone, reading these raises an error, and
+    parts of torch still do.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
 
 
 def should_compile(setting: bool | str, device: torch.device) -> bool:

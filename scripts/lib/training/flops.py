@@ -5,6 +5,7 @@ import time
 import torch
 from torch import Tensor
 
+from lib.training.device import DTYPES, allow_tf32
 from lib.training.model import Classifier
 
 MATRIX = {"cpu": 1024, "cuda": 8192, "mps": 4096}  # rows, so that a product takes milliseconds
@@ -29,10 +30,18 @@ def training_flops(model: Classifier, lengths: Tensor) -> float:
 
 
 def peak_flops(device: torch.device, precision: str) -> float:
-    """Operations per second of a large matrix product, the best of a few, as measured here."""
-    rows = MATRIX[device.type]
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    matrix = torch.ones(rows, rows, device=device, dtype=dtype)
+    """Operations per second of a large matrix product, the best of a few, as measured here.
+
+    Of random numbers, as weights are: a GPU that is limited by its power multiplies ones faster.
+
+    Args:
+        device: to measure.
+        precision: of the product, which is that of later ones in this process as far as TF32 goes.
+    """
+    allow_tf32(precision == "tf32")
+    rows, dtype = MATRIX[device.type], DTYPES.get(precision, torch.float32)
+    generator = torch.Generator(device).manual_seed(0)  # the random state of a training stays
+    matrix = torch.randn(rows, rows, generator=generator, device=device, dtype=dtype)
     return 2 * rows**3 / min(_seconds(matrix) for _ in range(PRODUCTS))
 
 

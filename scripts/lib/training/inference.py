@@ -45,7 +45,7 @@ class TextClassifier:
     Args:
         checkpoint: the folder `checkpoint/` of a run, or one from its `checkpoints/`.
         device: `auto`, `cpu`, `cuda` or `mps`.
-        precision: `auto`, `fp32` or `bf16`.
+        precision: `auto`, `fp32`, `tf32`, `bf16` or `fp16`.
 
     Raises:
         UserError: the folder holds no checkpoint, or the device is not there.

@@ -227,6 +227,7 @@ def measure(
         "chance_p": p,
         "chance_level": level,
         "updates": updates,
+        "updates_skipped": result.skipped,
         "examples": len(tokens),
         "train_seconds": seconds,
         "examples_per_second": seen / seconds,

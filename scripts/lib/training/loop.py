@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Adam, AdamW, Optimizer
 from transformers import get_scheduler
 
-from lib.command.console import log
+from lib.command.console import announcements, log
 from lib.command.console import progress as shown
 from lib.command.timing import record
 from lib.training.backends import Torch
@@ -32,6 +32,8 @@ from lib.training.progress import Epoch, Progress
 from lib.training.saving import Unsaved
 from lib.training.sizing import first_bounds
 
+SKIPPED = 0.05  # of the updates; the first few in fp16 may be, until the scale fits
+
 
 class Result(NamedTuple):
     """What training returns; the model holds the weights of the best epoch.
@@ -41,12 +43,14 @@ class Result(NamedTuple):
         best: the one whose weights are kept.
         diverged: whether the last epoch had a loss that is not finite.
         bounds: of a pass, at the end and in the process that has the smallest.
+        skipped: updates that were not made, since gradients in fp16 were not finite.
     """
 
     history: list[Epoch]
     best: Epoch
     diverged: bool
     bounds: Bounds
+    skipped: int
 
 
 class Recipe(NamedTuple):
@@ -120,7 +124,7 @@ def train(
     eval_bounds = Bounds.of(settings["eval_batch"], settings["micro_tokens"], backend.device)
     model.train()
     bounds = first_bounds(settings, batch, model, train_tokens, backend)
-    progress = Progress(model, scheduler, bounds)
+    progress = Progress(model, scheduler, bounds, backend.scaler)
 
     with saving.watching(progress):
         while len(progress.history) < epochs and not progress.diverged:
@@ -138,8 +142,10 @@ def train(
                 with saving.lock:
                     progress.rates.append(float(scheduler.get_last_lr()[0]))
                     progress.measured.append(measured)
-                    optimizer.step()
-                    scheduler.step()
+                    if backend.step(optimizer):
+                        scheduler.step()
+                    else:
+                        progress.skipped += 1
                     optimizer.zero_grad()
                     progress.seconds = time.perf_counter() - started
                 saving.save_when_due(progress)
@@ -163,9 +169,11 @@ def train(
                 progress.finish_epoch(epoch)
             saving.save(progress)
 
+    if not backend.rank:
+        warn_of_skipped(progress.skipped, progress.history[-1].updates)
     model.load_state_dict(progress.best_weights)
     least = Bounds(*map(backend.least, progress.bounds))
-    return Result(progress.history, progress.best, progress.diverged, least)
+    return Result(progress.history, progress.best, progress.diverged, least, progress.skipped)
 
 
 def accumulate(
@@ -253,6 +261,17 @@ def accumulate_in_memory(
         progress.model.zero_grad()
         free_memory(backend.device)
         log.warning("out of memory: passes are halved to %d tokens", progress.bounds.tokens)
+
+
+def warn_of_skipped(skipped: int, updates: int) -> None:
+    """Say so if more updates of a training were skipped than until the scale of fp16 fits."""
+    if skipped > SKIPPED * updates:
+        announcements.warning(
+            "%d of %d updates changed no weight, since their gradients in fp16 were not finite; "
+            "set precision to bf16 or fp32",
+            skipped,
+            updates,
+        )
 
 
 def scaled_learning_rate(settings: Mapping[str, Any], batch: int) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.amp import GradScaler
 from torch.optim.lr_scheduler import LRScheduler
 
 from lib.training.batches import Bounds
@@ -58,6 +59,8 @@ class Progress:
         model: that learns.
         scheduler: of the learning rate, which knows the optimizer.
         bounds: of a pass.
+        scaler: of the losses in fp16.
+        skipped: updates that were not made, since gradients in fp16 were not finite.
         history: the epochs that are done.
         measured: of each update since, `(2,)` on the device: its mean loss in nats, and the number
             of examples predicted right.
@@ -69,6 +72,8 @@ class Progress:
     model: Classifier
     scheduler: LRScheduler
     bounds: Bounds
+    scaler: GradScaler = field(default_factory=lambda: GradScaler(enabled=False))
+    skipped: int = 0
     history: list[Epoch] = field(default_factory=list)
     measured: list[Tensor] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
@@ -113,6 +118,8 @@ class Progress:
         del scheduler["lr_lambdas"]  # which the settings give
         return {
             "bounds": self.bounds,
+            "scaler": self.scaler.state_dict(),
+            "skipped": self.skipped,
             "history": [asdict(epoch) for epoch in self.history],
             "rates": self.rates,
             "seconds": self.seconds,
@@ -145,6 +152,8 @@ class Progress:
         self.scheduler.optimizer.load_state_dict({"state": states, "param_groups": groups})
         self.scheduler.load_state_dict({"lr_lambdas": [None] * len(groups), **facts["scheduler"]})
         self.bounds = Bounds(*facts["bounds"])
+        self.scaler.load_state_dict(facts["scaler"])
+        self.skipped = facts["skipped"]
         self.history = [Epoch(**epoch) for epoch in facts["history"]]
         self.measured = list(tensors["measured"].to(device))
         self.rates = list(facts["rates"])
