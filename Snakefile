@@ -30,6 +30,5 @@ onstart:
         planning.mark_study(STUDY)
     except UserError as error:
         sys.exit(f"error: {error}")
-    # Forks share neither a GPU nor a cluster.
-    if not N_GPUS and ENGINE.is_here():
+    if ENGINE.is_here():
         forks.start({name: code_of.modules_of(name) for name in code_of.commands()})

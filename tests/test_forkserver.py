@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, wait_until
+from cuda import notes_in
+from test_backends import train_command
+from test_gpus import list_gpus
 
 LIBRARY = "pandas"  # which the code of collect.py imports
 STARTER = """
@@ -232,3 +235,115 @@ def test_a_command_of_another_environment_runs_in_its_own_process(python, tmp_pa
     )
     assert (done.returncode, done.stderr) == (3, "")
     assert not json.loads(done.stdout)["imported"]
+
+
+IMPORTS = """
+import sys
+from pathlib import Path
+import cuda
+from lib.forks import server
+from lib.study import code
+notes = Path("notes")
+cuda.note_calls(notes)
+for name in code.commands():
+    modules = code.modules_of(name)
+    server._import(*modules)
+    assert all(f"lib.{module}" in sys.modules for module in modules), name
+print([note.call for note in cuda.notes_in(notes)])
+import torch
+from transformers.utils import is_torch_cuda_available
+for look in (
+    torch.cuda.is_available,
+    torch.accelerator.current_device_index,
+    torch.accelerator.device_count,
+    is_torch_cuda_available,
+    lambda: torch.autocast("cuda"),
+    lambda: torch.empty(1, device="cuda"),
+):
+    notes.unlink(missing_ok=True)
+    try:
+        look()
+    except NotImplementedError:  # there is no such memory
+        pass
+    print(len(cuda.notes_in(notes)))
+"""
+# Runs that start CUDA: in one server, whose every call of it is noted.
+SERVER = """
+import runpy, sys
+from pathlib import Path
+import cuda
+cuda.note_calls(Path({notes!r}))
+runpy.run_module("lib.forks.server", run_name="__main__")
+"""
+SERVED = """
+import json, subprocess, sys
+from lib.forks import client
+from lib.study import code
+client.SERVER = (sys.executable, sys.argv[1])
+client.start({name: code.modules_of(name) for name in code.commands()})
+for words in json.loads(sys.argv[2]):
+    subprocess.run([sys.executable, *words], check=True, stdin=subprocess.DEVNULL)
+"""
+
+
+def with_tests(**variables: str) -> dict[str, str]:
+    """An environment in which processes import the helpers of the tests as well."""
+    return environment(PYTHONPATH=f"{ROOT}/scripts:{ROOT}/tests", **variables)
+
+
+def test_nothing_that_the_server_imports_asks_for_a_gpu(python, tmp_path):
+    done = subprocess.run(
+        [python, "-W", "ignore", "-c", IMPORTS],
+        cwd=tmp_path,
+        env=with_tests(),
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    found, *seen = done.stdout.splitlines()
+    assert found == "[]"
+    assert len(seen) == 6 and "0" not in seen  # all of these would have been noted
+
+
+def test_cuda_starts_in_forks_alone_and_sees_the_gpu_that_each_has_claimed(
+    python, encoders, tokens, tmp_path
+):
+    list_gpus(tmp_path, "GPU-a", "GPU-b")
+    server, notes = tmp_path / "server.py", tmp_path / "notes"
+    server.write_text(SERVER.format(notes=str(notes)))
+    run, data = tmp_path / "dataset=d/model=bert/pooling=cls/batch=64/variant=base/seed=1", []
+    for name, folder in (("tokens", tokens["bert"]), ("encoders", encoders["bert"])):
+        data += [f"--{name}", str(tmp_path / name / "model=bert")]
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model=bert").symlink_to(folder)
+    line = train_command(encoders, tokens, run, "--batch 64 --epochs 1").split()
+    line[line.index("--device") + 1] = "auto"
+    test = ["--tokens", str(tokens["bert"] / "test.parquet"), "--run", str(run)]
+    left = ["--runs", str(run).replace("seed=1", "seed=2"), *data, "--max-length", "48"]
+    commands = {
+        "train": line,
+        "evaluate": test,
+        "estimate": [*left, "--out", str(tmp_path / "page.md")],
+        "predict": [str(run), "--text", "a film"],
+    }
+    words = [[f"{ROOT}/scripts/{name}.py", *flags] for name, flags in commands.items()]
+    done = subprocess.run(
+        [python, "-c", SERVED, server, json.dumps(words)],
+        cwd=tmp_path,
+        env=with_tests(
+            PATH=f"{tmp_path}:/usr/bin:/bin", TMPDIR=str(tmp_path), WANDB_MODE="disabled"
+        ),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = notes_in(notes)
+    assert {note.command for note in found} == set(commands)
+    (parent,) = {note.parent for note in found if note.command != "estimate"}
+    assert parent not in {note.process for note in found}  # the server
+    for note in found:
+        seen = {"train": {"GPU-a"}, "evaluate": {"GPU-a"}, "predict": {None}}
+        assert note.visible in seen.get(note.command, {None, "GPU-a"}), note
+        assert (note.parent == parent) == (note.command != "estimate"), note  # whose forks do it
+    measured = {note.visible for note in found if note.command == "estimate"}
+    assert measured == {None, "GPU-a"}  # to look at the hardware, and to time updates

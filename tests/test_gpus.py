@@ -5,6 +5,8 @@ No GPU is needed: a stand-in for nvidia-smi lists some, and what claims them is 
 
 import os
 import re
+import select
+import signal
 import subprocess
 import time
 
@@ -13,6 +15,7 @@ from conftest import ROOT
 from workspace import RUN, Workspace
 
 from lib.command.console import UserError
+from lib.forks.client import ADDRESS
 from lib.training import gpus
 
 HOLD = (
@@ -20,6 +23,30 @@ HOLD = (
     "gpus.claim('auto', int(sys.argv[1])); print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True)\n"
     "time.sleep(600)"
 )
+MEASURE = (
+    "import os, sys, time; from functools import partial; from lib.training import estimate, gpus\n"
+    "gpus.claim('auto'); look = partial(os.getenv, 'CUDA_VISIBLE_DEVICES')\n"
+    "print(*estimate.in_processes(look, int(sys.argv[1])), sep=',', flush=True); time.sleep(600)"
+)
+# A command that claims a GPU in a fork of the server, and tells which process has which.
+COMMAND = """
+import os, sys, time
+from lib.forks.client import run_in_fork
+if (code := run_in_fork()) is not None:
+    sys.exit(code)
+from lib.training import gpus
+gpus.claim(sys.argv[1])
+print(os.environ.get("CUDA_VISIBLE_DEVICES"), os.getpid(), flush=True)
+if sys.argv[1] == "auto":
+    time.sleep(600)
+"""
+STARTER = """
+import sys
+from lib.forks import client
+client.start({"hold": ["training.saving"]})  # which imports what locks files, as trainings do
+print(client.os.environ[client.ADDRESS], flush=True)
+sys.stdin.read()
+"""
 
 
 def list_gpus(folder, *names: str) -> None:
@@ -48,10 +75,10 @@ def hold(python, machine, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}/scripts")
     holders = []
 
-    def start(count: int) -> subprocess.Popen:
+    def start(count: int, code: str = HOLD) -> subprocess.Popen:
         holders.append(
             subprocess.Popen(
-                [python, "-c", HOLD, str(count)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                [python, "-c", code, str(count)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
         )
         return holders[-1]
@@ -60,6 +87,38 @@ def hold(python, machine, monkeypatch):
     for holder in holders:
         holder.kill()
         holder.communicate()
+
+
+@pytest.fixture
+def hold_in_fork(python, machine, tmp_path, monkeypatch):
+    """Start commands whose forks claim a GPU, one fork server for all."""
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}/scripts")
+    script = tmp_path / "hold.py"
+    script.write_text(COMMAND)
+    piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen([python, "-c", STARTER], **piped)]
+    monkeypatch.setenv(ADDRESS, processes[0].stdout.readline().strip())
+
+    def start(device: str = "auto") -> subprocess.Popen:
+        processes.append(subprocess.Popen([python, script, device], **piped))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def told(command: subprocess.Popen) -> tuple[str, int]:
+    """The GPU that a fork has claimed, and its process number."""
+    gpu, process = command.stdout.readline().split()
+    assert int(process) != command.pid
+    return gpu, int(process)
+
+
+def free(gpu: str) -> bool:
+    """Whether no process holds a GPU; this one holds it then."""
+    return gpus._try([gpu], 1) == [gpu]
 
 
 def claimed(holder: subprocess.Popen) -> list[str]:
@@ -112,6 +171,35 @@ def test_several_gpus_are_claimed_together_or_not_at_all(hold, machine):
     assert both.poll() is None
 
 
+def test_forks_hold_their_own_gpu_until_they_end(hold_in_fork, machine, tmp_path):
+    list_gpus(tmp_path, "GPU-a", "GPU-b")
+    one, other = hold_in_fork(), hold_in_fork()
+    first, second = told(one), told(other)
+    assert {first[0], second[0]} == {"GPU-a", "GPU-b"}
+    third = hold_in_fork("cpu")
+    assert told(third)[0] == "None" and third.wait() == 0
+    assert not free("GPU-a") and not free("GPU-b")  # by no fork that ends
+    waiting = [hold_in_fork(), hold_in_fork()]
+    os.kill(first[1], signal.SIGKILL)
+    assert one.wait() == 128 + signal.SIGKILL
+    ready, _, _ = select.select([each.stdout for each in waiting], [], [], 60)
+    freed = next(each for each in waiting if each.stdout in ready)
+    assert told(freed)[0] == first[0]
+    waiting.remove(freed)
+    other.kill()  # the command alone, with which its fork ends
+    assert told(waiting[0])[0] == second[0]
+
+
+def test_processes_that_measure_free_no_gpu_of_the_one_that_starts_them(hold, machine, tmp_path):
+    list_gpus(tmp_path, "GPU-a")
+    measuring = hold(2, MEASURE)
+    assert claimed(measuring) == ["GPU-a", "GPU-a"]
+    assert not free("GPU-a")
+    waiting = hold(1)
+    measuring.kill()
+    assert claimed(waiting) == ["GPU-a"]
+
+
 def test_more_processes_than_gpus_are_refused(machine):
     with pytest.raises(UserError, match="5 processes need a GPU each, but there are 4"):
         gpus.claim("cuda", 5)
@@ -137,9 +225,13 @@ def most_at_once(output: str, rule: str) -> int:
 
 
 STAND_IN = """
-import sys, time
+import os, sys, time
 from pathlib import Path
+from lib.forks.client import run_in_fork
+from lib.training import gpus
 
+if (code := run_in_fork()) is not None:
+    sys.exit(code)
 made = {
     "download": ["reviews.parquet", "reviews.json"],
     "split": ["train.parquet", "valid.parquet", "test.parquet", "../splits.json"],
@@ -150,10 +242,13 @@ made = {
 name = Path(sys.argv[0]).stem
 flag = "--run" if name == "train" else "--out"
 out = Path(sys.argv[sys.argv.index(flag) + 1])
-time.sleep(name == "train")
+if name == "train":
+    gpus.claim("auto")
+    time.sleep(1)
+told = Path("/proc/self/comm").read_text() + os.environ.get("CUDA_VISIBLE_DEVICES", "")
 for path in (out / file for file in made[name]):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("")
+    path.write_text(told)
 """
 
 
@@ -172,3 +267,5 @@ def test_trainings_run_on_as_many_gpus_as_there_are(python, tmp_path):
         done = workspace.snakemake(python, *targets, "--cores", "8", f"--configfile={config}")
         assert done.returncode == 0, done.stderr
         assert most_at_once(done.stdout + done.stderr, "train") == len(names)
+        told = {workspace.read(target) for target in targets}
+        assert told == {f"train\n{name}" for name in names}  # each in a fork, named so

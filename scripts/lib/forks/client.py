@@ -3,7 +3,8 @@
 Importing torch and transformers takes longer than a small training. The Snakefile starts one server
 (`start`), each command hands itself over (`run_in_fork`), and a fork of the server does what the
 command was asked to, with its files, folder and environment. A fork ends with its command, however
-that ends, and the server and all forks end with Snakemake.
+that ends, and the server and all forks end with Snakemake. Forks may use GPUs, because nothing that
+the server imports asks for one: CUDA, which no fork can share, starts in each of them.
 """
 
 import atexit

@@ -238,10 +238,12 @@ def speed_of(job: Job) -> float:
 def in_processes(work: Callable[[], Any], count: int) -> list[Any]:
     """What so many processes find at the same time.
 
+    They are forks on Linux, each of which starts CUDA for itself: this process never does.
+
     Raises:
         UserError: one can't be done, or its process has ended.
     """
-    context: Any = get_context("fork" if sys.platform == "linux" and not gpus.count() else "spawn")
+    context: Any = get_context("fork" if sys.platform == "linux" else "spawn")
     receivers = []
     for _ in range(count):
         receiver, sender = context.Pipe(duplex=False)
