@@ -159,7 +159,7 @@ def train(
             on_epoch(epoch, Updates(losses, progress.rates))
             with saving.lock:
                 progress.finish_epoch(epoch)
-            saving.save(progress)
+            saving.save_after_epoch(progress)
 
     model.load_state_dict(progress.best_weights)
     least = Bounds(*map(backend.least, progress.bounds))
