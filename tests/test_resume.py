@@ -17,15 +17,18 @@ from conftest import ROOT, call
 from filelock import FileLock
 from test_backends import train_command
 from test_training import BACKEND, SETTINGS, build, load
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import train
 from lib.command.console import UserError
+from lib.training import job as jobs
 from lib.training import loop
 from lib.training import saving as saving_module
 from lib.training.batches import Bounds
 from lib.training.loop import Recipe, build_optimizer, build_scheduler
 from lib.training.model import Classifier
-from lib.training.progress import Progress
+from lib.training.progress import Epoch, Progress
 from lib.training.saving import LOCK, STATE, Saving
 
 CHANGES = {"epochs": 3, "optimizer": "adamw", "weight_decay": 0.1, "scheduler": "linear"}
@@ -52,13 +55,72 @@ class Interrupted(Saving):
             raise Cut
 
 
-def fit(encoders, tokens, saving=None, losses=None):
+class Late(Saving):
+    """A training whose states are saved at some moments alone, and which ends at one.
+
+    Args:
+        run: its folder.
+        clock: what it takes for the time.
+        moments: numbers of updates, and half a one more after an epoch.
+        end: likewise.
+    """
+
+    def __init__(self, run, clock, moments=(), end=None):
+        super().__init__(run, OWN, 1)
+        self.clock, self.moments, self.end = clock, moments, end
+
+    def save_when_due(self, progress):
+        self._pass(super().save_when_due, progress, 0)
+
+    def save_after_epoch(self, progress):
+        self._pass(super().save_after_epoch, progress, 0.5)
+
+    def _pass(self, save, progress, more):
+        moment = 7 * len(progress.history) + len(progress.rates) + more
+        self.clock[0] += 100 * (moment in self.moments)
+        save(progress)
+        if moment == self.end:
+            raise Cut
+
+
+class Operations(TorchDispatchMode):
+    """The operations that torch does while it is on."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.seen.append(func.name())
+        return func(*args, **kwargs or {})
+
+
+def end(*_, **__):
+    """Stands for a call within which a process ends."""
+    raise Cut
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """The files of a folder, by their paths in it."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder): path.read_bytes() for path in files}
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time that saving sees, in seconds; it stands still unless it is put on."""
+    clock = [1000.0]
+    monkeypatch.setattr(saving_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    return clock
+
+
+def fit(encoders, tokens, saving=None, losses=None, **changes):
     """Train a model with dropout; return its weights with its history, and the result."""
     data = load(tokens, "bert"), load(tokens, "bert", "valid")
     model = build(encoders, "bert")
     model.dropout.p = 0.3
     told = [] if losses is None else losses
-    recipe = Recipe(16, 5, SETTINGS | CHANGES)  # seven updates of one pass to an epoch
+    recipe = Recipe(16, 5, SETTINGS | CHANGES | changes)  # seven updates of one pass to an epoch
     result = loop.train(model, data, recipe, BACKEND, lambda _, found: told.append(found), saving)
     weights = {key: tensor.tolist() for key, tensor in model.state_dict().items()}
     return (weights, [replace(epoch, seconds=0) for epoch in result.history]), result
@@ -100,8 +162,8 @@ def test_a_training_goes_on_after_any_update(encoders, tokens, whole, tmp_path, 
     assert losses == told and len(told) == 3  # every epoch once, with all of its updates
 
 
-def test_a_training_goes_on_after_its_last_epoch(encoders, tokens, whole, tmp_path):
-    saving = Saving(tmp_path, OWN, 1)
+def test_a_training_goes_on_after_its_last_epoch(encoders, tokens, whole, tmp_path, clock):
+    saving = Late(tmp_path, clock, {21.5})
     fit(encoders, tokens, saving)
     assert (tmp_path / ".state").is_dir()
     assert fit(encoders, tokens, Saving(tmp_path, OWN, 1))[0] == whole[0]  # nothing is left to do
@@ -116,14 +178,53 @@ def test_bounds_that_were_halved_stay_halved(encoders, tokens, left, tmp_path):
     assert result.bounds == Bounds(2, 100)
 
 
-def test_a_state_is_saved_after_so_many_minutes_and_again_after_as_many(
-    encoders, tmp_path, monkeypatch
+# Of a killed training: when its states were saved, and when it ended; and so on of those that went
+# on from it. A moment is a number of updates, and half a one more after an epoch.
+KILLS = [
+    [((), 10)],  # before any state
+    [((9,), 12)],  # the first epoch, the best so far, had ended without one
+    [((3,), 7.5)],
+    [((3,), 16)],  # two epochs are trained again
+    [((7.5,), 14.5)],
+    [((9, 16), 18)],
+    [((16,), 21.5)],
+    [((16, 21.5), 21.5)],  # nothing is left to do
+    [((3,), 9), ((5,), 15), ((14.5,), 20)],
+]
+
+
+CONSTANT = {"scheduler": "constant"}
+
+
+@pytest.mark.parametrize(
+    ("best", "changes"),
+    [(1, {}), (2, CONSTANT | {"learning_rate": 0.005}), (3, CONSTANT | {"learning_rate": 0.01})],
+)
+def test_a_training_goes_on_from_a_state_of_long_before_its_end(
+    encoders, tokens, tmp_path, clock, best, changes
 ):
-    clock = [1000.0]
-    monkeypatch.setattr(saving_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    told = []
+    expected, result = fit(encoders, tokens, losses=told, **changes)
+    assert result.best.epoch == best
+    for number, kills in enumerate(KILLS):
+        run, losses = tmp_path / str(number), []
+        for saved, moment in kills:
+            with pytest.raises(Cut):
+                fit(encoders, tokens, Late(run, clock, saved, moment), losses, **changes)
+            assert bool(Late(run, clock).found) == bool(saved)
+        assert fit(encoders, tokens, Late(run, clock), losses, **changes)[0] == expected
+        assert sorted({told.index(epoch) for epoch in losses}) == [0, 1, 2]  # some of them twice
+
+
+@pytest.fixture
+def progress(encoders) -> Progress:
+    """That of a training which has just begun."""
     model = build(encoders, "bert")
     optimizer = build_optimizer(model, SETTINGS, 1e-3)
-    progress = Progress(model, build_scheduler(optimizer, SETTINGS, 9), Bounds(1, 1))
+    return Progress(model, build_scheduler(optimizer, SETTINGS, 9), Bounds(1, 1))
+
+
+def test_a_state_is_saved_after_so_many_minutes_and_again_after_as_many(progress, tmp_path, clock):
     saving = Saving(tmp_path, {}, 2)
     saved = []
     for seconds in (119, 2, 118, 3, 119, 2):
@@ -132,6 +233,90 @@ def test_a_state_is_saved_after_so_many_minutes_and_again_after_as_many(
         saved.append((tmp_path / ".state" / STATE).exists())
         saving.finish()
     assert saved == [False, True] * 3
+
+
+@pytest.mark.parametrize(("minutes", "least"), [(10, 60), (1, 60), (0.5, 30)])
+def test_a_state_is_saved_after_an_epoch_if_the_last_one_is_old_enough(
+    progress, tmp_path, clock, minutes, least
+):
+    saving = Saving(tmp_path, {}, minutes)
+    saved = []
+    for seconds in (least - 1, 2, least - 2, 3):
+        clock[0] += seconds
+        saving.save_after_epoch(progress)
+        saved.append((tmp_path / ".state" / STATE).exists())
+        saving.finish()
+    assert saved == [False, True] * 2
+    clock[0] += 60 * minutes + 1
+    saving.save_when_due(progress)
+    saving.finish()
+    clock[0] += least - 1
+    saving.save_after_epoch(progress)
+    assert not (tmp_path / ".state").exists()
+
+
+def test_what_was_left_without_a_state_is_removed(left, tmp_path):
+    state = shutil.copytree(left, tmp_path / "run") / ".state"
+    (state / "checkpoints/epoch=1-acc=0.5000").mkdir(parents=True)
+    (state / STATE).unlink()
+    Saving(state.parent, OWN, 1, rank=1)
+    assert state.exists()  # which the first process alone removes
+    Saving(state.parent, OWN, 1)
+    assert not state.exists()
+
+
+def test_a_state_that_is_being_removed_is_none(left, tmp_path, monkeypatch, caplog):
+    run = shutil.copytree(left, tmp_path / "run")
+    saving = Saving(run, OWN, 1)
+    with monkeypatch.context() as patch, pytest.raises(Cut):
+        patch.setattr(saving_module.shutil, "rmtree", end)
+        saving.finish()
+    assert not Saving(run, OWN, 1).found and "damaged" not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["finish", "link"])
+def test_checkpoints_of_all_epochs_are_kept_once(encoders, tokens, tmp_path, monkeypatch, name):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+
+    def line(run: str) -> str:
+        flags = "--batch 16 --epochs 3 --keep-checkpoints all"
+        return train_command(encoders, tokens, tmp_path / run, flags)
+
+    def save_in_the_second_epoch(saving, progress):
+        if (len(progress.history), len(progress.rates)) == (1, 2):
+            saving.save(progress)
+
+    call(train, line("whole"))
+    kept = tmp_path / "run/.state/checkpoints"
+    monkeypatch.setattr(Saving, "save_when_due", save_in_the_second_epoch)
+    with monkeypatch.context() as patch, pytest.raises(Cut):
+        patch.setattr(*{"finish": (Saving, "finish", end), "link": (jobs, "link", end)}[name])
+        call(train, line("run"))
+    second = next(kept.glob("epoch=2-*"))
+    second.rename(kept / "epoch=2-acc=0.1234")  # as one that is not deterministic may have it
+    call(train, line("run"))
+    one, other = (contents(tmp_path / run / "checkpoints") for run in ("whole", "run"))
+    assert one == other and len({name.parts[0] for name in one}) == 3
+    assert not kept.parent.exists()
+
+
+def test_the_best_weights_leave_a_gpu_in_one_copy():
+    with FakeTensorMode(), Operations() as operations:
+        model = SimpleNamespace(state_dict=lambda: {"weight": torch.empty(3, device="cuda")})
+        progress = Progress(model, None, Bounds(1, 1))
+        progress.finish_epoch(Epoch(1, 0.5, 0.5, 0.5, 0.5, 0.1, 1, 1.0))
+    assert progress.best_weights["weight"].device.type == "cpu"
+    made = {"aten::empty.memory_format", "prim::device"}  # the weight, and a look at it
+    assert [each for each in operations.seen if each not in made] == ["aten::_to_copy"]
+
+
+def test_the_best_weights_stay_while_the_model_learns(progress):
+    progress.finish_epoch(Epoch(1, 0.5, 0.5, 0.5, 0.5, 0.1, 1, 1.0))
+    before = {name: tensor.clone() for name, tensor in progress.best_weights.items()}
+    with torch.no_grad():
+        for parameter in progress.model.parameters():
+            parameter.add_(1)
+    assert all(tensor.equal(before[name]) for name, tensor in progress.best_weights.items())
 
 
 def test_seconds_are_those_of_training_before_and_after_an_interruption(
@@ -260,8 +445,8 @@ def test_a_killed_training_goes_on_from_its_last_state(
     python, encoders, tokens, tmp_path, undisturbed
 ):
     run = tmp_path / "run"
-    line = train_command(encoders, tokens, run, f"{LONG[1]} --save-minutes 0.001")
-    with start(python, line) as process:
+    line = train_command(encoders, tokens, run, LONG[1])
+    with start(python, f"{line} --save-minutes 0.00001") as process:
         wait_for(process, "epoch 3: ")
     with start(python, line) as process:
         wait_for(process, "resuming in epoch")

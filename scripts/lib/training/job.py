@@ -158,19 +158,29 @@ def train_reported(
         def on_epoch(epoch: Epoch, updates: Updates) -> None:
             reporter.epoch(epoch, updates)
             if keep:
-                name = f"epoch={epoch.epoch}-acc={epoch.valid_accuracy:.4f}"
-                save_checkpoint(model, job.encoder, saving.kept / name, data[0].cut)
+                save_checkpoint(model, job.encoder, saving.checkpoint(epoch), data[0].cut)
 
         return train(model, data, job.recipe, backend, on_epoch, saving)
 
 
 def keep_checkpoints(job: Job, saving: Saving) -> None:
-    """Move the checkpoints of all epochs to where they stay, or remove those of other settings."""
+    """Put the checkpoints of all epochs where they stay, or remove those of other settings.
+
+    They leave the state with it alone: a training that ends here goes on from both.
+    """
     if saving.kept.is_dir():
         with replacing(job.run / "checkpoints") as folder:
-            saving.kept.rename(folder)
+            shutil.copytree(saving.kept, folder, copy_function=link)
     elif job.settings["keep_checkpoints"] != "all":
         shutil.rmtree(job.run / "checkpoints", ignore_errors=True)
+
+
+def link(source: str, target: str) -> None:
+    """Give a file another name, or copy it where it can have but one."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def write_run(

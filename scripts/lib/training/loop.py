@@ -167,7 +167,7 @@ def train(
             on_epoch(epoch, Updates(losses, progress.rates))
             with saving.lock:
                 progress.finish_epoch(epoch)
-            saving.save(progress)
+            saving.save_after_epoch(progress)
 
     if not backend.rank:
         warn_of_skipped(progress.skipped, progress.history[-1].updates)

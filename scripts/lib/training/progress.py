@@ -95,7 +95,7 @@ class Progress:
         self.history.append(epoch)
         if epoch is self.best:
             state = self.model.state_dict()
-            self.best_weights = {key: value.cpu().clone() for key, value in state.items()}
+            self.best_weights = {key: value.to("cpu", copy=True) for key, value in state.items()}
         self.measured, self.rates, self.seconds = [], [], 0.0
 
     def tensors(self) -> dict[str, Tensor]:

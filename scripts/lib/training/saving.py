@@ -12,7 +12,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,13 +26,14 @@ from torch import Tensor
 from lib.command.console import UserError, announcements, log, one_line, refusals_explained
 from lib.files.manifests import manifest_of, verify
 from lib.files.whole import replacing
-from lib.training.progress import Progress
+from lib.training.progress import Epoch, Progress
 
 FOLDER = ".state"
 STATE = "state.safetensors"
 FACTS = "facts"  # in the header of STATE, as JSON
 LOCK = ".lock"
 PATIENCE = 5  # seconds that a training which is about to end may take for it
+AFTER_EPOCH = 60  # seconds after which a state is saved again as an epoch ends; saving takes some
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -59,11 +60,11 @@ class Unsaved:
         """Surrounds a training from its start."""
         return nullcontext()
 
-    def save(self, progress: Progress) -> None:
-        """Called after each epoch."""
-
     def save_when_due(self, progress: Progress) -> None:
         """Called after each update."""
+
+    def save_after_epoch(self, progress: Progress) -> None:
+        """Called after each epoch."""
 
 
 class Saving(Unsaved):
@@ -72,7 +73,8 @@ class Saving(Unsaved):
     Args:
         run: folder of the run.
         identity: what the state belongs to, as JSON can hold it.
-        minutes: between two states within an epoch.
+        minutes: between two states within an epoch, and from one to the end of an epoch if less
+            than `AFTER_EPOCH`.
         rank: number of this process; the one with 0 saves.
 
     Attributes:
@@ -97,9 +99,10 @@ class Saving(Unsaved):
         self.name = self.found.facts["name"] if self.found else uuid4().hex[:8]
 
     def _read(self) -> State | None:
-        """The saved state; None, and it is removed, where it can't be used."""
+        """The saved state; None, and all that lies beside it is removed, where none can be used."""
         path = self.folder / STATE
         if not path.is_file():
+            self._remove()
             return None
         reason = "it is damaged"
         with suppress(UserError, SafetensorError, OSError, ValueError, LookupError, TypeError):
@@ -114,12 +117,16 @@ class Saving(Unsaved):
             reason = f"other {', '.join(others)}"
         if not self.rank:
             announcements.warning("training begins anew: '%s' is not used: %s", path, reason)
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._remove()
         return None
 
     def _best(self, epoch: int) -> Path:
         """The file of the best weights so far, those of an epoch."""
         return self.folder / f"best-{epoch}.safetensors"
+
+    def checkpoint(self, epoch: Epoch) -> Path:
+        """The folder of an epoch's checkpoint among those that are kept."""
+        return self.kept / f"epoch={epoch.epoch}-acc={epoch.valid_accuracy:.4f}"
 
     @contextmanager
     def watching(self, progress: Progress) -> Iterator[None]:
@@ -131,6 +138,7 @@ class Saving(Unsaved):
         if self.found:
             progress.restore(self.found.tensors, self.found.facts, self.found.best)
             self._remove_best_but(self.found.facts["best"])
+            self._remove_checkpoints_but(progress.history)
             self.found = None
             epoch, update = len(progress.history) + 1, len(progress.rates)
             log.info("resuming in epoch %d, after update %d of it", epoch, update)
@@ -162,15 +170,32 @@ class Saving(Unsaved):
                 path.unlink()
                 manifest_of(path).unlink(missing_ok=True)
 
+    def _remove_checkpoints_but(self, epochs: Iterable[Epoch]) -> None:
+        """Remove checkpoints of epochs that are trained again, perhaps to another accuracy."""
+        kept = set(map(self.checkpoint, epochs))
+        for path in self.kept.glob("*"):
+            if path not in kept and not self.rank:
+                shutil.rmtree(path)
+
     def save_when_due(self, progress: Progress) -> None:
         """Save if that was last done long enough ago."""
         if time.monotonic() - self.saved > self.seconds:
             self.save(progress)
             log.info("state saved, after update %d of the epoch", len(progress.rates))
 
+    def save_after_epoch(self, progress: Progress) -> None:
+        """Save if that was last done a minute ago, or `minutes` ago, whichever is less."""
+        if time.monotonic() - self.saved > min(self.seconds, AFTER_EPOCH):
+            self.save(progress)
+
     def finish(self) -> None:
         """Remove the state of a training that is done."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        (self.folder / STATE).unlink(missing_ok=True)  # first: it is none without the rest
+        self._remove()
+
+    def _remove(self) -> None:
+        if not self.rank:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _end(self, progress: Progress, number: int) -> None:
         """Save and end this process; the first of several alone does, the others wait for it."""
