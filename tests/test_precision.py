@@ -147,9 +147,10 @@ def test_fp16_trains_nearly_as_fp32_does(encoders, tokens, kind):
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
-def test_gradients_that_vanish_in_fp16_are_learned_from():
+@pytest.mark.parametrize("kind", [Torch, Accelerate])
+def test_gradients_that_vanish_in_fp16_are_learned_from(kind):
     weights = []
-    for backend in (Torch(CPU, "fp32"), half()):
+    for backend in (Torch(CPU, "fp32"), half(kind=kind)):
         layer = torch.nn.Linear(4, 4, bias=False)
         torch.nn.init.eye_(layer.weight)
         with backend.autocast():
