@@ -63,6 +63,7 @@ SETTINGS = {
     "device": "cpu",
     "precision": "fp32",
     "threads": 1,
+    "compile": "auto",
     "deterministic": True,
 }
 

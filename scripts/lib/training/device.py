@@ -3,11 +3,9 @@
 import os
 import platform
 import resource
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -22,7 +20,6 @@ OVERRIDES = (
     *("DNNL_DEFAULT_FPMATH_MODE", "ONEDNN_DEFAULT_FPMATH_MODE"),
     *("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"),
 )
-COMPILERS = (os.environ.get("CXX", "g++"), "g++", "clang++")
 
 
 def choose(device: str) -> torch.device:
@@ -92,20 +89,6 @@ def choose_precision(precision: str, device: torch.device) -> str:
     if precision == "bf16" and device.type == "cuda" and not has_bf16:
         raise UserError("this GPU has no bf16; set precision to fp32 or auto")
     return precision
-
-
-def should_compile(setting: bool | str, device: torch.device) -> bool:
-    """Whether to compile the model; `auto` does on a GPU where it can be done.
-
-    Raises:
-        UserError: it is asked for, and Triton (for a GPU) or a C++ compiler is missing.
-    """
-    lacks = [] if any(map(shutil.which, COMPILERS)) else ["a C++ compiler"]
-    if device.type == "cuda" and find_spec("triton") is None:
-        lacks.append("Triton")
-    if setting is True and lacks:
-        raise UserError(f"compile needs {' and '.join(lacks)}; install that, or set it to false")
-    return setting is True or (setting == "auto" and device.type == "cuda" and not lacks)
 
 
 @contextmanager

@@ -55,7 +55,8 @@ Of {runs}, {left} are left: about **{total}**.
 A speed is that of one training beside as many others as run at once: the median of finished runs \
 of the kind on this hardware, or else that of updates timed now. A review takes a third as long in \
 validation and test. The total divides the time of each run by its jobs at once. Left out: starts \
-of jobs, seconds each; what processes of a timed training exchange; all other rules, some minutes.
+of jobs, seconds each, or more where a model is compiled; what processes of a timed training \
+exchange; all other rules, some minutes.
 """
 
 
