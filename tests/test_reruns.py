@@ -45,7 +45,7 @@ OF_RULES = {
     "training.progress",
     "train evaluate estimate baseline": "training.metrics",
     "train evaluate estimate explain": "training.backends training.batches training.device "
-    "training.model training.prediction",
+    "training.model training.prediction training.unpadded",
     "train evaluate estimate baseline analyse explain": "files.predictions",
     "evaluate": "training.card training.evaluation",
     "evaluate summary": "command.markup",

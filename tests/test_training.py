@@ -64,6 +64,7 @@ SETTINGS = {
     "precision": "fp32",
     "threads": 1,
     "compile": "auto",
+    "unpadded": False,
     "deterministic": True,
 }
 

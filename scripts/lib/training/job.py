@@ -25,6 +25,7 @@ from lib.training.backends import Torch, connect
 from lib.training.batches import Tokens, load_tokens
 from lib.training.compilation import compile_part, compiled_part
 from lib.training.device import (
+    choose_precision,
     device_name,
     explain_lack_of_memory,
     hardware,
@@ -39,6 +40,7 @@ from lib.training.progress import Epoch
 from lib.training.reporting import Reporter
 from lib.training.saving import Saving, locked, on_signal
 from lib.training.tracking import Tracker
+from lib.training.unpadded import Unpadded, unpad
 
 SPLITS = ("train.parquet", "valid.parquet")
 LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "numpy")
@@ -73,6 +75,11 @@ class Job(NamedTuple):
         """How the loop trains."""
         return Recipe(self.keys["batch"], self.keys["seed"], self.settings)
 
+    def load(self, split: str, device: torch.device) -> Tokens:
+        """A split, of which texts share passes with padding or without."""
+        data = load_tokens(self.tokens / split, self.cut, device, self.keys["pooling"])
+        return Unpadded(**vars(data)) if self.settings["unpadded"] else data
+
     def sample(self, data: Tokens) -> Tokens:
         """The examples to learn from, of those in the training split."""
         labels, count = data.labels.cpu().numpy(), self.settings["examples"]
@@ -94,9 +101,7 @@ def train_run(job: Job) -> None:
         with nullcontext() if backend.rank else locked(job.run):
             threads = job.settings["threads"]
             log.info("%s in %s, %d threads", backend.device, backend.precision, threads)
-            splits = [job.tokens / name for name in SPLITS]
-            device, pooling = backend.device, job.keys["pooling"]
-            data, valid = (load_tokens(path, job.cut, device, pooling) for path in splits)
+            data, valid = (job.load(name, backend.device) for name in SPLITS)
             data = job.sample(data)
             model = build_model(job, data)
             minutes = job.settings["save_minutes"]
@@ -129,7 +134,7 @@ def build_model(job: Job, data: Tokens) -> Classifier:
     """The classifier before training, on the device of the tokens.
 
     Raises:
-        UserError: the names of classes do not fit the labels, or the tokens the encoder.
+        UserError: the names of classes do not fit the labels, or tokens or settings the encoder.
     """
     device = data.labels.device
     classes = int(data.labels.max()) + 1
@@ -143,6 +148,8 @@ def build_model(job: Job, data: Tokens) -> Classifier:
             "tokens at most; lower max_length in the config"
         )
     encoder = load_encoder(job.encoder, pooling)
+    if job.settings["unpadded"]:
+        unpad(encoder, pooling, device, choose_precision(job.settings["precision"], device))
     model = Classifier(encoder, pooling, classes, dropout, job.labels).to(device)
     compile_part(model, compiled_part(job.settings["compile"], device))
     return model
