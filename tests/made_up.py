@@ -145,6 +145,7 @@ class MadeUp:
             "chance_p": 1.0 if quirks.get("diverged") else p,
             "chance_level": level,
             "train_seconds": seconds,
+            "startup_seconds": seconds / 20,
             "examples_per_second": 6000 / seconds,
             "examples": TRAIN if settings["examples"] == "all" else settings["examples"],
             "parameters": 4_400_000,

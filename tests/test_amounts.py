@@ -68,7 +68,8 @@ def test_a_run_tells_the_measures_of_its_best_epoch(encoders, tokens):
     ]
     assert (found["best_epoch"], found["updates"], found["examples"]) == (2, 21, 100)
     assert found["updates_skipped"] == 2
-    assert found["train_seconds"] == 8 and found["examples_per_second"] == 300 / 8
+    assert found["train_seconds"] == 8 and found["startup_seconds"] == 0
+    assert found["examples_per_second"] == pytest.approx((100 / 2.5 + 100 / 4) / 2)
     assert found["chance_p"] == pytest.approx(binom.sf(27, 40, 0.5))  # 28 right of 40
     assert found["learning_rate"] == 5e-4 and not found["diverged"]
 

@@ -23,7 +23,7 @@ from lib.command.console import UserError
 from lib.files.tables import read_table
 from lib.training.backends import Accelerate, Torch, blame_the_other_process
 from lib.training.batches import Bounds, Tokens, epoch_order
-from lib.training.device import is_out_of_memory, should_compile
+from lib.training.device import is_out_of_memory
 from lib.training.model import load_checkpoint, load_encoder
 from lib.training.prediction import predict as predict_split
 
@@ -177,14 +177,6 @@ def test_variables_of_accelerate_change_no_loss(python, encoders, tokens, tmp_pa
         assert done.returncode == 0, done.stderr
         assert all(f"{variable} is not used" in done.stderr for variable in given)
     pd.testing.assert_frame_equal(*histories(tmp_path, "without", "with"), check_exact=True)
-
-
-def test_compiling_without_a_compiler_is_refused(monkeypatch):
-    cpu = torch.device("cpu")
-    assert should_compile(False, cpu) is should_compile("auto", cpu) is False
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(UserError, match=r"compile needs a C\+\+ compiler; install that, or set it"):
-        should_compile(True, cpu)
 
 
 def process(rank: int, processes: int = 1) -> Torch:

@@ -73,6 +73,27 @@ def test_a_length_beyond_the_positions_of_a_model_is_refused_where_it_is_given(c
         check(config)
 
 
+@pytest.mark.parametrize(
+    ("changes", "pooling", "where"),
+    [
+        ({"training": {"unpadded": True}}, "padded-mean", "training"),
+        ({"variants": {"base": {}, "packed": {"unpadded": True}}}, "pooler", "variants.packed"),
+        ({"variants": {"base": {}, "packed": {"unpadded": True}}}, "max", None),
+        ({"variants": {"base": {}, "packed": {}, "un": {"unpadded": True}}}, "padded-mean", None),
+    ],
+)
+def test_poolings_that_need_padding_are_refused_without_it(changes, pooling, where):
+    config = deepcopy(BASE) | {"variants": {"base": {}, "packed": {}}} | changes
+    config["grid"] = [{"model": ["bert"], "pooling": [pooling], "batch": [8], "seed": [1]}]
+    config["grid"][0]["variant"] = ["base", "packed"]
+    message = (
+        f"config key '{where}.unpadded' is true, but pooling '{pooling}' needs padded passes; "
+        "allowed: false, or the poolings cls, masked-mean, max"
+    )
+    with pytest.raises(UserError, match=re.escape(message)) if where else nullcontext():
+        check(config)
+
+
 def test_the_length_of_the_study_is_that_of_trainings_that_give_none():
     config = deepcopy(BASE) | {"max_length": 40}
     config["variants"] |= {"long": {"max_length": 80}, "ends": {"truncation": "head-tail"}}

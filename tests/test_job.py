@@ -49,7 +49,6 @@ FLAGS = (  # 70 examples: four updates of 16 and one of 6 to an epoch, and three
     "--max-length 50 --truncation head-tail"
 )
 ENDS = Cut(50, "head-tail")
-SEEN = 70 + 70 + 3 * 16
 
 
 @pytest.fixture(scope="module")
@@ -167,13 +166,15 @@ def test_what_is_told_of_the_cut_is_what_training_lost_by_it(told, lopsided):
 
 def test_speeds_are_those_of_the_seconds_in_training(run, told, history, lopsided):
     assert told["train_seconds"] == pytest.approx(history["seconds"].sum())
-    assert told["examples_per_second"] * told["train_seconds"] == pytest.approx(SEEN)
+    assert told["examples_per_second"] == pytest.approx(70 / history["seconds"][2])  # the whole one
+    longer = history["seconds"][1] - history["seconds"][2]
+    assert told["startup_seconds"] == pytest.approx(max(0, longer))
     lengths = np.minimum(uncut_lengths(lopsided), 50)
     encoder = load_file(run / "checkpoint" / "model.safetensors")
     inner = sum(x.numel() for key, x in encoder.items() if "_embeddings.weight" not in key)
     attention = 12 * SIZES["num_hidden_layers"] * SIZES["hidden_size"] * (lengths**2).sum()
-    flops = (6 * inner * lengths.sum() + attention) * SEEN / 70
-    assert told["flops_per_second"] * told["train_seconds"] == pytest.approx(flops)
+    flops = (6 * inner * lengths.sum() + attention) / 70
+    assert told["flops_per_second"] == pytest.approx(flops * told["examples_per_second"])
 
 
 def test_a_tracked_run_has_its_keys_its_settings_and_every_update(run, told, history, tracked):
@@ -250,7 +251,8 @@ def test_utilisation_is_that_of_all_processes_and_a_loss_that_is_not_finite_is_n
         result = Result([best, last], best, diverged, Bounds(9, 99), 0)
         found = jobs.measure(recipe, build(encoders, "bert"), data, backend, result)
         assert found["flop_utilisation"] == pytest.approx(found["flops_per_second"] / 2e9)
-        assert found["examples_per_second"] == pytest.approx((70 + 3 * 16) / 3.0)
+        assert (found["examples_per_second"], found["train_seconds"]) == (3 * 16 / 1.0, 3.0)
+        assert found["startup_seconds"] == pytest.approx(2.0 - 70 / 48)
         assert (found["train_accuracy"], found["valid_loss"]) == (0.62, 0.63)
         assert (found["processes"], found["micro_batch"], found["micro_tokens"]) == (2, 9, 99)
         chance = 1.0 if diverged else pytest.approx(binom.sf(17, 28, 20 / 28))  # 0.64 of 28
@@ -262,6 +264,27 @@ def epoch_of(number: int, losses: list[float], seconds: float) -> tuple[Epoch, U
     before = 5 * (number - 1)
     epoch = Epoch(number, 0.61, 0.62, 0.63, 0.64, 1e-3, before + len(losses), seconds)
     return epoch, Updates(losses, [1e-3] * len(losses))
+
+
+@pytest.mark.parametrize(
+    ("updates", "seconds", "speed", "startup"),
+    [
+        ([5], [7.0], 10, 0),
+        ([3], [4.0], 12, 0),
+        ([5, 10], [27.0, 7.0], 10, 20),
+        ([5, 10], [5.0, 7.0], 10, 0),  # nothing that starts
+        ([5, 8], [27.0, 2.4], 20, 23.5),  # of updates that end within it, the only one after
+        ([5, 10, 13], [27.0, 7.0, 48.0], 10, 20),
+        ([5, 10, 15, 20], [27.0, 7.0, 70.0, 7.0], 10, 20),  # one that began anew in between
+    ],
+)
+def test_the_speed_is_that_after_the_start(updates, seconds, speed, startup):
+    history = [
+        Epoch(number, 0, 0, 0, 0, 0, so_far, spent)
+        for number, (so_far, spent) in enumerate(zip(updates, seconds, strict=True), 1)
+    ]
+    found = jobs.speed_of(Recipe(16, 3, SETTINGS), history, 70)
+    assert found == pytest.approx((speed, startup)) and (len(updates) > 1 or found[1] == 0)
 
 
 def test_a_line_of_the_history_leaves_out_what_is_no_number(tmp_path):

@@ -108,12 +108,12 @@ def test_cells_of_published_figures_in_full():
 
 
 def test_settings_that_are_words_in_some_runs_are_told_as_the_config_writes_them(tmp_path):
-    study = MadeUp(tmp_path, 60, variants={"fast": {"compile": "auto", "micro_batch": "auto"}})
+    study = MadeUp(tmp_path, 60, variants={"fast": {"compile": True, "micro_batch": "auto"}})
     for variant in ("base", "fast"):
         study.add(right_or_wrong(60, 0.8, 1), "m", "cls", 256, variant, 1)
     study.analyse()
     runs = study.read("runs")
-    assert runs["settings.compile"].tolist() == ["false", "auto"]
+    assert runs["settings.compile"].tolist() == ["auto", "true"]
     assert runs["settings.micro_batch"].tolist() == ["64", "auto"]
     assert runs["settings.deterministic"].tolist() == [True, True]
 

@@ -89,6 +89,7 @@ OF_STUDY: dict[str, tuple[Any, set[str]]] = {
     "training.backend": ("accelerate", TRAIN),
     "training.processes": (1, NOTHING),
     "training.compile": (True, TRAIN),
+    "training.unpadded": (True, TRAIN),
     "training.deterministic": (False, TRAIN),
     "training.keep_checkpoints": ("all", TRAIN),
     "training.save_minutes": (5, NOTHING),

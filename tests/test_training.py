@@ -37,6 +37,7 @@ from lib.training.loop import (
 from lib.training.model import Classifier, load_encoder, mask_of
 from lib.training.prediction import predict
 from lib.training.sizing import first_bounds
+from lib.training.unpadded import Unpadded
 
 torch.set_num_threads(1)  # several would wait for one another longer than these models compute
 CPU = torch.device("cpu")
@@ -67,6 +68,8 @@ SETTINGS = {
     "device": "cpu",
     "precision": "fp32",
     "threads": 1,
+    "compile": "auto",
+    "unpadded": False,
     "deterministic": True,
 }
 
@@ -501,6 +504,15 @@ def test_no_pass_waits_for_the_device(encoders, tokens, architecture, examples):
     with Synchronisations() as synchronisations:
         BACKEND.backward(cross_entropy(model(inputs), data.labels[rows], reduction="sum"))
     assert synchronisations.count == 0
+
+
+@pytest.mark.parametrize("kind", [Tokens, Unpadded])
+def test_batches_are_made_where_the_tokens_are(tokens, kind):
+    meta = torch.device("meta")
+    data = load_tokens(tokens["bert"] / "train.parquet", CUT, meta, "masked-mean")
+    for rows in (torch.arange(8), data.lengths.argsort()[-4:]):  # with padding, and without
+        inputs = kind(**vars(data)).batch(rows)
+        assert {x.device for x in inputs.values()} == {meta}
 
 
 @pytest.mark.parametrize("architecture", ["bert", "modernbert"])

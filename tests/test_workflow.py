@@ -133,8 +133,8 @@ def test_runs(study, folder):
     assert trained.keys() >= {
         *("best_epoch", "train_accuracy", "valid_accuracy", "valid_loss", "updates"),
         "updates_skipped",
-        *("train_seconds", "examples_per_second", "peak_memory_bytes", "device", "precision"),
-        *("threads", "micro_batch", "learning_rate", "versions"),
+        *("train_seconds", "startup_seconds", "examples_per_second", "peak_memory_bytes"),
+        *("device", "precision", "compiled", "threads", "micro_batch", "learning_rate", "versions"),
     }
     explains_itself(study, trained)
     assert trained["updates"] == 2 * 47  # ceil(3000 / 64) in each of two epochs

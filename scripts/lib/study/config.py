@@ -16,6 +16,7 @@ from lib.study.runs import Run
 from lib.study.schema import did_you_mean, poolings, schema, section, typed, validate
 
 ROOT = Path(__file__).parents[3]
+PADDED_POOLINGS = ("padded-mean", "pooler")  # those that need padded passes
 OF_READING = ("column", "group", "clean_test")  # keys of `split` that decide what is read and kept
 
 
@@ -43,6 +44,7 @@ def check(config: dict[str, Any]) -> None:
     _check_dataset(config)
     _check_grid(config)
     _check_lengths(config)
+    _check_padding(config)
     _check_analysis(config)
 
 
@@ -350,6 +352,18 @@ def _check_lengths(config: Mapping[str, Any]) -> None:
             raise UserError(
                 f"config key '{key}' is {length}; allowed: at most {positions}, the positions of "
                 f"model '{name}'"
+            )
+
+
+def _check_padding(config: Mapping[str, Any]) -> None:
+    """Refuse poolings that need the padding that their trainings leave out."""
+    for pooling, variant in {(run.pooling, run.variant): None for run in runs(config)}:
+        if training(config, variant)["unpadded"] and pooling in PADDED_POOLINGS:
+            key = f"variants.{variant}" if "unpadded" in config["variants"][variant] else "training"
+            others = (name for name in poolings() if name not in PADDED_POOLINGS)
+            raise UserError(
+                f"config key '{key}.unpadded' is true, but pooling '{pooling}' needs padded "
+                f"passes; allowed: false, or the poolings {', '.join(others)}"
             )
 
 

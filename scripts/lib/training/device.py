@@ -4,12 +4,10 @@ import os
 import platform
 import re
 import resource
-import shutil
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -26,7 +24,6 @@ OVERRIDES = (
 )
 ON_CPU = "set device: cpu in training, so that as many run at once as the cores allow"
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}  # of precisions that use autocast
-COMPILERS = (os.environ.get("CXX", "g++"), "g++", "clang++")
 
 
 def choose(device: str) -> torch.device:
@@ -155,20 +152,6 @@ def allow_tf32(allowed: bool) -> None:
     """
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed
-
-
-def should_compile(setting: bool | str, device: torch.device) -> bool:
-    """Whether to compile the model; `auto` does on a GPU where it can be done.
-
-    Raises:
-        UserError: it is asked for, and Triton (for a GPU) or a C++ compiler is missing.
-    """
-    lacks = [] if any(map(shutil.which, COMPILERS)) else ["a C++ compiler"]
-    if device.type == "cuda" and find_spec("triton") is None:
-        lacks.append("Triton")
-    if setting is True and lacks:
-        raise UserError(f"compile needs {' and '.join(lacks)}; install that, or set it to false")
-    return setting is True or (setting == "auto" and device.type == "cuda" and not lacks)
 
 
 @contextmanager

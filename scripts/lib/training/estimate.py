@@ -29,7 +29,6 @@ from lib.study.runs import keys_in, run_of
 from lib.study.schema import poolings
 from lib.training import gpus
 from lib.training.backends import connect
-from lib.training.batches import load_tokens
 from lib.training.device import choose, choose_precision, explain_lack_of_memory, hardware
 from lib.training.job import SPLITS, Job, build_model
 from lib.training.launch import forget_other_launchers
@@ -39,7 +38,7 @@ from lib.training.loop import Recipe, train
 SHARED = ("model", "pooling", "batch", "tokens_sha256", "device", "precision", "hardware")
 DECIDING = (
     *("max_length", "truncation", "micro_batch", "micro_tokens", "threads", "processes"),
-    *("backend", "compile", "deterministic"),
+    *("backend", "compile", "unpadded", "deterministic"),
 )
 PREDICTION = 1 / 3  # of the time of a review in training: its forward pass alone
 SECONDS = 3.0  # that the last of the timed trainings takes at least
@@ -55,7 +54,8 @@ Of {runs}, {left} are left: about **{total}**.
 A speed is that of one training beside as many others as run at once: the median of finished runs \
 of the kind on this hardware, or else that of updates timed now. A review takes a third as long in \
 validation and test. The total divides the time of each run by its jobs at once. Left out: starts \
-of jobs, seconds each; what processes of a timed training exchange; all other rules, some minutes.
+of jobs, seconds each, or more where a model is compiled; what processes of a timed training \
+exchange; all other rules, some minutes.
 """
 
 
@@ -222,8 +222,7 @@ def speed_of(job: Job) -> float:
     forget_other_launchers()
     share, seed = math.ceil(job.keys["batch"] / job.settings["processes"]), job.keys["seed"]
     with connect(job.settings, seed) as backend, explain_lack_of_memory("lower max_length"):
-        path, pooling = job.tokens / SPLITS[0], job.keys["pooling"]
-        data = load_tokens(path, job.cut, backend.device, pooling)
+        data = job.load(SPLITS[0], backend.device)
         model, data = build_model(job, data), job.sample(data)
         reviews, seconds = 4, 0.0
         while seconds < SECONDS:

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from lib.command.console import UserError, log, silence
@@ -22,12 +23,13 @@ from lib.study.code import digest
 from lib.study.version import workflow_version
 from lib.training.backends import Torch, connect
 from lib.training.batches import Tokens, load_tokens
+from lib.training.compilation import compile_part, compiled_part
 from lib.training.device import (
+    choose_precision,
     device_name,
     explain_lack_of_memory,
     hardware,
     peak_memory,
-    should_compile,
 )
 from lib.training.flops import peak_flops, training_flops
 from lib.training.launch import is_worker
@@ -38,6 +40,7 @@ from lib.training.progress import Epoch
 from lib.training.reporting import Reporter
 from lib.training.saving import Saving, locked, on_signal
 from lib.training.tracking import Tracker
+from lib.training.unpadded import Unpadded, unpad
 
 SPLITS = ("train.parquet", "valid.parquet")
 LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "numpy")
@@ -72,6 +75,11 @@ class Job(NamedTuple):
         """How the loop trains."""
         return Recipe(self.keys["batch"], self.keys["seed"], self.settings)
 
+    def load(self, split: str, device: torch.device) -> Tokens:
+        """A split, of which texts share passes with padding or without."""
+        data = load_tokens(self.tokens / split, self.cut, device, self.keys["pooling"])
+        return Unpadded(**vars(data)) if self.settings["unpadded"] else data
+
     def sample(self, data: Tokens) -> Tokens:
         """The examples to learn from, of those in the training split."""
         labels, count = data.labels.cpu().numpy(), self.settings["examples"]
@@ -93,9 +101,7 @@ def train_run(job: Job) -> None:
         with nullcontext() if backend.rank else locked(job.run):
             threads = job.settings["threads"]
             log.info("%s in %s, %d threads", backend.device, backend.precision, threads)
-            splits = [job.tokens / name for name in SPLITS]
-            device, pooling = backend.device, job.keys["pooling"]
-            data, valid = (load_tokens(path, job.cut, device, pooling) for path in splits)
+            data, valid = (job.load(name, backend.device) for name in SPLITS)
             data = job.sample(data)
             model = build_model(job, data)
             minutes = job.settings["save_minutes"]
@@ -119,6 +125,7 @@ def identity(job: Job, backend: Torch) -> dict[str, Any]:
         "code": digest("train"),
         "device": device_name(backend.device),
         "precision": backend.precision,
+        "compiled": compiled_part(job.settings["compile"], backend.device),
         "libraries": versions(),
     }
 
@@ -127,7 +134,7 @@ def build_model(job: Job, data: Tokens) -> Classifier:
     """The classifier before training, on the device of the tokens.
 
     Raises:
-        UserError: the names of classes do not fit the labels, or the tokens the encoder.
+        UserError: the names of classes do not fit the labels, or tokens or settings the encoder.
     """
     device = data.labels.device
     classes = int(data.labels.max()) + 1
@@ -141,9 +148,10 @@ def build_model(job: Job, data: Tokens) -> Classifier:
             "tokens at most; lower max_length in the config"
         )
     encoder = load_encoder(job.encoder, pooling)
+    if job.settings["unpadded"]:
+        unpad(encoder, pooling, device, choose_precision(job.settings["precision"], device))
     model = Classifier(encoder, pooling, classes, dropout, job.labels).to(device)
-    if should_compile(job.settings["compile"], device):
-        model.compile(dynamic=True)
+    compile_part(model, compiled_part(job.settings["compile"], device))
     return model
 
 
@@ -223,9 +231,8 @@ def measure(
     best, updates = result.best, result.history[-1].updates
     p, level = chance_p(best.valid_accuracy, labels), chance_level(labels)
     p = 1.0 if result.diverged else p
-    seconds = sum(epoch.seconds for epoch in result.history)
-    seen = recipe.seen(updates, len(tokens))
-    flops = training_flops(model, tokens.lengths) * seen / len(tokens) / seconds
+    speed, startup = speed_of(recipe, result.history, len(tokens))
+    flops = training_flops(model, tokens.lengths) / len(tokens) * speed
     peak = backend.processes * peak_flops(backend.device, backend.precision)
     measured = {
         "best_epoch": best.epoch,
@@ -239,8 +246,9 @@ def measure(
         "updates": updates,
         "updates_skipped": result.skipped,
         "examples": len(tokens),
-        "train_seconds": seconds,
-        "examples_per_second": seen / seconds,
+        "train_seconds": sum(epoch.seconds for epoch in result.history),
+        "startup_seconds": startup,
+        "examples_per_second": speed,
         "flops_per_second": flops,
         "flop_utilisation": flops / peak,
         "peak_memory_bytes": memory,
@@ -248,6 +256,7 @@ def measure(
         "device": backend.device.type,
         "hardware": hardware(backend.device),
         "precision": backend.precision,
+        "compiled": compiled_part(recipe.settings["compile"], backend.device),
         "backend": recipe.settings["backend"],
         "processes": backend.processes,
         "threads": recipe.settings["threads"],
@@ -270,6 +279,26 @@ def measure(
         memory / 1e6,
     )
     return measured
+
+
+def speed_of(recipe: Recipe, history: Sequence[Epoch], examples: int) -> tuple[float, float]:
+    """The examples per second of a training, and the seconds by which its start took longer.
+
+    The first epoch compiles, loads kernels and fills caches. So the speed is the median of the
+    whole epochs after it, or of one that the updates end within, or else that of the first alone.
+
+    Args:
+        recipe: how it was trained.
+        history: its epochs, the first as long as it takes.
+        examples: of an epoch.
+    """
+    seen = np.diff([recipe.seen(epoch.updates, examples) for epoch in history], prepend=0)
+    speeds = seen / [epoch.seconds for epoch in history]
+    if len(history) == 1:
+        return float(speeds[0]), 0.0
+    later = speeds[1:][seen[1:] == examples] if len(history) > 2 else speeds[1:]
+    speed = float(np.median(later))
+    return speed, max(0.0, history[0].seconds - float(seen[0]) / speed)
 
 
 def versions() -> dict[str, str]:

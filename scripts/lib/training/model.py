@@ -30,6 +30,7 @@ from lib.data.encoder_files import (
 from lib.data.encoders import load_config, using
 from lib.files.manifests import advice, verify
 from lib.files.whole import read_json
+from lib.training import unpadded
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
@@ -165,6 +166,8 @@ class Classifier(nn.Module):
     def encode(self, inputs: Mapping[str, Tensor], **options: Any) -> Any:
         """The outputs of the encoder, fed what it takes. Inputs are as for `represent`."""
         used = {key: x for key, x in inputs.items() if key != "token_type_ids" or self.takes_types}
+        if unpadded.PLACES in inputs:
+            return unpadded.encode(self.encoder, used, **options)
         if self.needs_mask or "attention_mask" in inputs:
             used["attention_mask"] = mask_of(inputs).long()
         return self.encoder(**used, **options)
