@@ -130,19 +130,36 @@ def test_no_padding_is_computed(narrow, tokens):
     assert {*seen} == {(1, int(data.lengths[ROWS[1]].sum()), 32)} and len(seen) == 3
 
 
-@pytest.mark.parametrize("examples", [1, 8])
-def test_no_pass_waits_for_the_device(narrow, tokens, examples):
-    """Tensors that have shapes alone can tell nothing: what asks them fails."""
+def on_meta(narrow: Path, tokens) -> tuple[Classifier, Tokens]:
+    """A classifier and tokens that have shapes alone, and so can tell nothing else."""
     (_, _), (model, data) = both(narrow, tokens, "masked-mean")
     there = {name: getattr(data, name).to("meta") for name in ("labels", "starts", "lengths")}
     columns = {name: column.to("meta") for name, column in data.columns.items()}
-    data, rows = replace(data, **there, columns=columns), torch.arange(examples)
-    model, inputs = model.to("meta"), data.batch(rows)
+    return model.to("meta"), replace(data, **there, columns=columns)
+
+
+@pytest.mark.parametrize("examples", [1, 8])
+def test_no_pass_waits_for_the_device(narrow, tokens, examples):
+    model, data = on_meta(narrow, tokens)
+    rows = torch.arange(examples)
+    inputs = data.batch(rows)  # which fails where it asks the device
     with Synchronisations() as synchronisations:
         labels = data.labels[rows.to("meta")]
         BACKEND.backward(cross_entropy(model(inputs), labels, reduction="sum"))
     assert synchronisations.count == 0
     assert all(weight.grad is not None for weight in model.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the compiler itself
+def test_a_compiled_pass_is_one_graph_for_all_lengths(narrow, tokens):
+    model, data = on_meta(narrow, tokens)
+    counters = torch._dynamo.utils.counters
+    counters.clear()
+    compiled = torch.compile(model, dynamic=True, backend="aot_eager", fullgraph=True)
+    for rows in ROWS[1:]:
+        compiled(data.batch(rows)).sum().backward()
+    assert counters["stats"]["unique_graphs"] == 1
 
 
 def all_texts(q, k, v, bounds, others, longest, longest_other, *, scale, window_size, enable_gqa):
@@ -225,7 +242,7 @@ def test_encoders_that_can_not_are_refused(kind, config, reason):
 @pytest.mark.parametrize("shift", [-1, 1])
 def test_an_encoder_that_means_another_window_is_refused(encoders, narrow, tmp_path, shift):
     shutil.copytree(narrow, tmp_path / "encoder")
-    change(tmp_path / "encoder" / "config.json", initializer_range=0.02)  # as usual
+    change(tmp_path / "encoder" / "config.json", initializer_range=0.005)  # small weights
     encoder = load_encoder(tmp_path / "encoder", "cls")
     encoder.layers[1].attn.sliding_window += shift
     with pytest.raises(UserError, match="without padding, its states are others"):
