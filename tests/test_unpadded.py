@@ -37,7 +37,7 @@ from lib.study.schema import poolings
 from lib.training import unpadded
 from lib.training.batches import Tokens
 from lib.training.loop import accumulate
-from lib.training.model import Classifier, load_encoder
+from lib.training.model import Classifier, load_encoder, mask_of
 from lib.training.prediction import predict
 from lib.training.unpadded import Unpadded, unpad
 
@@ -93,7 +93,7 @@ def test_states_vectors_logits_and_gradients_are_those_of_padded_passes(narrow, 
     assert {*data.lengths[ROWS[1]].gt(9 + 9).tolist()} == {True, False}  # beyond the window
     for rows in ROWS:
         states, vectors, logits, gradients = [], [], [], []
-        mask = data.batch(rows)["attention_mask"]
+        mask = mask_of(data.batch(rows))
         for model, own in models:
             model.train()
             inputs = own.batch(rows)
@@ -133,7 +133,7 @@ def test_no_padding_is_computed(narrow, tokens):
 def on_meta(narrow: Path, tokens) -> tuple[Classifier, Tokens]:
     """A classifier and tokens that have shapes alone, and so can tell nothing else."""
     (_, _), (model, data) = both(narrow, tokens, "masked-mean")
-    there = {name: getattr(data, name).to("meta") for name in ("labels", "starts", "lengths")}
+    there = {name: getattr(data, name).to("meta") for name in ("labels", "starts", "ends")}
     columns = {name: column.to("meta") for name, column in data.columns.items()}
     return model.to("meta"), replace(data, **there, columns=columns)
 

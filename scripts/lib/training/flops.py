@@ -10,6 +10,7 @@ from lib.training.model import Classifier
 
 MATRIX = {"cpu": 1024, "cuda": 8192, "mps": 4096}  # rows, so that a product takes milliseconds
 PRODUCTS = 5
+ENOUGH = 1.0  # seconds, after which no further product is begun
 
 
 def training_flops(model: Classifier, lengths: Tensor) -> float:
@@ -42,7 +43,10 @@ def peak_flops(device: torch.device, precision: str) -> float:
     rows, dtype = MATRIX[device.type], DTYPES.get(precision, torch.float32)
     generator = torch.Generator(device).manual_seed(0)  # the random state of a training stays
     matrix = torch.randn(rows, rows, generator=generator, device=device, dtype=dtype)
-    return 2 * rows**3 / min(_seconds(matrix) for _ in range(PRODUCTS))
+    spent = [_seconds(matrix)]
+    while len(spent) < PRODUCTS and sum(spent) < ENOUGH:
+        spent.append(_seconds(matrix))
+    return 2 * rows**3 / min(spent)
 
 
 def _seconds(matrix: Tensor) -> float:
