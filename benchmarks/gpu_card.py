@@ -1,8 +1,8 @@
 """What a device is and can do, found out in a process of its own, which ends and frees it.
 
 Written is a JSON object: `facts` for people; `attention`, the kernels that torch takes; `lacks`,
-why the device has no precision or compilation, by their names; and `broken`, what failed of a
-product and of attention, or nothing.
+why the device can't compute in a precision, by its name; and `broken`, what failed of a product and
+of attention, or nothing.
 """
 
 import sys
@@ -15,16 +15,17 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from lib.command.console import UserError, one_line
 from lib.files.whole import write_json
+from lib.study.config import check_section
 from lib.study.schema import options_of
 from lib.training import gpus
-from lib.training.device import choose, choose_precision, hardware, prepare, should_compile
+from lib.training.backends import Torch, connect
+from lib.training.device import choose_precision, hardware
 
 SHAPE = (8, 12, 120, 64)  # of queries: examples, heads, tokens, width
 DROPOUT = 0.1
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 LIBRARIES = ("torch", "transformers", "accelerate")
-TF32_CAPABILITY = (8, 0)  # Ampere, which brought it
-COMPILE, TF32 = "compile", "tf32"
+SEED = 1
 TOLERANCE = 1e-2  # of entries of a product, of size 16
 
 
@@ -45,39 +46,31 @@ def facts(device: torch.device) -> dict[str, str]:
 
 
 def lacks(device: torch.device) -> dict[str, str]:
-    """Why the device can't do what a training may be asked for, by name."""
+    """Why the device can't compute in a precision of the schema, by its name."""
     found = {}
     for precision in options_of("training")["precision"]["enum"]:
         try:
             choose_precision(precision, device)
         except UserError as error:
             found[precision] = one_line(error)
-    try:
-        should_compile(True, device)
-    except UserError as error:
-        found[COMPILE] = one_line(error)
-    if device.type != "cuda":
-        found[TF32] = "only graphics cards have it"
-    elif torch.cuda.get_device_capability(device) < TF32_CAPABILITY:
-        found[TF32] = "this card has none"
     return found
 
 
 def attention(device: torch.device, dtype: torch.dtype) -> str:
-    """Which kernel torch takes, in a sentence."""
+    """Which kernels torch takes, in a sentence."""
     told = []
     for deterministic in (True, False):
-        prepare(1, 1, deterministic)
+        connected(device.type, deterministic)
         query, mask = inputs(device, dtype)
-        names = [kernel(query, each) for each in (mask, None)]
-        kind = "deterministic" if deterministic else "else"
-        told.append("{}: {} with a mask, {} without".format(kind, *names))
+        names = [kernel(query, each, p) for p in (0.0, DROPOUT) for each in (mask, None)]
+        kind = "deterministic" if deterministic else "not deterministic"
+        told.append("{}: {} with a mask, {} without, {} and {} with dropout".format(kind, *names))
     return "; ".join(told)
 
 
-def kernel(query: torch.Tensor, mask: torch.Tensor | None) -> str:
+def kernel(query: torch.Tensor, mask: torch.Tensor | None, dropout: float) -> str:
     """The name of a kernel of attention."""
-    choice = torch._fused_sdp_choice(query, query, query, mask, DROPOUT)
+    choice = torch._fused_sdp_choice(query, query, query, mask, dropout)
     return torch.nn.attention.SDPBackend(choice).name.lower().removesuffix("_attention")
 
 
@@ -96,10 +89,8 @@ def try_out(device: torch.device, dtype: torch.dtype) -> None:
         UserError: a result is wrong.
         RuntimeError: the device can't do it.
     """
-    prepare(1, 1, deterministic=True)
     matrix = torch.randn(256, 256)
-    there = matrix.to(device)
-    found = (there @ there).cpu()
+    found = (matrix.to(device) @ matrix.to(device)).cpu()
     if not torch.allclose(found, matrix @ matrix, atol=TOLERANCE):
         raise UserError("a product of two matrices differs from that of the CPU")
     query, mask = inputs(device, dtype)
@@ -110,6 +101,17 @@ def try_out(device: torch.device, dtype: torch.dtype) -> None:
             raise UserError("attention gives numbers that are not finite")
 
 
+def connected(name: str, deterministic: bool) -> Torch:
+    """The device, prepared as for a training.
+
+    Raises:
+        UserError: it can't be used.
+    """
+    settings = {"device": name, "deterministic": deterministic}
+    check_section("training", settings)
+    return connect(settings, SEED)
+
+
 def look(name: str) -> dict[str, Any]:
     """All that is found out of a device.
 
@@ -117,8 +119,8 @@ def look(name: str) -> dict[str, Any]:
         UserError: it can't be used.
     """
     gpus.claim(name)
-    device = choose(name)
-    dtype = DTYPES.get(choose_precision("auto", device), torch.float32)
+    backend = connected(name, deterministic=True)
+    device, dtype = backend.device, DTYPES.get(backend.precision, torch.float32)
     found: dict[str, Any] = {"facts": facts(device), "lacks": lacks(device), "broken": ""}
     try:
         try_out(device, dtype)
