@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,19 +73,17 @@ FEW: dict[str, Any] = {  # three updates, a smaller one among them, at one learn
 }
 HALVED = "out of memory: passes are halved"
 EVERY_TOKEN = 2**20  # in a pass, so that nothing but the reviews of an update bounds it
+# On a CPU, other passes or threads moved losses by 5e-7 and weights by 3e-5 learning rates at most
+# (BERT-base; narrow encoders of 12 and 22 layers), bf16 by 5e-4 and 0.09. Where each pass weighed
+# the same in the gradient of its update, weights moved by 0.4 or more; by 0.9 where one was lost.
 EXACT = Distance(loss=5e-5, accuracy=0.02, weights=3e-3)
 ROUNDED = Distance(loss=2e-2, accuracy=0.1, weights=0.4)
-SAME_LOSS = 1e-5
-REVIEW_LOSS = 1e-3
+SAME_LOSS = 1e-5  # of the same passes
+REVIEW_LOSS = 1e-3  # of one review
 STILL = 1e-12  # a learning rate that moves no weight
 EPOCHS = 2
-COMPILED, REFUSED = "compiled", "error: compile "
-SETTINGS: dict[str, dict[str, Any]] = {
-    "base": {},
-    "not deterministic": {"deterministic": False},
-    "largest passes": {"micro_batch": "auto"},
-    COMPILED: {"compile": True},
-}
+COMPILED = "compiled"
+UNPADDED = "unpadded"  # a setting
 
 
 def card(lab: Lab) -> Iterator[Step]:
@@ -153,6 +151,8 @@ def precision(lab: Lab) -> Iterator[Step]:
         yield f"{model} in other passes", partial(in_other_passes, lab, model)
         for name in arithmetics():
             yield f"{model} in {name} near fp32", partial(near_fp32, lab, model, name)
+        if UNPADDED in options_of("training"):
+            yield f"{model} without padding as with it", partial(without_padding, lab, model)
 
 
 def arithmetics() -> list[str]:
@@ -169,7 +169,23 @@ def few(lab: Lab, model: str, name: str, **changes: Any) -> Path:
         "micro_batch": FEW["batch"],
         "precision": "fp32",
     }
-    return lab.train(f"precision-{model}-{name}", model, **FEW | own | changes)
+    name = f"precision-{model}-{name}"
+    return train_if_taken(lab, name, model, **FEW | own | changes)
+
+
+def train_if_taken(lab: Lab, name: str, model: str, **changes: Any) -> Path:
+    """A training whose settings may be refused here.
+
+    Raises:
+        LeftOut: one is, by its name.
+        Failed: it does not end well.
+    """
+    try:
+        return lab.train(name, model, **changes)
+    except Failed as reason:
+        if any(f"error: {key} " in str(reason) for key in changes):
+            raise LeftOut(reason) from reason
+        raise
 
 
 def as_on_cpu(lab: Lab, model: str) -> str:
@@ -200,6 +216,16 @@ def near_fp32(lab: Lab, model: str, name: str) -> str:
     )
     found = near(one, other, ROUNDED._replace(weights=math.inf))
     return f"{plural(skipped, 'update')} skipped; without learning {found}"
+
+
+def without_padding(lab: Lab, model: str) -> str:
+    """Passes without padding against those with it, in the precision that the device is for."""
+    padded, unpadded = (
+        few(lab, model, f"{UNPADDED}-{each}".lower(), precision="auto", **{UNPADDED: each})
+        for each in (False, True)
+    )
+    exact = read_json(padded / "train.json")["precision"] == "fp32"
+    return near(padded, unpadded, EXACT if exact else ROUNDED)
 
 
 def near(one: Path, other: Path, most: Distance) -> str:
@@ -260,6 +286,7 @@ def test(lab: Lab) -> Iterator[Step]:
     """Tests of finished trainings."""
     for model in lab.models:
         yield f"a test of {model} finds the validation again", partial(found_again, lab, model)
+    model = lab.models[-1]
     yield f"a test of {model} in fp32 as on the CPU", partial(tested_on_cpu, lab, model)
 
 
@@ -272,7 +299,9 @@ def found_again(lab: Lab, model: str) -> str:
     accuracies = told["valid_accuracy"], found["accuracy"]
     losses = told["valid_loss"], found["loss"]
     shown = "accuracy {}, then {}; loss {:.6f}, then {:.6f}".format(*accuracies, *losses)
-    if accuracies[0] != accuracies[1] or not abs(losses[0] - losses[1]) < SAME_LOSS:
+    compiled = told.get("compiled", "nothing") != "nothing"  # in training, but in no test
+    most = ROUNDED if compiled else Distance(loss=SAME_LOSS, accuracy=0.0, weights=0.0)
+    if not Distance(abs(losses[0] - losses[1]), abs(accuracies[0] - accuracies[1]), 0).within(most):
         raise Failed(shown)
     return shown
 
@@ -292,21 +321,29 @@ def tested_on_cpu(lab: Lab, model: str) -> str:
 def speed(lab: Lab) -> Iterator[Step]:
     """How fast trainings are that differ in settings."""
     for model in lab.models:
-        for name in SETTINGS:
-            yield f"{model}, {name}", partial(timed, lab, model, name)
+        for name, settings in variants().items():
+            yield f"{model}, {name}", partial(timed, lab, model, name, settings)
 
 
-def timed(lab: Lab, model: str, name: str) -> str:
+def variants() -> dict[str, dict[str, Any]]:
+    """The settings whose speed is measured, by what they are called."""
+    settings: dict[str, dict[str, Any]] = {
+        "base": {},
+        "not deterministic": {"deterministic": False},
+        "largest passes": {"micro_batch": "auto"},
+        COMPILED: {"compile": True},
+    }
+    if UNPADDED in options_of("training"):
+        settings["without padding"] = {UNPADDED: True}
+    return settings
+
+
+def timed(lab: Lab, model: str, name: str, settings: Mapping[str, Any]) -> str:
     """Time the second of two epochs, in which everything is warm and compiled."""
-    run_name, settings = f"speed-{model}-{name.replace(' ', '-')}", SETTINGS[name]
     if lab.device == "cpu" and name == COMPILED:
         raise LeftOut("it is for graphics cards")
-    try:
-        run = lab.train(run_name, model, epochs=EPOCHS, **settings)
-    except Failed as reason:
-        if name == COMPILED and REFUSED in str(reason):
-            raise LeftOut(reason) from reason
-        raise
+    words = name.replace(" ", "-")
+    run = train_if_taken(lab, f"speed-{model}-{words}", model, epochs=EPOCHS, **settings)
     told, last = read_json(run / "train.json"), epochs(run)[-1]
     found = Speed(
         model=model,

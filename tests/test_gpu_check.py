@@ -28,7 +28,11 @@ FAULTS = {
     "card": ("device", "return torch.device(device)", 'raise UserError("no kernels for it")'),
     "repeat": ("batches", "default_rng([seed, epoch])", "default_rng()"),
     "resume": ("progress", '"state": states', '"state": {}'),
-    "precision": ("loop", 'reduction="sum") / len(rows)', 'reduction="sum") / len(part)'),
+    "precision": (
+        "loop",
+        "backend.backward(part_loss)",
+        "backend.backward(part_loss * len(rows) / len(part))",
+    ),
     "memory": ("loop", "if progress.bounds.examples == 1 or", "if True or"),
     "test": (
         "evaluation",
@@ -104,7 +108,7 @@ def test_a_card_trains_real_sizes_in_several_passes(lab):
 
 
 def test_the_settings_of_all_trainings_are_those_of_the_schema(lab):
-    for each in [*gpu_check.SETTINGS.values(), gpu_check.large_update(lab), gpu_check.FEW]:
+    for each in [*gpu_check.variants().values(), gpu_check.large_update(lab), gpu_check.FEW]:
         settings = pop_settings(read(lab.words("run", "modernbert", each)), "training")
         assert {key: settings.get(key, each[key]) for key in each} == each
 
@@ -233,3 +237,16 @@ def test_a_command_that_fails_is_told_by_its_last_line(lab, tmp_path):
     script.write_text("import sys; print('first'); sys.exit('error: it is broken')")
     with pytest.raises(Failed, match=r"^error: it is broken \(exit code 1, .*fails\.log\)$"):
         lab.run("fails", [script])
+
+
+@pytest.mark.parametrize(
+    ("line", "outcome"),
+    [
+        ("train.py: error: compile needs Triton; install that, or set it to false", LeftOut),
+        ("train.py: error: out of memory; lower eval_batch", Failed),
+    ],
+)
+def test_a_setting_that_is_refused_by_its_name_is_left_out(line, outcome, lab, monkeypatch):
+    monkeypatch.setattr(lab, "train", lambda *names, **changes: stop(Failed(line)))
+    with pytest.raises(outcome, match=line):
+        gpu_check.train_if_taken(lab, "run", "bert", compile=True, epochs=2)
