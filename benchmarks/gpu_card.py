@@ -79,7 +79,7 @@ def inputs(device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, torc
     examples, _, tokens, _ = SHAPE
     query = torch.randn(SHAPE, device=device, dtype=dtype, requires_grad=True)
     mask = torch.arange(tokens, device=device) < tokens - 20
-    return query, mask.expand(examples, 1, tokens, tokens)
+    return query, mask.expand(examples, 1, tokens, tokens).contiguous()
 
 
 def try_out(device: torch.device, dtype: torch.dtype) -> None:

@@ -153,6 +153,7 @@ def precision(lab: Lab) -> Iterator[Step]:
             yield f"{model} in {name} near fp32", partial(near_fp32, lab, model, name)
         if UNPADDED in options_of("training"):
             yield f"{model} without padding as with it", partial(without_padding, lab, model)
+        lab.forget(f"precision-{model}-")
 
 
 def arithmetics() -> list[str]:
@@ -355,7 +356,7 @@ def timed(lab: Lab, model: str, name: str, settings: Mapping[str, Any]) -> str:
         precision=told["precision"],
     )
     lab.speeds.append(found)
-    lab.forget(run)
+    lab.forget(run.name)
     return str(found)
 
 

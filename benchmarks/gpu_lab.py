@@ -60,7 +60,7 @@ class Sizes(NamedTuple):
         valid: reviews to validate with.
         batch: effective batch size.
         micro_batch: reviews of a pass, several of which make an update.
-        short: tokens that reviews are cut to where bits are compared.
+        short: tokens that reviews are cut to in the smallest trainings.
         large: reviews of the update that does not fit into memory.
         spare: bytes that are left to it.
     """
@@ -185,10 +185,10 @@ class Lab:
             raise Failed(f"{name}: the loss is not finite")
         return run
 
-    def forget(self, run: Path) -> None:
-        """Remove a run, which takes much space."""
-        del self.done[run.name]
-        shutil.rmtree(run)
+    def forget(self, beginning: str) -> None:
+        """Remove the runs whose names begin so, which take much space."""
+        for name in [name for name in self.done if name.startswith(beginning)]:
+            shutil.rmtree(self.done.pop(name))
 
     def test(self, name: str, run: Path, **changes: Any) -> dict[str, Any]:
         """What test.json tells of a run on its validation reviews, as if they were for the test.
@@ -294,6 +294,7 @@ def read_study(path: Path, sizes: Sizes) -> dict[str, Any]:
         study = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
         raise UserError(f"--config {path} can't be read: {error.strerror}") from error
+    config.check(study)
     counts = [sizes.train, sizes.valid, 2]
     study["dataset"] |= {"limit": sum(counts), "near_duplicates": 1}
     study["split"] = {"sizes": counts, "seed": SEED}

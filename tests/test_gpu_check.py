@@ -3,6 +3,8 @@
 import os
 import subprocess
 from argparse import Namespace
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -73,17 +75,34 @@ def test_all_checks_pass_on_a_cpu(python, tmp_path):
     assert [path.name for path in tmp_path.glob("runs-*")] == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("part", FAULTS)
-def test_a_fault_is_found_by_its_part(part, python, tmp_path):
-    workspace = Workspace(tmp_path / "project")
+def plant(folder: Path, python: str, part: str) -> subprocess.CompletedProcess:
+    """What a part says in a copy of the project that has its fault."""
+    workspace = Workspace(folder)
     module, old, new = FAULTS[part]
-    path = workspace.folder / "scripts" / "lib" / "training" / f"{module}.py"
+    path = folder / "scripts" / "lib" / "training" / f"{module}.py"
     source = path.read_text()
     assert source.count(old) == 1
     path.write_text(source.replace(old, new))
     study = workspace.write_config("one.yaml", leave_one)
-    done = check(workspace.folder, python, "--only", part, "--config", study)
+    return check(folder, python, "--only", part, "--config", study)
+
+
+@pytest.fixture(scope="module")
+def planted(python, tmp_path_factory, request) -> Iterator[dict[str, Future]]:
+    """What the selected parts say of their faults, two of them at a time."""
+    name = test_a_fault_is_found_by_its_part.__name__
+    items = (item for item in request.session.items if getattr(item, "originalname", "") == name)
+    parts = [item.callspec.params["part"] for item in items]
+    with ThreadPoolExecutor(2) as pool:
+        yield {
+            part: pool.submit(plant, tmp_path_factory.mktemp(part), python, part) for part in parts
+        }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", FAULTS)
+def test_a_fault_is_found_by_its_part(part, planted):
+    done = planted[part].result()
     assert done.returncode == 1, done.stdout + done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith(FAILED)]
     assert lines and all(line.startswith(f"{FAILED:8} {part}: ") for line in lines)
