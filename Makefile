@@ -14,7 +14,7 @@ RESULTS = $(if $(value DIR),$(call quoted,DIR)/)results
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: summary report estimate test test-slow kill-test slurm-test false-positives bench bench-planning bench-data lint audit docs dag clean lock
+.PHONY: summary report estimate test test-slow kill-test slurm-test false-positives bench bench-planning bench-data gpu-check lint audit docs dag clean lock
 
 summary: $(READY)  ## run the study and write results/summary.md
 	snakemake --cores $(CORES) $(STUDY) results/summary.md
@@ -50,6 +50,9 @@ bench-planning: $(READY_TESTS)  ## what plans and tables of large studies cost, 
 
 bench-data: $(READY_TESTS)  ## time and memory of downloading, splitting and tokenizing a million reviews
 	PYTHONPATH=scripts python benchmarks/large_data.py --out results/large-data
+
+gpu-check: $(READY_TESTS)  ## whether training on this graphics card can be believed; DEV=cpu tries the check itself
+	PYTHONPATH=scripts python benchmarks/gpu_check.py $(if $(DEV),--device $(DEV))
 
 lint: $(READY_TESTS)
 	ruff check .
