@@ -166,7 +166,6 @@ def few(lab: Lab, model: str, name: str, **changes: Any) -> Path:
     """A training of three updates, in one pass each, without dropout."""
     own = {
         "encoder": lab.encoder(model, dropout=False),
-        "max_length": lab.sizes.short,
         "micro_batch": FEW["batch"],
         "precision": "fp32",
     }

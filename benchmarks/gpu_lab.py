@@ -60,7 +60,6 @@ class Sizes(NamedTuple):
         valid: reviews to validate with.
         batch: effective batch size.
         micro_batch: reviews of a pass, several of which make an update.
-        short: tokens that reviews are cut to in the smallest trainings.
         large: reviews of the update that does not fit into memory.
         spare: bytes that are left to it.
     """
@@ -70,14 +69,13 @@ class Sizes(NamedTuple):
     valid: int
     batch: int
     micro_batch: int
-    short: int
     large: int
     spare: int
 
 
 SIZES = {
-    "cpu": Sizes("config.yaml", 512, 128, 64, 16, 32, 512, 100_000_000),
-    "cuda": Sizes("throughput.yaml", 8192, 256, 256, 64, 128, 1024, 6_000_000_000),
+    "cpu": Sizes("config.yaml", 512, 128, 64, 16, 512, 100_000_000),
+    "cuda": Sizes("throughput.yaml", 8192, 256, 256, 64, 1024, 6_000_000_000),
 }
 
 
