@@ -31,7 +31,7 @@ test: lint  ## lint and fast tests
 	pytest --numprocesses $$(($$($(PYTHON) -c 'import os; print(os.cpu_count())') + 1)) --dist loadfile --no-loadscope-reorder  # some tests wait
 
 test-slow: $(READY_TESTS)  ## tests that train for minutes
-	pytest -m slow
+	pytest -m slow --numprocesses 2 --dist loadfile
 
 kill-test: $(READY_TESTS)  ## kill processes of a study at random until it is complete, and compare its results
 	PYTHONPATH=scripts:tests python tests/kills.py $(if $(SEED),--seed $(SEED))
