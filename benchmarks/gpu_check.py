@@ -429,7 +429,6 @@ def arguments() -> Parser:
     flags = Parser(description=__doc__)
     flags.add_argument("--out", type=Path, default="results/gpu-check", help="folder to write to")
     flags.add_argument("--device", choices=list(SIZES), help="cuda, if there is a graphics card")
-    flags.add_argument("--config", type=Path, help="study that names reviews, encoders, settings")
     flags.add_argument(
         "--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="parts to carry out"
     )
@@ -464,7 +463,7 @@ def main(options: argparse.Namespace) -> list[Check]:
     options.out.mkdir(parents=True, exist_ok=True)
     checks: list[Check] = []
     with tempfile.TemporaryDirectory(prefix="runs-", dir=options.out) as folder:
-        lab = Lab(device, options.config, Path(folder), options.out / "logs")
+        lab = Lab(device, Path(folder), options.out / "logs")
         facts = machine(lab)
         for check in check_all(lab, [part for part in PARTS if part in options.only]):
             checks.append(check)

@@ -24,7 +24,6 @@ from safetensors.numpy import load_file
 
 import gpu_memory
 from gpu_report import Speed
-from lib.command.console import UserError
 from lib.files.whole import read_json
 from lib.study import config
 from lib.study.planning import flags
@@ -84,15 +83,14 @@ class Lab:
 
     Args:
         device: `cpu` or `cuda`.
-        study: the file of a study, in place of the device's own.
         folder: for data and runs.
         logs: folder for what commands say.
     """
 
-    def __init__(self, device: str, study: Path | None, folder: Path, logs: Path) -> None:
+    def __init__(self, device: str, folder: Path, logs: Path) -> None:
         self.device, self.sizes = device, SIZES[device]
         self.folder, self.logs = folder, logs
-        self.study = read_study(study or ROOT / "config" / self.sizes.config, self.sizes)
+        self.study = read_study(self.sizes)
         self.models = list(self.study["models"])
         self.done: dict[str, Path] = {}
         self.speeds: list[Speed] = []
@@ -282,17 +280,9 @@ class Lab:
         return (self.said(name).strip().splitlines() or ["nothing is said"])[-1]
 
 
-def read_study(path: Path, sizes: Sizes) -> dict[str, Any]:
-    """A study of as many reviews as are needed.
-
-    Raises:
-        UserError: it can't be used.
-    """
-    try:
-        study = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise UserError(f"--config {path} can't be read: {error.strerror}") from error
-    config.check(study)
+def read_study(sizes: Sizes) -> dict[str, Any]:
+    """A study of as many reviews as are needed."""
+    study = yaml.safe_load((ROOT / "config" / sizes.config).read_text("utf-8"))
     counts = [sizes.train, sizes.valid, 2]
     study["dataset"] |= {"limit": sum(counts), "near_duplicates": 1}
     study["split"] = {"sizes": counts, "seed": SEED}
