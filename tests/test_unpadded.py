@@ -188,7 +188,7 @@ def test_the_kernel_is_asked_for_what_a_cpu_computes_in_turn(monkeypatch, window
     expected, _ = unpadded.attend(
         None, query, key, value, None, sliding_window=window, **options, is_causal=False
     )
-    monkeypatch.setattr(unpadded, "varlen_attn", all_texts)
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", all_texts)
     far = -1 if window is None else 4
     found = unpadded._at_once(*arguments, 12, 0.3, far)
     assert found.shape == expected.shape == (1, 20, 4, 8)
@@ -199,7 +199,9 @@ def test_the_kernel_is_asked_for_what_a_cpu_computes_in_turn(monkeypatch, window
 
 def test_a_kernel_gets_one_kind_of_numbers(monkeypatch):
     given: list[Tensor] = []
-    monkeypatch.setattr(unpadded, "varlen_attn", lambda *x, **_: given.extend(x[:3]) or x[0])
+    monkeypatch.setattr(
+        "torch.nn.attention.varlen.varlen_attn", lambda *x, **_: given.extend(x[:3]) or x[0]
+    )
     rotated = torch.ones(1, 2, 3, 8)  # as autocast may leave it
     bounds = torch.tensor([0, 3], dtype=torch.int32)
     unpadded._at_once(rotated, rotated, rotated.bfloat16(), bounds, 3, None, -1)

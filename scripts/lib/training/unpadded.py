@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
@@ -138,6 +137,8 @@ def _at_once(
     far: int,
 ) -> Tensor:
     """What `attend` returns, by a kernel for all texts, which sees `far` tokens to each side."""
+    from torch.nn.attention.varlen import varlen_attn  # whose import warns where Triton is missing
+
     q, k, v = (x[0].transpose(0, 1).to(value.dtype) for x in (query, key, value))
     found: Any = varlen_attn(
         *(q, k, v, bounds, bounds, longest, longest),
