@@ -73,6 +73,22 @@ def test_the_training_loop_is_timed(tokens, encoders, monkeypatch):
     assert estimate.speed_of(half) == 64 / 4
 
 
+@pytest.mark.parametrize("late", [1, 3])
+def test_what_compiling_takes_is_not_timed(tokens, encoders, monkeypatch, late):
+    shapes = set()
+
+    def compiled(model, data, recipe, backend):
+        """Take a tenth of a second for a review, and an hour where passes are new."""
+        last = train(model, data, recipe, backend).history[-1]
+        size = last.updates * recipe.batch
+        begun = {each for each in (8, 8 * 2**late) if each <= size} - shapes
+        shapes.update(begun)
+        return SimpleNamespace(history=[replace(last, seconds=size / 10 + 3600 * len(begun))])
+
+    monkeypatch.setattr(estimate, "train", compiled)
+    assert estimate.speed_of(job(tokens["bert"], encoders["bert"], examples=32)) == 10
+
+
 def test_processes_work_at_the_same_time_and_tell_what_fails():
     wait = partial(get_context("fork").Barrier(2).wait, 60)
     assert sorted(estimate.in_processes(wait, 2)) == [0, 1]
