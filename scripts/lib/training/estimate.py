@@ -162,7 +162,7 @@ def place_of(device: str, precision: str) -> dict[str, str]:
 
 def kind_of(facts: Mapping[str, Any]) -> str:
     """The kind of a training of which train.json tells these facts."""
-    told = [facts[key] for key in SHARED] + [facts["settings"][key] for key in DECIDING]
+    told = [facts[key] for key in SHARED] + [facts["settings"].get(key) for key in DECIDING]
     return json.dumps([facts["encoder"]["sha256"], *told], sort_keys=True)
 
 
