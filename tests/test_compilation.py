@@ -13,6 +13,7 @@ from lib.training import compilation
 from lib.training.batches import Bounds
 from lib.training.compilation import (
     FUNCTION,
+    compile_part,
     compile_rotary,
     compiled_part,
     lacks_of,
@@ -113,6 +114,31 @@ def test_encoders_without_a_rotary_embedding_are_left_alone(encoders):
     assert rotary_modules(model.encoder) == []
     compile_rotary(model.encoder)
     assert not model.encoder._forward_hooks and not model.encoder._forward_pre_hooks
+
+
+def test_a_model_tells_what_of_it_is_compiled(encoders, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    monkeypatch.setattr(compilation, "lacks_of", lambda device: asked.append(device) or [])
+    monkeypatch.setattr(compilation, "failure", lambda device: "")
+    told = {}
+    for architecture in ("bert", "modernbert"):
+        for setting in (False, "auto", True):
+            model = build(encoders, architecture)
+            asked.clear()
+            compiled_part.cache_clear()
+            compile_part(model, setting, GPU)
+            told[architecture, setting] = model.compiled, len(asked)
+            assert (model._compiled_call_impl is not None) == (model.compiled == "model")
+            assert bool(model.encoder._forward_hooks) == (model.compiled == "rotary")
+    assert told == {
+        ("bert", False): ("nothing", 0),
+        ("bert", "auto"): ("nothing", 0),  # nobody asks for a compiler that has nothing to do
+        ("bert", True): ("model", 1),
+        ("modernbert", False): ("nothing", 0),
+        ("modernbert", "auto"): ("rotary", 1),
+        ("modernbert", True): ("model", 1),
+    }
 
 
 def test_the_function_is_replaced_in_the_passes_of_one_encoder_alone(encoders, monkeypatch):

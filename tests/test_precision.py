@@ -19,6 +19,7 @@ from test_training import fit as fit_plainly
 from torch.amp import GradScaler
 from torch.optim import Adam
 from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import DebertaConfig, DebertaModel
 
 import evaluate
 import predict
@@ -26,9 +27,11 @@ import train
 from lib.command.console import UserError
 from lib.training import flops, loop
 from lib.training.backends import Accelerate, Torch
+from lib.training.batches import Bounds
 from lib.training.device import choose_precision
 from lib.training.flops import peak_flops
 from lib.training.loop import Recipe
+from lib.training.model import Classifier
 from lib.training.saving import Saving
 
 CHANGES = {"epochs": 2, "scheduler": "linear", "warmup": 0.4, "learning_rate": 3e-3}
@@ -294,3 +297,34 @@ def test_two_processes_in_fp16_train_as_one_does(python, encoders, tokens, tmp_p
         done = run_train(python, train_command(encoders, tokens, tmp_path / name, line))
         assert done.returncode == 0, done.stderr
     pd.testing.assert_frame_equal(*histories(tmp_path, "1", "2"), rtol=5e-3)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_an_encoder_that_fails_in_a_precision_is_refused_in_a_line(encoders, tokens, precision):
+    config = DebertaConfig(
+        vocab_size=600, hidden_size=32, num_hidden_layers=1, num_attention_heads=2
+    )
+    data, model = load(tokens, "bert"), Classifier(DebertaModel(config), "masked-mean", 2, 0.0)
+    backend, rows = Torch(CPU, precision), torch.arange(8)
+    with pytest.raises(UserError, match=f"a pass in {precision} has failed .* to fp32$") as told:
+        loop.accumulate(model, data, rows, Bounds(8, 10**6), backend)
+    assert "\n" not in str(told.value) and not torch.is_autocast_enabled("cpu")
+    with pytest.raises(UserError, match=f"a pass in {precision} has failed"):
+        loop.predict(model, data.select(rows), Bounds(8, 10**6), backend)
+    loop.accumulate(model, data, rows, Bounds(8, 10**6), Torch(CPU, "fp32"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        torch.distributed.DistError("another process"),
+        torch._dynamo.exc.TorchDynamoException("of the compiler"),
+        ValueError("of something else"),
+    ],
+)
+def test_no_other_error_is_blamed_on_a_precision(error):
+    with pytest.raises(type(error)) as raised, Torch(CPU, "bf16").autocast():
+        raise error
+    assert raised.value is error

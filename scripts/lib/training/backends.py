@@ -17,13 +17,14 @@ from torch.distributed import DistError
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.optim import Optimizer
 
-from lib.command.console import UserError
+from lib.command.console import UserError, one_line
 from lib.training.device import (
     DTYPES,
     allow_tf32,
     choose,
     choose_precision,
     forget_overrides,
+    is_out_of_memory,
     prepare,
     set_determinism,
 )
@@ -51,9 +52,9 @@ class Torch(AbstractContextManager):
         allow_tf32(precision == "tf32")
 
     def autocast(self) -> AbstractContextManager:
-        """The context of a forward pass."""
+        """The context of forward passes, which tells of an encoder that fails in the precision."""
         if self.precision in DTYPES:
-            return torch.autocast(self.device.type, dtype=DTYPES[self.precision])
+            return lowered(self.device, self.precision)
         return nullcontext()
 
     def prepare(self, optimizer: Optimizer) -> Optimizer:
@@ -182,6 +183,24 @@ class Accelerate(Torch):
     def __exit__(self, *_: object) -> None:
         """Leave the group of processes; after an error too, or the interpreter's end may abort."""
         self.accelerator.end_training()
+
+
+@contextmanager
+def lowered(device: torch.device, precision: str) -> Iterator[None]:
+    """Autocast to a precision.
+
+    Raises:
+        UserError: a pass fails, as those of encoders whose own code mixes precisions.
+    """
+    try:
+        with torch.autocast(device.type, dtype=DTYPES[precision]):
+            yield
+    except RuntimeError as error:  # others of its kinds tell of memory, compilers or devices
+        if type(error) not in (RuntimeError, NotImplementedError) or is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"a pass in {precision} has failed ({one_line(error)}); set precision to fp32"
+        ) from error
 
 
 @contextmanager

@@ -25,7 +25,7 @@ FUNCTION = "apply_rotary_pos_emb"
 
 @cache
 def compiled_part(setting: bool | str, device: torch.device) -> str:
-    """What is compiled: `nothing`, `rotary` or `model`.
+    """What is compiled of a model that rotates queries and keys: `nothing`, `rotary` or `model`.
 
     Args:
         setting: `compile` of the section `training`; `auto` compiles on an NVIDIA GPU alone, and
@@ -83,8 +83,20 @@ def _small(values: torch.Tensor) -> torch.Tensor:
     return values.cos() * values
 
 
-def compile_part(model: Classifier, part: str) -> None:
-    """Compile a part of a model, for passes of any shape, as they come."""
+def compile_part(model: Classifier, setting: bool | str, device: torch.device) -> None:
+    """Compile a part of a model, for passes of any shape, as they come; the model tells which.
+
+    Args:
+        model: the classifier; `auto` has nothing to compile in an encoder that does not rotate.
+        setting: as in `compiled_part`.
+        device: likewise.
+
+    Raises:
+        UserError: compiling is asked for, and can't be done.
+    """
+    if setting == "auto" and not rotary_modules(model.encoder):
+        return
+    model.compiled = part = compiled_part(setting, device)
     if part == MODEL:
         model.compile(dynamic=True)
     elif part == ROTARY:

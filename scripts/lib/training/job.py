@@ -23,7 +23,7 @@ from lib.study.code import digest
 from lib.study.version import workflow_version
 from lib.training.backends import Torch, connect
 from lib.training.batches import Tokens, load_tokens
-from lib.training.compilation import compile_part, compiled_part
+from lib.training.compilation import compile_part
 from lib.training.device import (
     choose_precision,
     device_name,
@@ -105,7 +105,7 @@ def train_run(job: Job) -> None:
             data = job.sample(data)
             model = build_model(job, data)
             minutes = job.settings["save_minutes"]
-            saving = Saving(job.run, identity(job, backend), minutes, backend.rank)
+            saving = Saving(job.run, identity(job, model, backend), minutes, backend.rank)
             result = train_reported(job, model, (data, valid), backend, saving)
             if not backend.rank:
                 write_run(job, model, (data, valid), backend, result)
@@ -113,7 +113,7 @@ def train_run(job: Job) -> None:
                 saving.finish()
 
 
-def identity(job: Job, backend: Torch) -> dict[str, Any]:
+def identity(job: Job, model: Classifier, backend: Torch) -> dict[str, Any]:
     """All that decides what a training learns to the last bit: a saved state belongs to it."""
     settings = {key: value for key, value in job.settings.items() if key != "save_minutes"}
     return {
@@ -125,7 +125,7 @@ def identity(job: Job, backend: Torch) -> dict[str, Any]:
         "code": digest("train"),
         "device": device_name(backend.device),
         "precision": backend.precision,
-        "compiled": compiled_part(job.settings["compile"], backend.device),
+        "compiled": model.compiled,
         "libraries": versions(),
     }
 
@@ -151,7 +151,7 @@ def build_model(job: Job, data: Tokens) -> Classifier:
     if job.settings["unpadded"]:
         unpad(encoder, pooling, device, choose_precision(job.settings["precision"], device))
     model = Classifier(encoder, pooling, classes, dropout, job.labels).to(device)
-    compile_part(model, compiled_part(job.settings["compile"], device))
+    compile_part(model, job.settings["compile"], device)
     return model
 
 
@@ -256,7 +256,7 @@ def measure(
         "device": backend.device.type,
         "hardware": hardware(backend.device),
         "precision": backend.precision,
-        "compiled": compiled_part(recipe.settings["compile"], backend.device),
+        "compiled": model.compiled,
         "backend": recipe.settings["backend"],
         "processes": backend.processes,
         "threads": recipe.settings["threads"],

@@ -102,9 +102,14 @@ class Classifier(nn.Module):
         dropout: probability between pooling and head.
         labels: names of the classes, which go into the encoder's config; their numbers if empty.
 
+    Attributes:
+        compiled: what of it is compiled: `nothing`, the `rotary` embedding or the `model`.
+
     Raises:
         UserError: the pooling is `pooler`, and the encoder has none.
     """
+
+    compiled = "nothing"
 
     def __init__(
         self,
