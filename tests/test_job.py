@@ -302,7 +302,7 @@ def test_every_epoch_is_told_with_its_speed_and_what_is_left(monkeypatch, caplog
     clock = iter([100.0, 130.0, 150.0])
     monkeypatch.setattr(reporting, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     keys = {"dataset": "d", "model": "m", "pooling": "cls", "batch": 16, "seed": 3}
-    recipe = Recipe(16, 3, {"updates": 13, "epochs": 9})
+    recipe = Recipe(16, 3, SETTINGS | {"updates": 13, "epochs": 9})
     reporter = Reporter(keys, recipe, 70, SimpleNamespace(log=lambda *_: None))
     reporter.epoch(*epoch_of(1, [0.5] * 5, 2.0))
     reporter.epoch(*epoch_of(3, [0.5] * 3, 1.5))

@@ -31,6 +31,9 @@ class Reporter:
         )
         self.name += f" seed {keys['seed']}"
         self.epochs = recipe.epochs(examples)
+        self.advice = "lower learning_rate or raise warmup"
+        if recipe.settings["precision"] == "fp16":  # in which a pass itself may overflow
+            self.advice += ", or set precision to bf16 or fp32"
         self.recipe = recipe
         self.examples = examples
         self.tracker = tracker
@@ -69,10 +72,10 @@ class Reporter:
         )
         if not epoch.finite:
             announcements.info(
-                "%s: training diverged, and ends: the %s is not finite; lower learning_rate or "
-                "raise warmup",
+                "%s: training diverged, and ends: the %s is not finite; %s",
                 self.name,
                 divergence(epoch, updates),
+                self.advice,
             )
 
 
