@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -29,13 +30,13 @@ from lib.files.whole import read_json
 from lib.study import config
 from lib.study.planning import flags
 from lib.study.schema import keys_that
-from lib.training.saving import FOLDER, STATE
 from speed_data import encoder_folder, prepare_model, prepare_reviews, tokens_folder
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS, SCRIPTS = ROOT / "benchmarks", ROOT / "scripts"
 TRAIN = (SCRIPTS / "train.py",)
 LONGEST = 900  # seconds of a command, which hangs if it takes more
+PATIENCE = 60  # seconds that a command which is asked to end may take for it
 DROPOUT = 0.1
 WEIGHTS = ("checkpoint/model.safetensors", "checkpoint/head.safetensors")
 HISTORY = "history.csv"
@@ -56,7 +57,8 @@ class Sizes(NamedTuple):
 
     Attributes:
         config: file that names reviews, encoders and settings.
-        train: reviews to learn from.
+        train: reviews to learn from that are there.
+        examples: those that a training learns from; the last of their updates is smaller.
         valid: reviews to validate with.
         batch: effective batch size.
         micro_batch: reviews of a pass, several of which make an update.
@@ -66,6 +68,7 @@ class Sizes(NamedTuple):
 
     config: str
     train: int
+    examples: int
     valid: int
     batch: int
     micro_batch: int
@@ -74,8 +77,8 @@ class Sizes(NamedTuple):
 
 
 SIZES = {
-    "cpu": Sizes("config.yaml", 512, 128, 64, 16, 512, 100_000_000),
-    "cuda": Sizes("throughput.yaml", 8192, 256, 256, 64, 1024, 6_000_000_000),
+    "cpu": Sizes("config.yaml", 512, 480, 128, 64, 16, 512, 100_000_000),
+    "cuda": Sizes("throughput.yaml", 8192, 640, 128, 256, 64, 512, 6_000_000_000),
 }
 
 
@@ -101,13 +104,12 @@ class Lab:
 
     @cached_property
     def card(self) -> dict[str, Any]:
-        """What `gpu_card.py` finds out.
-
-        Raises:
-            Failed: the device can't be used.
-        """
+        """What `gpu_card.py` finds out; that all is broken, where it fails."""
         path = self.folder / "card.json"
-        self.run("card", [BENCHMARKS / "gpu_card.py", self.device, path])
+        try:
+            self.run("card", [BENCHMARKS / "gpu_card.py", self.device, path])
+        except Failed as reason:
+            return {"facts": {"Device": self.device}, "broken": str(reason)}
         return read_json(path)
 
     def prepare(self) -> None:
@@ -149,7 +151,12 @@ class Lab:
             "batch": sizes.batch,
             "seed": SEED,
         }
-        own = {"device": self.device, "dropout": DROPOUT, "micro_batch": sizes.micro_batch}
+        own = {
+            "device": self.device,
+            "dropout": DROPOUT,
+            "examples": sizes.examples,
+            "micro_batch": sizes.micro_batch,
+        }
         settings = self.study["training"] | own | keys | changes
         return shlex.split(flags(settings))
 
@@ -204,24 +211,24 @@ class Lab:
         self.run(name, [SCRIPTS / "evaluate.py", *words])
         return read_json(run / "test.json", "accuracy", "loss", "n")
 
-    def interrupt(self, name: str, model: str, **changes: Any) -> None:
-        """Ask a training to end as soon as its state is on disk.
+    def interrupt(self, name: str, model: str, when: str, **changes: Any) -> None:
+        """Ask a training to end as soon as it has said something.
 
         Args:
             name: of its run.
             model: name of the encoder.
+            when: expression for what it says.
             changes: of settings and keys.
 
         Raises:
             Failed: it ends otherwise than with its state saved.
         """
-        state = self.folder / "runs" / name / FOLDER / STATE
         words, name = self.words(name, model, changes), f"{name}-interrupted"
         with self.started(name, [*TRAIN, *words]) as process:
             started = time.monotonic()
-            while process.poll() is None and not state.is_file():
+            while process.poll() is None and not re.search(when, self.said(name)):
                 if time.monotonic() - started > LONGEST:
-                    raise Failed(f"no state is saved; see {self.log(name)}")
+                    raise Failed(f"it does not come so far: {self.last_line(name)}")
                 time.sleep(0.01)
             process.send_signal(signal.SIGTERM)
             code = process.wait(LONGEST)
@@ -252,13 +259,13 @@ class Lab:
             try:
                 code = process.wait(LONGEST)
             except subprocess.TimeoutExpired as error:
-                raise Failed(f"it takes more than {LONGEST} s; see {self.log(name)}") from error
+                raise Failed(f"more than {LONGEST} s: {self.last_line(name)}") from error
         if code:
             raise Failed(f"{self.last_line(name)} (exit code {code}, {self.log(name)})")
 
     @contextmanager
     def started(self, name: str, words: Sequence[str | Path]) -> Iterator[subprocess.Popen]:
-        """A Python command that runs, and that is killed where the block ends before it."""
+        """A Python command that runs, and is ended where the block ends before it."""
         with self.log(name).open("w") as log:
             process = subprocess.Popen(
                 [sys.executable, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -266,8 +273,12 @@ class Lab:
             try:
                 yield process
             finally:
-                process.kill()
-                process.wait()
+                process.terminate()  # which its fork hears of, and is waited for
+                try:
+                    process.wait(PATIENCE)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
 
     def log(self, name: str) -> Path:
         """The file of what a command says."""

@@ -11,7 +11,6 @@ import sys
 import tempfile
 
 import psutil
-import torch
 
 import train
 from lib.command import cli
@@ -23,6 +22,8 @@ FIRST = ("--examples", "16", "--epochs", "1", "--updates", "1", "--micro-batch",
 
 def hold(spare: int) -> None:
     """Take all free memory of the card but `spare` bytes, until standard input ends."""
+    import torch  # which who starts this does not need
+
     free, _ = torch.cuda.mem_get_info()
     kept = torch.empty(max(0, free - spare), dtype=torch.uint8, device="cuda")
     torch.cuda.synchronize()
