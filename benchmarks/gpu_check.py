@@ -25,7 +25,6 @@ from typing import Any
 
 import pandas as pd
 
-import gpu_memory
 from gpu_lab import (
     BENCHMARKS,
     CPU_THREADS,
@@ -254,20 +253,12 @@ def large_update(lab: Lab) -> dict[str, Any]:
     return {"examples": examples, "batch": examples, "epochs": 1, **passes}
 
 
-def short_of_memory(lab: Lab, model: str) -> Path:
-    """The run of a training that lacks memory."""
-    name, changes = f"memory-{model}", large_update(lab)
-    if lab.device == "cuda":
-        with lab.held_memory():
-            return lab.train(name, model, **changes)
-    if sys.platform != "linux":
-        raise LeftOut("only Linux bounds the memory of a process")
-    return lab.train(name, model, (gpu_memory.__file__, "limit", f"{lab.sizes.spare}"), **changes)
-
-
 def halved(lab: Lab, model: str) -> str:
     """Train without enough memory for all of an update at once; then with the passes that fit."""
-    run = short_of_memory(lab, model)
+    if lab.device == "cpu" and sys.platform != "linux":
+        raise LeftOut("only Linux bounds the memory of a process")
+    by = BENCHMARKS / "gpu_memory.py", lab.device, str(lab.sizes.spare)
+    run = lab.train(f"memory-{model}", model, by, **large_update(lab))
     if HALVED not in lab.said(run.name):
         raise Failed("memory was enough for the first pass, which was to be too large")
     tokens = read_json(run / "train.json")["micro_tokens"]

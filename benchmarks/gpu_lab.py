@@ -23,7 +23,6 @@ import numpy as np
 import yaml
 from safetensors.numpy import load_file
 
-import gpu_memory
 from gpu_report import Speed
 from lib.command.console import UserError
 from lib.files.whole import read_json
@@ -156,6 +155,7 @@ class Lab:
             "dropout": DROPOUT,
             "examples": sizes.examples,
             "micro_batch": sizes.micro_batch,
+            "scheduler": "linear",  # a state that forgets its place would show
         }
         settings = self.study["training"] | own | keys | changes
         return shlex.split(flags(settings))
@@ -234,20 +234,6 @@ class Lab:
             code = process.wait(LONGEST)
         if code != 128 + signal.SIGTERM or "its state is saved" not in self.said(name):
             raise Failed(f"asked to end, it ends with code {code}: {self.last_line(name)}")
-
-    @contextmanager
-    def held_memory(self) -> Iterator[None]:
-        """Another process has all memory of the card but what is spared, until the block ends."""
-        command = [sys.executable, gpu_memory.__file__, "hold", str(self.sizes.spare)]
-        with (
-            (self.logs / "holder.log").open("w") as log,
-            subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
-            ) as holder,
-        ):
-            if not (holder.stdout and holder.stdout.readline().startswith(gpu_memory.HELD)):
-                raise Failed(f"memory can't be taken: {self.last_line('holder')}")
-            yield  # its standard input ends with the block
 
     def run(self, name: str, words: Sequence[str | Path]) -> None:
         """Run a Python command to its end.

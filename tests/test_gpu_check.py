@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import ROOT
 from safetensors.numpy import save_file
 from workspace import Workspace
@@ -236,20 +237,15 @@ def test_without_a_card_the_way_out_is_told(monkeypatch):
         gpu_check.choose_one(None)
 
 
-def test_memory_is_held_as_long_as_it_is_to_be(lab, monkeypatch, tmp_path):
-    """A stand-in for the process that takes it tells when it has ended."""
-    end, script = tmp_path / "end", tmp_path / "hold.py"
-    script.write_text(
-        f"import sys; print('{gpu_memory.HELD}', sys.argv, flush=True); sys.stdin.read(); "
-        f"open('{end}', 'w')"
+@pytest.mark.parametrize(("total", "share"), [(24e9, 0.25), (4e9, 1.0)])
+def test_a_training_on_a_card_has_so_much_memory(total, share, monkeypatch):
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda number: Namespace(total_memory=total)
     )
-    monkeypatch.setattr(gpu_memory, "__file__", str(script))
-    with lab.held_memory():
-        assert not end.exists()
-    assert end.exists()
-    script.write_text("import sys; sys.exit('out of memory')")
-    with pytest.raises(Failed, match="memory can't be taken: out of memory"), lab.held_memory():
-        pass
+    shares: list[float] = []
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", shares.append)
+    gpu_memory.limit_card(6_000_000_000)
+    assert shares == [share]
 
 
 def test_a_command_that_fails_is_told_by_its_last_line(lab, tmp_path):
