@@ -92,11 +92,6 @@ VARIANTS: dict[str, dict[str, Any]] = {  # whose speed is measured
 SECONDS = 5  # that a timed epoch should take
 
 
-def card(lab: Lab) -> Iterator[Step]:
-    """The device is one that torch has kernels for."""
-    yield "a product and attention run on the device", partial(runs, lab)
-
-
 def runs(lab: Lab) -> str:
     """The device, and the kernels of attention."""
     if lab.card["broken"]:
@@ -351,8 +346,7 @@ def enough(lab: Lab, model: str) -> int:
     return min(updates * lab.sizes.batch, lab.sizes.train)
 
 
-PARTS = {
-    "card": card,
+PARTS = {  # after that of the device
     "repeat": repeat,
     "resume": resume,
     "precision": precision,
@@ -378,13 +372,12 @@ def carry_out(part: str, step: Step) -> Check:
 
 
 def check_all(lab: Lab, parts: Collection[str]) -> Iterator[Check]:
-    """Carry out all checks of some parts; none but that of the device where it can't be used."""
+    """Check the device; if it can be used, carry out all checks of some parts."""
+    yield carry_out("card", ("a product and attention run on the device", partial(runs, lab)))
+    if lab.card["broken"]:
+        return
+    lab.prepare()
     for part in parts:
-        if part != "card" and lab.card["broken"]:
-            yield Check(part, "all checks", LEFT_OUT, "the device can't be used", 0.0)
-            continue
-        if part != "card":
-            lab.prepare()
         yield from (carry_out(part, step) for step in PARTS[part](lab))
 
 
@@ -417,7 +410,7 @@ def arguments() -> Parser:
         nargs="+",
         choices=list(PARTS),
         default=list(PARTS),
-        help="parts to carry out, besides card",
+        help="parts to carry out",
     )
     return flags
 
@@ -450,7 +443,7 @@ def main(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="runs-", dir=options.out) as folder:
         lab = Lab(device, options.config, Path(folder), options.out / "logs")
         facts = machine(lab)
-        for check in check_all(lab, [part for part in PARTS if part in ("card", *options.only)]):
+        for check in check_all(lab, [part for part in PARTS if part in options.only]):
             checks.append(check)
             print(check.line(), flush=True)
             write_page(options.out / "gpu-check.md", facts, checks, lab.speeds)

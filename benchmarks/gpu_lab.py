@@ -98,7 +98,6 @@ class Lab:
         self.models = list(self.study["models"])
         self.done: dict[str, Path] = {}
         self.speeds: list[Speed] = []
-        self.prepared = False
         logs.mkdir(parents=True, exist_ok=True)
 
     @cached_property
@@ -113,8 +112,6 @@ class Lab:
 
     def prepare(self) -> None:
         """Write reviews, encoders and tokens; torch computes in processes that end with it."""
-        if self.prepared:
-            return
         with ProcessPoolExecutor(2, get_context("forkserver")) as pool:
             pool.submit(prepare_reviews, self.study, self.folder).result()
             written = [
@@ -125,7 +122,6 @@ class Lab:
                 each.result()
         for model in self.models:
             without_dropout(encoder_folder(self.folder, model), self.encoder(model, dropout=False))
-        self.prepared = True
 
     def encoder(self, model: str, dropout: bool = True) -> Path:
         """The folder of an encoder, or of the same without any dropout."""
@@ -172,23 +168,15 @@ class Lab:
             changes: of settings and keys.
 
         Raises:
-            Failed: it does not end well.
+            Failed: it does not end well, or its losses are not finite.
         """
         if name not in self.done:
             self.run(name, [*by, *self.words(name, model, changes)])
-            self.done[name] = self.ended(name)
+            run = self.folder / "runs" / name
+            if read_json(run / "train.json", "diverged")["diverged"]:
+                raise Failed(f"{name}: the loss is not finite")
+            self.done[name] = run
         return self.done[name]
-
-    def ended(self, name: str) -> Path:
-        """The folder of a run that ended well.
-
-        Raises:
-            Failed: its losses are not finite.
-        """
-        run = self.folder / "runs" / name
-        if read_json(run / "train.json", "diverged")["diverged"]:
-            raise Failed(f"{name}: the loss is not finite")
-        return run
 
     def forget(self, beginning: str) -> None:
         """Remove the runs whose names begin so, which take much space."""
