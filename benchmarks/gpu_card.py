@@ -6,7 +6,6 @@ of attention, or nothing.
 """
 
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,19 @@ from lib.files.whole import write_json
 from lib.study.config import check_section
 from lib.study.schema import options_of
 from lib.training import gpus
-from lib.training.backends import Torch, connect
-from lib.training.device import choose_precision, hardware
+from lib.training.backends import connect
+from lib.training.device import DTYPES, choose_precision, hardware
+from lib.training.job import versions
 
 SHAPE = (8, 12, 120, 64)  # of queries: examples, heads, tokens, width
 DROPOUT = 0.1
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-LIBRARIES = ("torch", "transformers", "accelerate")
 SEED = 1
 TOLERANCE = 1e-2  # of entries of a product, of size 16
 
 
 def facts(device: torch.device) -> dict[str, str]:
     """The hardware and the software that uses it."""
-    told = {"Device": hardware(device), "Python": sys.version.split()[0]}
-    told |= {name: version(name) for name in LIBRARIES}
+    told = {"Device": hardware(device), "Python": sys.version.split()[0]} | versions()
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         told |= {
@@ -57,15 +54,10 @@ def lacks(device: torch.device) -> dict[str, str]:
 
 
 def attention(device: torch.device, dtype: torch.dtype) -> str:
-    """Which kernels torch takes, in a sentence."""
-    told = []
-    for deterministic in (True, False):
-        connected(device.type, deterministic)
-        query, mask = inputs(device, dtype)
-        names = [kernel(query, each, p) for p in (0.0, DROPOUT) for each in (mask, None)]
-        kind = "deterministic" if deterministic else "not deterministic"
-        told.append("{}: {} with a mask, {} without, {} and {} with dropout".format(kind, *names))
-    return "; ".join(told)
+    """Which kernels torch takes, in words."""
+    query, mask = inputs(device, dtype)
+    names = [kernel(query, each, p) for p in (0.0, DROPOUT) for each in (mask, None)]
+    return "{} with a mask, {} without, {} and {} with dropout".format(*names)
 
 
 def kernel(query: torch.Tensor, mask: torch.Tensor | None, dropout: float) -> str:
@@ -101,17 +93,6 @@ def try_out(device: torch.device, dtype: torch.dtype) -> None:
             raise UserError("attention gives numbers that are not finite")
 
 
-def connected(name: str, deterministic: bool) -> Torch:
-    """The device, prepared as for a training.
-
-    Raises:
-        UserError: it can't be used.
-    """
-    settings = {"device": name, "deterministic": deterministic}
-    check_section("training", settings)
-    return connect(settings, SEED)
-
-
 def look(name: str) -> dict[str, Any]:
     """All that is found out of a device.
 
@@ -119,7 +100,9 @@ def look(name: str) -> dict[str, Any]:
         UserError: it can't be used.
     """
     gpus.claim(name)
-    backend = connected(name, deterministic=True)
+    settings = {"device": name}
+    check_section("training", settings)  # which adds the defaults
+    backend = connect(settings, SEED)
     device, dtype = backend.device, DTYPES.get(backend.precision, torch.float32)
     found: dict[str, Any] = {"facts": facts(device), "lacks": lacks(device), "broken": ""}
     try:

@@ -1,4 +1,4 @@
-"""Whether training on this graphics card can be believed, in some 10 minutes.
+"""Whether training on this graphics card can be believed.
 
 Real trainings and tests of the project on real reviews are held to what they promise: identical
 reruns, resuming to the last bit, the numbers of other arithmetics and other passes, halved passes
@@ -25,7 +25,6 @@ from typing import Any
 
 import pandas as pd
 
-import gpu_memory
 from gpu_lab import (
     BENCHMARKS,
     CPU_THREADS,
@@ -37,7 +36,6 @@ from gpu_lab import (
     LeftOut,
     differing,
     distance,
-    epochs,
 )
 from gpu_report import (
     FAILED,
@@ -49,7 +47,7 @@ from gpu_report import (
     exit_code,
     write_page,
 )
-from lib.command.cli import Parser
+from lib.command.cli import Parser, run
 from lib.command.console import UserError, one_line
 from lib.command.formats import plural
 from lib.files.whole import read_json
@@ -72,31 +70,33 @@ FEW: dict[str, Any] = {  # three updates, a smaller one among them, at one learn
     "warmup": 0.0,
 }
 HALVED = "out of memory: passes are halved"
+MID_SECOND = r"epoch 1:(?s:.*)state saved, after update"  # what a training says in its second epoch
 EVERY_TOKEN = 2**20  # in a pass, so that nothing but the reviews of an update bounds it
 # On a CPU, other passes or threads moved losses by 5e-7 and weights by 3e-5 learning rates at most
-# (BERT-base; narrow encoders of 12 and 22 layers), bf16 by 5e-4 and 0.09. Where each pass weighed
+# (BERT-base; narrow encoders of 12 and 22 layers), bf16 by 9e-4 and 0.09. Where each pass weighed
 # the same in the gradient of its update, weights moved by 0.4 or more; by 0.9 where one was lost.
 EXACT = Distance(loss=5e-5, accuracy=0.02, weights=3e-3)
 ROUNDED = Distance(loss=2e-2, accuracy=0.1, weights=0.4)
-SAME_LOSS = 1e-5  # of the same passes
+SAME = Distance(loss=1e-5, accuracy=0.0, weights=0.0)  # of the same passes
 REVIEW_LOSS = 1e-3  # of one review
 STILL = 1e-12  # a learning rate that moves no weight
 EPOCHS = 2
 COMPILED = "compiled"
-UNPADDED = "unpadded"  # a setting
-
-
-def card(lab: Lab) -> Iterator[Step]:
-    """The device is one that torch has kernels for."""
-    yield "the device can be used", lambda: lab.card["facts"]["Device"]
-    yield "a product and attention run on it", partial(runs, lab)
+VARIANTS: dict[str, dict[str, Any]] = {  # whose speed is measured
+    "base": {},
+    "not deterministic": {"deterministic": False},
+    "largest passes": {"micro_batch": "auto"},
+    COMPILED: {"compile": True},
+    "without padding": {"unpadded": True},
+}
+SECONDS = 5  # that a timed epoch should take
 
 
 def runs(lab: Lab) -> str:
-    """The kernels of attention."""
+    """The device, and the kernels of attention."""
     if lab.card["broken"]:
         raise Failed(lab.card["broken"])
-    return f"kernels of attention: {lab.card['attention']}"
+    return f"{lab.card['facts']['Device']}; kernels of attention: {lab.card['attention']}"
 
 
 def repeat(lab: Lab) -> Iterator[Step]:
@@ -135,11 +135,11 @@ def resume(lab: Lab) -> Iterator[Step]:
 def resumed(lab: Lab, model: str) -> str:
     """Interrupt a training, run it again, and compare it with one that nothing interrupted."""
     name, undisturbed = f"resume-{model}", first_run(lab, model)
-    lab.interrupt(name, model, epochs=EPOCHS, save_minutes=SOON)
+    lab.interrupt(name, model, MID_SECOND, epochs=EPOCHS, save_minutes=SOON)
     run = lab.train(name, model, epochs=EPOCHS)
-    found = re.search(r"resuming in epoch \d+, after update \d+", lab.said(name))
+    found = re.search(r"resuming in epoch 2, after update [1-9]\d*", lab.said(name))
     if not found:
-        raise Failed("it does not go on, but begins anew")
+        raise Failed("it does not go on in the second epoch")
     alike(undisturbed, run)
     return found[0]
 
@@ -151,8 +151,7 @@ def precision(lab: Lab) -> Iterator[Step]:
         yield f"{model} in other passes", partial(in_other_passes, lab, model)
         for name in arithmetics():
             yield f"{model} in {name} near fp32", partial(near_fp32, lab, model, name)
-        if UNPADDED in options_of("training"):
-            yield f"{model} without padding as with it", partial(without_padding, lab, model)
+        yield f"{model} without padding as with it", partial(without_padding, lab, model)
         lab.forget(f"precision-{model}-")
 
 
@@ -169,23 +168,7 @@ def few(lab: Lab, model: str, name: str, **changes: Any) -> Path:
         "micro_batch": FEW["batch"],
         "precision": "fp32",
     }
-    name = f"precision-{model}-{name}"
-    return train_if_taken(lab, name, model, **FEW | own | changes)
-
-
-def train_if_taken(lab: Lab, name: str, model: str, **changes: Any) -> Path:
-    """A training whose settings may be refused here.
-
-    Raises:
-        LeftOut: one is, by its name.
-        Failed: it does not end well.
-    """
-    try:
-        return lab.train(name, model, **changes)
-    except Failed as reason:
-        if any(f"error: {key} " in str(reason) for key in changes):
-            raise LeftOut(reason) from reason
-        raise
+    return lab.train(f"precision-{model}-{name}", model, **FEW | own | changes)
 
 
 def as_on_cpu(lab: Lab, model: str) -> str:
@@ -197,19 +180,17 @@ def as_on_cpu(lab: Lab, model: str) -> str:
 def in_other_passes(lab: Lab, model: str) -> str:
     """Updates in several passes against those in one."""
     passes = few(lab, model, "passes", micro_batch=UNEVEN)
-    return near(few(lab, model, "fp32"), passes, EXACT)
+    return near_but_other(few(lab, model, "fp32"), passes, EXACT)
 
 
 def near_fp32(lab: Lab, model: str, name: str) -> str:
-    """Another precision, which is to have an effect, against fp32."""
+    """Another precision against fp32."""
     if name in lab.card["lacks"]:
         raise LeftOut(lab.card["lacks"][name])
     one, other = few(lab, model, "fp32"), few(lab, model, name, precision=name)
-    if not differing(one, other):
-        raise Failed(f"the same bytes: {name} has no effect")
-    skipped = read_json(other / "train.json").get("updates_skipped")
+    skipped = read_json(other / "train.json")["updates_skipped"]
     if not skipped:
-        return near(one, other, ROUNDED)
+        return near_but_other(one, other, ROUNDED)
     one, other = (
         few(lab, model, f"{each}-still", precision=each, learning_rate=STILL)
         for each in ("fp32", name)
@@ -220,12 +201,23 @@ def near_fp32(lab: Lab, model: str, name: str) -> str:
 
 def without_padding(lab: Lab, model: str) -> str:
     """Passes without padding against those with it, in the precision that the device is for."""
-    padded, unpadded = (
-        few(lab, model, f"{UNPADDED}-{each}".lower(), precision="auto", **{UNPADDED: each})
-        for each in (False, True)
-    )
-    exact = read_json(padded / "train.json")["precision"] == "fp32"
-    return near(padded, unpadded, EXACT if exact else ROUNDED)
+    padded = few(lab, model, "padded", precision="auto")
+    taken = read_json(padded / "train.json")["precision"]
+    if lab.device == "cuda" and taken != "bf16":
+        raise LeftOut(f"on a GPU it is for bf16, and this one takes {taken}")
+    unpadded = few(lab, model, "unpadded", precision="auto", unpadded=True)
+    return near_but_other(padded, unpadded, EXACT if taken == "fp32" else ROUNDED)
+
+
+def near_but_other(one: Path, other: Path, most: Distance) -> str:
+    """How far two runs are apart, of which one has a setting that is to have an effect.
+
+    Raises:
+        Failed: further than they may be, or not at all.
+    """
+    if not differing(one, other):
+        raise Failed("the same bytes: the setting has no effect")
+    return near(one, other, most)
 
 
 def near(one: Path, other: Path, most: Distance) -> str:
@@ -243,8 +235,10 @@ def near(one: Path, other: Path, most: Distance) -> str:
 def memory(lab: Lab) -> Iterator[Step]:
     """An update that does not fit into memory."""
     model = lab.models[0]
-    yield f"passes of {model} are halved until they fit", partial(halved, lab, model)
-    yield "smaller passes from the start give the same bytes", partial(smaller, lab, model)
+    yield (
+        f"passes of {model} are halved until they fit, to the same bytes",
+        partial(halved, lab, model),
+    )
 
 
 def large_update(lab: Lab) -> dict[str, Any]:
@@ -254,32 +248,17 @@ def large_update(lab: Lab) -> dict[str, Any]:
     return {"examples": examples, "batch": examples, "epochs": 1, **passes}
 
 
-def short_of_memory(lab: Lab, model: str) -> Path:
-    """The run of a training that lacks memory."""
-    name, changes = f"memory-{model}", large_update(lab)
-    if lab.device == "cuda":
-        with lab.held_memory():
-            return lab.train(name, model, **changes)
-    if sys.platform != "linux":
-        raise LeftOut("only Linux bounds the memory of a process")
-    return lab.train(name, model, (gpu_memory.__file__, "limit", f"{lab.sizes.spare}"), **changes)
-
-
 def halved(lab: Lab, model: str) -> str:
-    """Train without enough memory for all of an update at once."""
-    run = short_of_memory(lab, model)
+    """Train without enough memory for all of an update at once; then with the passes that fit."""
+    if lab.device == "cpu" and sys.platform != "linux":
+        raise LeftOut("only Linux bounds the memory of a process")
+    by = BENCHMARKS / "gpu_memory.py", lab.device, str(lab.sizes.spare)
+    run = lab.train(f"memory-{model}", model, by, **large_update(lab))
     if HALVED not in lab.said(run.name):
         raise Failed("memory was enough for the first pass, which was to be too large")
-    told = read_json(run / "train.json")
-    return f"down to {told['micro_batch']:,} reviews and {told['micro_tokens']:,} tokens"
-
-
-def smaller(lab: Lab, model: str) -> str:
-    """Train with the passes that did fit."""
-    run = short_of_memory(lab, model)
-    told = read_json(run / "train.json")
-    bounds = {key: told[key] for key in ("micro_batch", "micro_tokens")}
-    return alike(run, lab.train(f"{run.name}-again", model, **large_update(lab) | bounds))
+    tokens = read_json(run / "train.json")["micro_tokens"]
+    alike(run, lab.train(f"{run.name}-2", model, **large_update(lab) | {"micro_tokens": tokens}))
+    return f"down to {tokens:,} tokens"
 
 
 def test(lab: Lab) -> Iterator[Step]:
@@ -292,25 +271,28 @@ def test(lab: Lab) -> Iterator[Step]:
 
 def found_again(lab: Lab, model: str) -> str:
     """Test a run on the reviews that validated it."""
-    run = first_run(lab, model)
-    told, found = read_json(run / "train.json"), lab.test(f"test-{model}", run)
+    run = uncompiled(lab, model)
+    told, found = read_json(run / "train.json"), lab.test(f"{run.name}-again", run)
     if found["n"] != lab.sizes.valid:
         raise Failed(f"{found['n']} reviews are tested, of {lab.sizes.valid}")
     accuracies = told["valid_accuracy"], found["accuracy"]
     losses = told["valid_loss"], found["loss"]
     shown = "accuracy {}, then {}; loss {:.6f}, then {:.6f}".format(*accuracies, *losses)
-    compiled = told.get("compiled", "nothing") != "nothing"  # in training, but in no test
-    most = ROUNDED if compiled else Distance(loss=SAME_LOSS, accuracy=0.0, weights=0.0)
-    if not Distance(abs(losses[0] - losses[1]), abs(accuracies[0] - accuracies[1]), 0).within(most):
+    if not Distance(abs(losses[0] - losses[1]), abs(accuracies[0] - accuracies[1]), 0).within(SAME):
         raise Failed(shown)
     return shown
 
 
+def uncompiled(lab: Lab, model: str) -> Path:
+    """A training of which nothing is compiled, as nothing is in a test."""
+    return lab.train(f"test-{model}", model, epochs=1, compile=False)
+
+
 def tested_on_cpu(lab: Lab, model: str) -> str:
     """Test a run on the device and on the CPU, and compare the loss of every review."""
-    run, losses = first_run(lab, model), []
+    run, losses = uncompiled(lab, model), []
     for name, changes in {"here": {}, "cpu": {"device": "cpu", "threads": CPU_THREADS}}.items():
-        lab.test(f"test-{model}-{name}", run, precision="fp32", **changes)
+        lab.test(f"{run.name}-{name}", run, precision="fp32", **changes)
         losses.append(pd.read_parquet(run / "predictions.parquet", partitioning=None)["loss"])
     apart = (losses[0] - losses[1]).abs().max()
     if not apart < REVIEW_LOSS:
@@ -321,34 +303,32 @@ def tested_on_cpu(lab: Lab, model: str) -> str:
 def speed(lab: Lab) -> Iterator[Step]:
     """How fast trainings are that differ in settings."""
     for model in lab.models:
-        for name, settings in variants().items():
+        for name, settings in VARIANTS.items():
             yield f"{model}, {name}", partial(timed, lab, model, name, settings)
 
 
-def variants() -> dict[str, dict[str, Any]]:
-    """The settings whose speed is measured, by what they are called."""
-    settings: dict[str, dict[str, Any]] = {
-        "base": {},
-        "not deterministic": {"deterministic": False},
-        "largest passes": {"micro_batch": "auto"},
-        COMPILED: {"compile": True},
-    }
-    if UNPADDED in options_of("training"):
-        settings["without padding"] = {UNPADDED: True}
-    return settings
-
-
 def timed(lab: Lab, model: str, name: str, settings: Mapping[str, Any]) -> str:
-    """Time the second of two epochs, in which everything is warm and compiled."""
+    """Time the second of two epochs, in which everything is warm and compiled.
+
+    Raises:
+        LeftOut: the settings are not for this device, or refused by their name.
+        Failed: the training does not end well.
+    """
     if lab.device == "cpu" and name == COMPILED:
         raise LeftOut("it is for graphics cards")
-    words = name.replace(" ", "-")
-    run = train_if_taken(lab, f"speed-{model}-{words}", model, epochs=EPOCHS, **settings)
-    told, last = read_json(run / "train.json"), epochs(run)[-1]
+    words, examples = name.replace(" ", "-"), enough(lab, model)
+    changes = {"epochs": EPOCHS, "examples": examples, **settings}
+    try:
+        run = lab.train(f"speed-{model}-{words}", model, **changes)
+    except Failed as reason:
+        if any(f"error: {key} " in str(reason) for key in settings):
+            raise LeftOut(reason) from reason
+        raise
+    told = read_json(run / "train.json")
     found = Speed(
         model=model,
         settings=name,
-        reviews_per_second=told["examples"] / float(last["seconds"]),
+        reviews_per_second=told["examples_per_second"],
         memory=told["peak_memory_bytes"],
         micro_batch=told["micro_batch"],
         micro_tokens=told["micro_tokens"],
@@ -359,8 +339,14 @@ def timed(lab: Lab, model: str, name: str, settings: Mapping[str, Any]) -> str:
     return str(found)
 
 
-PARTS = {
-    "card": card,
+def enough(lab: Lab, model: str) -> int:
+    """Reviews of a timed epoch: of two updates or more, as many as are there at most."""
+    rate = read_json(first_run(lab, model) / "train.json")["examples_per_second"]
+    updates = max(2, round(SECONDS * rate / lab.sizes.batch))
+    return min(updates * lab.sizes.batch, lab.sizes.train)
+
+
+PARTS = {  # after that of the device
     "repeat": repeat,
     "resume": resume,
     "precision": precision,
@@ -386,29 +372,18 @@ def carry_out(part: str, step: Step) -> Check:
 
 
 def check_all(lab: Lab, parts: Collection[str]) -> Iterator[Check]:
-    """Carry out all checks of some parts; none but those of the device where it can't be used."""
-    failed = ""
+    """Check the device; if it can be used, carry out all checks of some parts."""
+    yield carry_out("card", ("a product and attention run on the device", partial(runs, lab)))
+    if lab.card["broken"]:
+        return
+    lab.prepare()
     for part in parts:
-        if failed:
-            yield Check(part, "all checks", LEFT_OUT, failed, 0.0)
-            continue
-        if part != "card":
-            lab.prepare()
-        for step in PARTS[part](lab):
-            check = carry_out(part, step)
-            yield check
-            if part == "card" and check.outcome == FAILED:
-                failed = "the device can't be used"
-                break
+        yield from (carry_out(part, step) for step in PARTS[part](lab))
 
 
 def machine(lab: Lab) -> dict[str, str]:
     """What stands above the checks."""
-    try:
-        facts = lab.card["facts"]
-    except Failed:  # which the checks tell
-        facts = {"Device": lab.device}
-    return facts | {
+    return lab.card["facts"] | {
         "Driver": driver(),
         "Workflow": workflow_version(),
         "Command": shlex.join(["python", *sys.argv]),
@@ -429,8 +404,13 @@ def arguments() -> Parser:
     flags = Parser(description=__doc__)
     flags.add_argument("--out", type=Path, default="results/gpu-check", help="folder to write to")
     flags.add_argument("--device", choices=list(SIZES), help="cuda, if there is a graphics card")
+    flags.add_argument("--config", type=Path, help="study that names reviews, encoders, settings")
     flags.add_argument(
-        "--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="parts to carry out"
+        "--only",
+        nargs="+",
+        choices=list(PARTS),
+        default=list(PARTS),
+        help="parts to carry out",
     )
     return flags
 
@@ -452,29 +432,24 @@ def choose_one(device: str | None) -> str:
     return device or "cuda"
 
 
-def main(options: argparse.Namespace) -> list[Check]:
+def main(options: argparse.Namespace) -> None:
     """Carry out the checks, tell each as it ends, and write the page after each."""
     device = choose_one(options.device)
-    # What is started finds its modules, and reaches no hub.
-    os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (SCRIPTS, BENCHMARKS)))
-    os.environ |= {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled"}
-    if device == "cpu":  # as in a study on a CPU
-        client.start({name: code.modules_of(name) for name in ("train", "evaluate")})
+    os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (SCRIPTS, BENCHMARKS)))  # of all processes
+    os.environ["WANDB_MODE"] = "disabled"
+    client.start({name: code.modules_of(name) for name in ("train", "evaluate")})
     options.out.mkdir(parents=True, exist_ok=True)
     checks: list[Check] = []
     with tempfile.TemporaryDirectory(prefix="runs-", dir=options.out) as folder:
-        lab = Lab(device, Path(folder), options.out / "logs")
+        lab = Lab(device, options.config, Path(folder), options.out / "logs")
         facts = machine(lab)
         for check in check_all(lab, [part for part in PARTS if part in options.only]):
             checks.append(check)
             print(check.line(), flush=True)
             write_page(options.out / "gpu-check.md", facts, checks, lab.speeds)
     print(f"{conclusion(checks)}; {options.out / 'gpu-check.md'}")
-    return checks
+    sys.exit(exit_code(checks))
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(exit_code(main(arguments().parse_args())))
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    run(main, arguments())

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -22,19 +23,19 @@ import numpy as np
 import yaml
 from safetensors.numpy import load_file
 
-import gpu_memory
 from gpu_report import Speed
+from lib.command.console import UserError
 from lib.files.whole import read_json
 from lib.study import config
 from lib.study.planning import flags
 from lib.study.schema import keys_that
-from lib.training.saving import FOLDER, STATE
 from speed_data import encoder_folder, prepare_model, prepare_reviews, tokens_folder
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS, SCRIPTS = ROOT / "benchmarks", ROOT / "scripts"
 TRAIN = (SCRIPTS / "train.py",)
 LONGEST = 900  # seconds of a command, which hangs if it takes more
+PATIENCE = 60  # seconds that a command which is asked to end may take for it
 DROPOUT = 0.1
 WEIGHTS = ("checkpoint/model.safetensors", "checkpoint/head.safetensors")
 HISTORY = "history.csv"
@@ -55,7 +56,8 @@ class Sizes(NamedTuple):
 
     Attributes:
         config: file that names reviews, encoders and settings.
-        train: reviews to learn from.
+        train: reviews to learn from that are there.
+        examples: those that a training learns from; the last of their updates is smaller.
         valid: reviews to validate with.
         batch: effective batch size.
         micro_batch: reviews of a pass, several of which make an update.
@@ -65,6 +67,7 @@ class Sizes(NamedTuple):
 
     config: str
     train: int
+    examples: int
     valid: int
     batch: int
     micro_batch: int
@@ -73,8 +76,8 @@ class Sizes(NamedTuple):
 
 
 SIZES = {
-    "cpu": Sizes("config.yaml", 512, 128, 64, 16, 512, 100_000_000),
-    "cuda": Sizes("throughput.yaml", 8192, 256, 256, 64, 1024, 6_000_000_000),
+    "cpu": Sizes("config.yaml", 512, 480, 128, 64, 16, 512, 100_000_000),
+    "cuda": Sizes("throughput.yaml", 8192, 640, 128, 256, 64, 512, 6_000_000_000),
 }
 
 
@@ -83,35 +86,32 @@ class Lab:
 
     Args:
         device: `cpu` or `cuda`.
+        study: the file of a study, in place of the device's own.
         folder: for data and runs.
         logs: folder for what commands say.
     """
 
-    def __init__(self, device: str, folder: Path, logs: Path) -> None:
+    def __init__(self, device: str, study: Path | None, folder: Path, logs: Path) -> None:
         self.device, self.sizes = device, SIZES[device]
         self.folder, self.logs = folder, logs
-        self.study = read_study(self.sizes)
+        self.study = read_study(study or ROOT / "config" / self.sizes.config, self.sizes)
         self.models = list(self.study["models"])
         self.done: dict[str, Path] = {}
         self.speeds: list[Speed] = []
-        self.prepared = False
         logs.mkdir(parents=True, exist_ok=True)
 
     @cached_property
     def card(self) -> dict[str, Any]:
-        """What `gpu_card.py` finds out.
-
-        Raises:
-            Failed: the device can't be used.
-        """
+        """What `gpu_card.py` finds out; that all is broken, where it fails."""
         path = self.folder / "card.json"
-        self.run("card", [BENCHMARKS / "gpu_card.py", self.device, path])
+        try:
+            self.run("card", [BENCHMARKS / "gpu_card.py", self.device, path])
+        except Failed as reason:
+            return {"facts": {"Device": self.device}, "broken": str(reason)}
         return read_json(path)
 
     def prepare(self) -> None:
         """Write reviews, encoders and tokens; torch computes in processes that end with it."""
-        if self.prepared:
-            return
         with ProcessPoolExecutor(2, get_context("forkserver")) as pool:
             pool.submit(prepare_reviews, self.study, self.folder).result()
             written = [
@@ -122,7 +122,6 @@ class Lab:
                 each.result()
         for model in self.models:
             without_dropout(encoder_folder(self.folder, model), self.encoder(model, dropout=False))
-        self.prepared = True
 
     def encoder(self, model: str, dropout: bool = True) -> Path:
         """The folder of an encoder, or of the same without any dropout."""
@@ -147,7 +146,13 @@ class Lab:
             "batch": sizes.batch,
             "seed": SEED,
         }
-        own = {"device": self.device, "dropout": DROPOUT, "micro_batch": sizes.micro_batch}
+        own = {
+            "device": self.device,
+            "dropout": DROPOUT,
+            "examples": sizes.examples,
+            "micro_batch": sizes.micro_batch,
+            "scheduler": "linear",  # a state that forgets its place would show
+        }
         settings = self.study["training"] | own | keys | changes
         return shlex.split(flags(settings))
 
@@ -163,23 +168,15 @@ class Lab:
             changes: of settings and keys.
 
         Raises:
-            Failed: it does not end well.
+            Failed: it does not end well, or its losses are not finite.
         """
         if name not in self.done:
             self.run(name, [*by, *self.words(name, model, changes)])
-            self.done[name] = self.ended(name)
+            run = self.folder / "runs" / name
+            if read_json(run / "train.json", "diverged")["diverged"]:
+                raise Failed(f"{name}: the loss is not finite")
+            self.done[name] = run
         return self.done[name]
-
-    def ended(self, name: str) -> Path:
-        """The folder of a run that ended well.
-
-        Raises:
-            Failed: its losses are not finite.
-        """
-        run = self.folder / "runs" / name
-        if read_json(run / "train.json", "diverged")["diverged"]:
-            raise Failed(f"{name}: the loss is not finite")
-        return run
 
     def forget(self, beginning: str) -> None:
         """Remove the runs whose names begin so, which take much space."""
@@ -202,43 +199,29 @@ class Lab:
         self.run(name, [SCRIPTS / "evaluate.py", *words])
         return read_json(run / "test.json", "accuracy", "loss", "n")
 
-    def interrupt(self, name: str, model: str, **changes: Any) -> None:
-        """Ask a training to end as soon as its state is on disk.
+    def interrupt(self, name: str, model: str, when: str, **changes: Any) -> None:
+        """Ask a training to end as soon as it has said something.
 
         Args:
             name: of its run.
             model: name of the encoder.
+            when: expression for what it says.
             changes: of settings and keys.
 
         Raises:
             Failed: it ends otherwise than with its state saved.
         """
-        state = self.folder / "runs" / name / FOLDER / STATE
         words, name = self.words(name, model, changes), f"{name}-interrupted"
         with self.started(name, [*TRAIN, *words]) as process:
             started = time.monotonic()
-            while process.poll() is None and not state.is_file():
+            while process.poll() is None and not re.search(when, self.said(name)):
                 if time.monotonic() - started > LONGEST:
-                    raise Failed(f"no state is saved; see {self.log(name)}")
+                    raise Failed(f"it does not come so far: {self.last_line(name)}")
                 time.sleep(0.01)
             process.send_signal(signal.SIGTERM)
             code = process.wait(LONGEST)
         if code != 128 + signal.SIGTERM or "its state is saved" not in self.said(name):
             raise Failed(f"asked to end, it ends with code {code}: {self.last_line(name)}")
-
-    @contextmanager
-    def held_memory(self) -> Iterator[None]:
-        """Another process has all memory of the card but what is spared, until the block ends."""
-        command = [sys.executable, gpu_memory.__file__, "hold", str(self.sizes.spare)]
-        with (
-            (self.logs / "holder.log").open("w") as log,
-            subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
-            ) as holder,
-        ):
-            if not (holder.stdout and holder.stdout.readline().startswith(gpu_memory.HELD)):
-                raise Failed(f"memory can't be taken: {self.last_line('holder')}")
-            yield  # its standard input ends with the block
 
     def run(self, name: str, words: Sequence[str | Path]) -> None:
         """Run a Python command to its end.
@@ -250,13 +233,13 @@ class Lab:
             try:
                 code = process.wait(LONGEST)
             except subprocess.TimeoutExpired as error:
-                raise Failed(f"it takes more than {LONGEST} s; see {self.log(name)}") from error
+                raise Failed(f"more than {LONGEST} s: {self.last_line(name)}") from error
         if code:
             raise Failed(f"{self.last_line(name)} (exit code {code}, {self.log(name)})")
 
     @contextmanager
     def started(self, name: str, words: Sequence[str | Path]) -> Iterator[subprocess.Popen]:
-        """A Python command that runs, and that is killed where the block ends before it."""
+        """A Python command that runs, and is ended where the block ends before it."""
         with self.log(name).open("w") as log:
             process = subprocess.Popen(
                 [sys.executable, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -264,8 +247,12 @@ class Lab:
             try:
                 yield process
             finally:
-                process.kill()
-                process.wait()
+                process.terminate()  # which its fork hears of, and is waited for
+                try:
+                    process.wait(PATIENCE)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
 
     def log(self, name: str) -> Path:
         """The file of what a command says."""
@@ -280,9 +267,17 @@ class Lab:
         return (self.said(name).strip().splitlines() or ["nothing is said"])[-1]
 
 
-def read_study(sizes: Sizes) -> dict[str, Any]:
-    """A study of as many reviews as are needed."""
-    study = yaml.safe_load((ROOT / "config" / sizes.config).read_text("utf-8"))
+def read_study(path: Path, sizes: Sizes) -> dict[str, Any]:
+    """A study of as many reviews as are needed.
+
+    Raises:
+        UserError: it can't be used.
+    """
+    try:
+        study = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"--config {path} can't be read: {error.strerror}") from error
+    config.check(study)
     counts = [sizes.train, sizes.valid, 2]
     study["dataset"] |= {"limit": sum(counts), "near_duplicates": 1}
     study["split"] = {"sizes": counts, "seed": SEED}
