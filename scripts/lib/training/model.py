@@ -4,6 +4,7 @@ import inspect
 import json
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -40,19 +41,30 @@ HEAD_CONFIG = "head.json"
 OTHER_TOKENS = (1, 2, 3)
 
 
-def without_looking(make: Callable[..., Tensor | None]) -> Callable[..., Tensor | None]:
-    """A maker of attention masks that does not look whether a padding mask masks anything.
+# The shape of the pass that is computed if nothing of it is padding, that of a number if something
+# is; None outside of the passes of a classifier.
+WHOLE: ContextVar[torch.Size | None] = ContextVar("whole", default=None)
 
-    To see that, those of transformers wait for the GPU in every forward pass.
+
+def without_looking(make: Callable[..., Tensor | None]) -> Callable[..., Tensor | None]:
+    """A maker of attention masks that is told whether a padding mask masks anything.
+
+    To see that, those of transformers wait for the GPU in every forward pass. Where nothing is
+    masked, they make no mask, and torch may take a faster kernel. A mask of another shape is one
+    that an encoder has changed, as Longformer does, which pads its inputs itself.
 
     Args:
         make: makes the masks of one kind of attention.
     """
 
     def made(*, attention_mask: Tensor | None = None, **options: Any) -> Tensor | None:
-        if attention_mask is not None:
-            options |= {"allow_is_causal_skip": False, "allow_is_bidirectional_skip": False}
-        return make(attention_mask=attention_mask, **options)
+        whole = WHOLE.get()
+        if attention_mask is None or whole is None:
+            return make(attention_mask=attention_mask, **options)
+        if attention_mask.shape == whole:
+            return make(attention_mask=None, **options)
+        looks = {"allow_is_causal_skip": False, "allow_is_bidirectional_skip": False}
+        return make(attention_mask=attention_mask, **options | looks)
 
     return made
 
@@ -125,7 +137,6 @@ class Classifier(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(encoder.config.hidden_size, classes)
         self.takes_types = "token_type_ids" in inspect.signature(encoder.forward).parameters
-        self.needs_mask = needs_mask(encoder)
         if pooling == POOLER and not has_pooler(encoder):
             raise UserError(
                 f"pooling 'pooler' needs a pooler, which {encoder.config.model_type} has not; "
@@ -173,9 +184,12 @@ class Classifier(nn.Module):
         used = {key: x for key, x in inputs.items() if key != "token_type_ids" or self.takes_types}
         if unpadded.PLACES in inputs:
             return unpadded.encode(self.encoder, used, **options)
-        if self.needs_mask or "attention_mask" in inputs:
-            used["attention_mask"] = mask_of(inputs).long()
-        return self.encoder(**used, **options)
+        mask = mask_of(inputs).long()
+        whole = WHOLE.set(torch.Size() if "attention_mask" in inputs else mask.shape)
+        try:
+            return self.encoder(**used | {"attention_mask": mask}, **options)
+        finally:
+            WHOLE.reset(whole)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Logits `(n, classes)` of a padded batch, in float32 at least, whatever autocast asks for.
@@ -231,16 +245,6 @@ def load_encoder(folder: Path, pooling: str) -> PreTrainedModel:
     return encoder
 
 
-def needs_mask(encoder: PreTrainedModel) -> bool:
-    """Whether an encoder is to be given a mask even where it would mask nothing.
-
-    Without one, "sdpa" attention may take a faster kernel, and other attention gains nothing; a
-    causal encoder would look for texts in one row, and wait for the GPU.
-    """
-    causal = any(getattr(module, "is_causal", False) for module in encoder.modules())
-    return causal or encoder.config._attn_implementation != "sdpa"
-
-
 def has_pooler(encoder: PreTrainedModel) -> bool:
     """Whether an encoder has a pooler with weights of its own."""
     return not isinstance(getattr(encoder, "pooler", None), NoneType | nn.Identity)
@@ -254,8 +258,6 @@ def _read_encoder(folder: Path) -> PreTrainedModel:
         verify(folder, *WEIGHT_FILES)
         with using(folder, CONFIG_FILE):
             encoder = AutoModel.from_config(config, trust_remote_code=False)
-    # It waits for the GPU in every pass without a mask, which only passes without padding are.
-    encoder.warn_if_padding_and_no_attention_mask = lambda *_: None
     return encoder
 
 
