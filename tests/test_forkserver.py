@@ -305,6 +305,7 @@ def test_nothing_that_the_server_imports_asks_for_a_gpu(python, tmp_path):
     assert len(seen) == 6 and "0" not in seen  # all of these would have been noted
 
 
+@pytest.mark.slow
 def test_cuda_starts_in_forks_alone_and_sees_the_gpu_that_each_has_claimed(
     python, encoders, tokens, tmp_path
 ):
