@@ -441,6 +441,7 @@ def test_a_signal_saves_and_ends_with_one_line(
     assert not (run / ".state").exists() and not (run / LOCK).exists()
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_from_its_last_state(
     python, encoders, tokens, tmp_path, undisturbed
 ):
