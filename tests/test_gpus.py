@@ -171,6 +171,7 @@ def test_several_gpus_are_claimed_together_or_not_at_all(hold, machine):
     assert both.poll() is None
 
 
+@pytest.mark.slow
 def test_forks_hold_their_own_gpu_until_they_end(hold_in_fork, machine, tmp_path):
     list_gpus(tmp_path, "GPU-a", "GPU-b")
     one, other = hold_in_fork(), hold_in_fork()
@@ -190,6 +191,7 @@ def test_forks_hold_their_own_gpu_until_they_end(hold_in_fork, machine, tmp_path
     assert told(waiting[0])[0] == second[0]
 
 
+@pytest.mark.slow
 def test_processes_that_measure_free_no_gpu_of_the_one_that_starts_them(hold, machine, tmp_path):
     list_gpus(tmp_path, "GPU-a")
     measuring = hold(2, MEASURE)

@@ -92,6 +92,7 @@ def test_tf32_is_on_where_it_is_asked_for_and_off_again(backend):
         assert product.dtype == names.get(precision, torch.float32)
 
 
+@pytest.mark.slow
 def test_no_variable_turns_tf32_on(python):
     script = (
         "import torch; from lib.training.backends import connect\n"
