@@ -128,7 +128,6 @@ def train(
 
     with saving.watching(progress):
         while len(progress.history) < epochs and not progress.diverged:
-            model.train()
             number = len(progress.history) + 1
             before = (number - 1) * per_epoch
             updates = epoch_order(examples, seed, number).split(batch)[: total - before]
@@ -149,7 +148,9 @@ def train(
                     optimizer.zero_grad()
                     progress.seconds = time.perf_counter() - started
                 saving.save_when_due(progress)
-            losses, hits = torch.stack(progress.measured).T.tolist()  # the only synchronisation
+            losses, hits = torch.stack(
+                progress.measured
+            ).T.tolist()  # synchronises; else fp16 alone does
             progress.seconds = time.perf_counter() - started
             record("training", time.perf_counter() - resumed)
             valid = predict(model, valid_tokens, eval_bounds, backend)

@@ -39,8 +39,6 @@ transformers.logging.disable_progress_bar()
 HEAD_WEIGHTS = "head.safetensors"
 HEAD_CONFIG = "head.json"
 OTHER_TOKENS = (1, 2, 3)
-
-
 # The shape of the pass that is computed if nothing of it is padding, that of a number if something
 # is; None outside of the passes of a classifier.
 WHOLE: ContextVar[torch.Size | None] = ContextVar("whole", default=None)
