@@ -148,9 +148,8 @@ def train(
                     optimizer.zero_grad()
                     progress.seconds = time.perf_counter() - started
                 saving.save_when_due(progress)
-            losses, hits = torch.stack(
-                progress.measured
-            ).T.tolist()  # synchronises; else fp16 alone does
+            # Nothing else waits for the device, but updates in fp16.
+            losses, hits = torch.stack(progress.measured).T.tolist()
             progress.seconds = time.perf_counter() - started
             record("training", time.perf_counter() - resumed)
             valid = predict(model, valid_tokens, eval_bounds, backend)
