@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import call
-from scipy.stats import binom
 
 import baseline
 from lib.analysis.baseline import C, train_baseline, tune
 from lib.command.console import UserError
 from lib.data.sampling import first_of
+from lib.training.metrics import chance_p
 
 FILLER = ["film", "plot", "song", "scene"]
 WORD = [("lovely salt pepper", 1), ("dreadful pepper salt", 0)]  # what differs is one word,
@@ -82,7 +82,8 @@ def test_measures_are_those_of_their_splits_and_chance_is_that_of_validation(tmp
     found = {name: measured[f"{name}accuracy"] for name in ("train_", "valid_", "")}
     assert found == pytest.approx({"train_": 5 / 6, "valid_": 5 / 6, "": 2 / 5})
     assert measured["n"] == 50 and predictions["prediction"].tolist() == [1, 1, 1, 2, 2] * 10
-    assert measured["chance_p"] == pytest.approx(binom.sf(49, 60, 4 / 6), rel=1e-6)
+    labels, found = ([*row] * 10 for row in ([1, 1, 1, 0, 2, 1], [1, 1, 1, 0, 2, 0]))
+    assert measured["chance_p"] == chance_p(np.array(labels), np.array(found))
 
 
 def test_nothing_is_learned_from_validation(tmp_path):

@@ -10,9 +10,11 @@ import math
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import made_up
 import numpy as np
 import pandas as pd
 import psutil
@@ -23,7 +25,6 @@ import torch
 from conftest import SIZES, call
 from families import change
 from safetensors.torch import load_file
-from scipy.stats import binom
 from test_backends import train_command
 from test_resume import Cut as Interruption
 from test_resume import same_run
@@ -38,9 +39,10 @@ from lib.training.backends import Torch
 from lib.training.batches import Bounds, load_tokens
 from lib.training.job import Job
 from lib.training.loop import Recipe, Result, Updates
+from lib.training.metrics import chance_p
 from lib.training.model import load_checkpoint
 from lib.training.progress import Epoch
-from lib.training.reporting import Reporter, divergence
+from lib.training.reporting import Reporter
 from lib.training.saving import Saving
 
 FLAGS = (  # 70 examples: four updates of 16 and one of 6 to an epoch, and three in the last one
@@ -118,7 +120,8 @@ def test_what_is_told_of_the_best_epoch_is_that_of_its_checkpoint(run, told, his
     loss = cross_entropy(logits, valid.labels).item()
     assert told["valid_loss"] == pytest.approx(loss, rel=1e-5)
     assert history["valid_loss"][best] == pytest.approx(loss, rel=1e-5)
-    assert told["chance_p"] == pytest.approx(binom.sf(right - 1, 28, 20 / 28), rel=1e-9)
+    p = chance_p(valid.labels.numpy(), logits.argmax(dim=1).numpy())
+    assert told["chance_p"] == p == pytest.approx(history["chance_p"][best])
     (kept,) = (run / "checkpoints").glob(f"epoch={best}-*")
     found, expected = weights(run / "checkpoint"), weights(kept)
     assert all(torch.equal(tensor, expected[key]) for key, tensor in found.items())
@@ -255,15 +258,14 @@ def test_utilisation_is_that_of_all_processes_and_a_loss_that_is_not_finite_is_n
         assert found["startup_seconds"] == pytest.approx(2.0 - 70 / 48)
         assert (found["train_accuracy"], found["valid_loss"]) == (0.62, 0.63)
         assert (found["processes"], found["micro_batch"], found["micro_tokens"]) == (2, 9, 99)
-        chance = 1.0 if diverged else pytest.approx(binom.sf(17, 28, 20 / 28))  # 0.64 of 28
-        assert found["chance_p"] == chance
+        assert found["chance_p"] == (1.0 if diverged else 0.067)
 
 
 def epoch_of(number: int, losses: list[float], seconds: float) -> tuple[Epoch, Updates]:
     """An epoch of made-up numbers, of which no two are alike."""
     before = 5 * (number - 1)
-    epoch = Epoch(number, 0.61, 0.62, 0.63, 0.64, 1e-3, before + len(losses), seconds)
-    return epoch, Updates(losses, [1e-3] * len(losses))
+    epoch = made_up.epoch_of(number, updates=before + len(losses), seconds=seconds)
+    return epoch, Updates(losses, [6.8] * len(losses), [1e-3] * len(losses))
 
 
 @pytest.mark.parametrize(
@@ -280,7 +282,7 @@ def epoch_of(number: int, losses: list[float], seconds: float) -> tuple[Epoch, U
 )
 def test_the_speed_is_that_after_the_start(updates, seconds, speed, startup):
     history = [
-        Epoch(number, 0, 0, 0, 0, 0, so_far, spent)
+        made_up.epoch_of(number, updates=so_far, seconds=spent)
         for number, (so_far, spent) in enumerate(zip(updates, seconds, strict=True), 1)
     ]
     found = jobs.speed_of(Recipe(16, 3, SETTINGS), history, 70)
@@ -288,12 +290,13 @@ def test_the_speed_is_that_after_the_start(updates, seconds, speed, startup):
 
 
 def test_a_line_of_the_history_leaves_out_what_is_no_number(tmp_path):
-    lines = [Epoch(1, 0.5, 0.0, 0.25, 1.0, 0.0, 5, 2.0), Epoch(2, math.nan, 0.5, 7, 0, 1e-3, 8, 1)]
+    lines = [made_up.epoch_of(1), made_up.epoch_of(2, train_loss=math.nan, valid_accuracy=0)]
     jobs.write_history(tmp_path / "history.csv", lines)
     assert (tmp_path / "history.csv").read_text().splitlines() == [
-        "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,learning_rate,updates,seconds",
-        "1,0.5,0.0,0.25,1.0,0.0,5,2.0",
-        "2,,0.5,7,0,0.001,8,1",
+        "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,valid_balanced_accuracy,"
+        "valid_macro_f1,chance_p,grad_norm,learning_rate,updates,seconds",
+        "1,0.61,0.62,0.63,0.64,0.65,0.66,0.067,6.8,0.001,7,6.9",
+        "2,,0.62,0.63,0,0.65,0.66,0.067,6.8,0.001,14,6.9",
     ]
 
 
@@ -303,7 +306,7 @@ def test_every_epoch_is_told_with_its_speed_and_what_is_left(monkeypatch, caplog
     monkeypatch.setattr(reporting, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     keys = {"dataset": "d", "model": "m", "pooling": "cls", "batch": 16, "seed": 3}
     recipe = Recipe(16, 3, SETTINGS | {"updates": 13, "epochs": 9})
-    reporter = Reporter(keys, recipe, 70, SimpleNamespace(log=lambda *_: None))
+    reporter = Reporter(keys, recipe, 70, "fp32", SimpleNamespace(log=lambda *_: None))
     reporter.epoch(*epoch_of(1, [0.5] * 5, 2.0))
     reporter.epoch(*epoch_of(3, [0.5] * 3, 1.5))
     assert caplog.messages == [
@@ -316,10 +319,35 @@ def test_every_epoch_is_told_with_its_speed_and_what_is_left(monkeypatch, caplog
     ]
 
 
-def test_the_first_loss_that_is_not_finite_is_told():
-    found = divergence(*epoch_of(2, [0.5, 0.5, *[math.nan] * 3], 2.0))
-    assert found == "loss of update 8, in epoch 2,"
-    assert divergence(*epoch_of(2, [0.5] * 5, 2.0)) == "validation loss of epoch 2"
+@pytest.mark.parametrize(
+    ("number", "precision", "clipped", "said"),
+    [
+        (
+            0,
+            "fp32",
+            "none",
+            "validation loss of epoch 1, is not finite; steps may be too large: l",
+        ),
+        (3, "bf16", 1.0, "update 3, in epoch 1, is not finite; steps may be too large: lower lear"),
+        (2, "fp16", "none", "set max_grad_norm; or passes may overflow in fp16: set precision to "),
+        (1, "fp16", "none", "update 1, in epoch 1, is not finite; passes may overflow in fp16: se"),
+        (1, "fp32", "none", "no weight has changed before, so that the attention of this encoder "),
+    ],
+)
+def test_a_loss_that_is_not_finite_is_told_with_what_may_be_the_reason(
+    caplog, number, precision, clipped, said
+):
+    caplog.set_level("INFO")
+    losses = [math.nan if update == number else 0.5 for update in range(1, 6)]
+    recipe = Recipe(16, 3, SETTINGS | {"max_grad_norm": clipped})
+    reporter = Reporter({"seed": 3}, recipe, 70, precision, SimpleNamespace(log=lambda *_: None))
+    epoch, updates = epoch_of(1, losses, 2.0)
+    reporter.epoch(replace(epoch, train_loss=math.nan), updates)
+    assert said in caplog.text
+    later = number != 1
+    assert ("lower learning_rate" in caplog.text) is later
+    assert ("set max_grad_norm" in caplog.text) is (later and clipped == "none")
+    assert ("overflow" in caplog.text) is (precision == "fp16")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from lib.files.predictions import Predictions, read_predictions, write_predictions
 from lib.training.metrics import chance_p, measure
@@ -23,6 +22,7 @@ def test_measures_of_four_reviews_by_hand():
     found = measure(Predictions.of(np.log(PROBABILITIES), LABEL))
     assert found == {
         "accuracy": 0.5,
+        "balanced_accuracy": pytest.approx((1 + 1 / 2 + 0) / 3),
         "loss": pytest.approx(-np.log([0.5, 0.7, 0.3, 0.3]).mean()),
         "macro_f1": pytest.approx((2 / 3 + 1 / 2 + 0) / 3),  # not weighted by 1, 2 and 1 reviews
         "n": 4,
@@ -37,17 +37,31 @@ def test_predictions_are_read_by_id_whatever_their_order(tmp_path):
     assert found["label"].tolist() == [1, 1, 2, 0] and found["prediction"].tolist() == [1, 0, 1, 0]
 
 
-def test_chance_is_the_share_of_the_largest_class():
-    label = np.array([0, 0, 1, 1, 1, 1, 1, 2, 2, 2])
-    of_ten = sum([120, 45, 10, 1])  # ways to get 7, 8, 9 or 10 of 10 right
-    assert chance_p(0.7, label) == pytest.approx(of_ten / 2**10)
-    assert chance_p(0.5, label) == pytest.approx(638 / 2**10)  # of 5 and more
-    assert chance_p(0.0, label) == 1
-    often = np.repeat([0, 1, 2], [200, 700, 100])
-    assert chance_p(0.7, often) > 0.5  # who always answers the same has not learned
+def test_absent_classes_have_no_part_in_balanced_accuracy():
+    found = measure(Predictions.of(np.log(PROBABILITIES[:3]), np.array([0, 1, 1])))
+    assert found["balanced_accuracy"] == 1
+    found = measure(Predictions.of(np.log(PROBABILITIES[:3]), np.array([0, 2, 2])))
+    assert found["balanced_accuracy"] == 0.5 and found["macro_f1"] == pytest.approx(1 / 3)
 
 
-def test_the_number_of_right_answers_is_rounded():
-    label = np.repeat([0, 1, 2, 3, 4], [10, 30, 20, 20, 20])
-    assert 0.29 * 100 < 29
-    assert chance_p(0.29, label) == pytest.approx(stats.binom.sf(28, 100, 0.3))
+@pytest.mark.parametrize("classes", [2, 3])
+def test_chance_is_any_order_of_the_same_predictions(classes):
+    rng = np.random.default_rng(classes)
+    label = np.sort(rng.integers(0, classes, 40))
+    prediction = np.where(rng.random(40) < 0.15, label, rng.integers(0, classes, 40))
+    right = (label == prediction).sum()
+    orders = [(label == rng.permutation(prediction)).sum() for _ in range(20_000)]
+    assert 0.005 < np.mean(orders >= right) < 0.3
+    assert chance_p(label, prediction) == pytest.approx(np.mean(orders >= right), abs=0.01)
+
+
+@pytest.mark.parametrize("shares", [(950, 50), (200, 700, 100)])
+def test_to_answer_the_same_always_is_chance_and_to_find_a_rare_class_is_not(shares):
+    label = np.repeat(np.arange(len(shares)), shares)
+    assert chance_p(label, np.full(1000, np.argmax(shares))) == 1
+    found = label.copy()
+    found[label == np.argmax(shares)][:300] = 0
+    often = np.flatnonzero(label == np.argmax(shares))[:100]
+    found[often] = np.argmin(shares)  # less often right than who always answers the same, or not
+    assert chance_p(label, found) < 1e-9
+    assert chance_p(label, np.roll(found, 500)) > 0.05

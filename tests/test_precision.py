@@ -32,8 +32,6 @@ from lib.training.device import choose_precision
 from lib.training.flops import peak_flops
 from lib.training.loop import Recipe
 from lib.training.model import Classifier
-from lib.training.progress import Epoch
-from lib.training.reporting import Reporter
 from lib.training.saving import Saving
 
 CHANGES = {"epochs": 2, "scheduler": "linear", "warmup": 0.4, "learning_rate": 3e-3}
@@ -331,15 +329,3 @@ def test_no_other_error_is_blamed_on_a_precision(error):
     with pytest.raises(type(error)) as raised, Torch(CPU, "bf16").autocast():
         raise error
     assert raised.value is error
-
-
-@pytest.mark.parametrize("precision", ["fp16", "fp32"])
-def test_a_training_that_diverges_in_fp16_is_told_of_its_precision(caplog, precision):
-    caplog.set_level("INFO")
-    recipe = Recipe(16, 5, SETTINGS | {"precision": precision})
-    tracker = SimpleNamespace(log=lambda *_: None)
-    epoch = Epoch(1, math.nan, 0.5, 0.7, 0.5, 1e-3, 1, 1.0)
-    updates = loop.Updates([math.nan], [1e-3])
-    Reporter({"model": "bert", "seed": 1}, recipe, 16, tracker).epoch(epoch, updates)
-    assert "is not finite; lower learning_rate or raise warmup" in caplog.text
-    assert (", or set precision to bf16 or fp32" in caplog.text) == (precision == "fp16")

@@ -15,6 +15,7 @@ import pytest
 import torch
 from conftest import ROOT, call
 from filelock import FileLock
+from made_up import epoch_of
 from test_backends import train_command
 from test_training import BACKEND, SETTINGS, build, load
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -28,7 +29,7 @@ from lib.training import saving as saving_module
 from lib.training.batches import Bounds
 from lib.training.loop import Recipe, build_optimizer, build_scheduler
 from lib.training.model import Classifier
-from lib.training.progress import Epoch, Progress
+from lib.training.progress import Progress
 from lib.training.saving import LOCK, STATE, Saving
 
 CHANGES = {"epochs": 3, "optimizer": "adamw", "weight_decay": 0.1, "scheduler": "linear"}
@@ -220,8 +221,8 @@ def test_a_training_goes_on_from_a_state_of_long_before_its_end(
 def progress(encoders) -> Progress:
     """That of a training which has just begun."""
     model = build(encoders, "bert")
-    optimizer = build_optimizer(model, SETTINGS, 1e-3)
-    return Progress(model, build_scheduler(optimizer, SETTINGS, 9), Bounds(1, 1))
+    optimizer = build_optimizer(list(model.parameters()), SETTINGS, 1e-3)
+    return Progress(model, build_scheduler(optimizer, SETTINGS, 9), Bounds(1, 1), "accuracy")
 
 
 def test_a_state_is_saved_after_so_many_minutes_and_again_after_as_many(progress, tmp_path, clock):
@@ -302,16 +303,16 @@ def test_checkpoints_of_all_epochs_are_kept_once(encoders, tokens, tmp_path, mon
 
 def test_the_best_weights_leave_a_gpu_in_one_copy():
     with FakeTensorMode(), Operations() as operations:
-        model = SimpleNamespace(state_dict=lambda: {"weight": torch.empty(3, device="cuda")})
-        progress = Progress(model, None, Bounds(1, 1))
-        progress.finish_epoch(Epoch(1, 0.5, 0.5, 0.5, 0.5, 0.1, 1, 1.0))
+        model = SimpleNamespace(trained_state=lambda: {"weight": torch.empty(3, device="cuda")})
+        progress = Progress(model, None, Bounds(1, 1), "accuracy")
+        progress.finish_epoch(epoch_of(1))
     assert progress.best_weights["weight"].device.type == "cpu"
     made = {"aten::empty.memory_format", "prim::device"}  # the weight, and a look at it
     assert [each for each in operations.seen if each not in made] == ["aten::_to_copy"]
 
 
 def test_the_best_weights_stay_while_the_model_learns(progress):
-    progress.finish_epoch(Epoch(1, 0.5, 0.5, 0.5, 0.5, 0.1, 1, 1.0))
+    progress.finish_epoch(epoch_of(1))
     before = {name: tensor.clone() for name, tensor in progress.best_weights.items()}
     with torch.no_grad():
         for parameter in progress.model.parameters():

@@ -11,6 +11,9 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from conftest import CUT
+from made_up import epoch_of
+from sklearn.metrics import balanced_accuracy_score, f1_score
+from sklearn.utils.class_weight import compute_class_weight
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -34,6 +37,7 @@ from lib.training.loop import (
     scaled_learning_rate,
     train,
 )
+from lib.training.metrics import chance_p
 from lib.training.model import Classifier, load_encoder, mask_of
 from lib.training.prediction import predict
 from lib.training.sizing import first_bounds
@@ -50,27 +54,14 @@ BOUNDS = [  # 1 x 64, 4 x 16, 24 + 24 + 16, and as many as 500 tokens hold
     Bounds(24, NO_BOUND),
     Bounds(64, 500),
 ]
-SETTINGS = {
-    "optimizer": "adam",
+SETTINGS = {key: option["default"] for key, option in options_of("training").items()} | {
     "learning_rate": 1e-3,
-    "weight_decay": 0.0,
-    "scheduler": "constant",
-    "warmup": 0.0,
-    "lr_scaling": "none",
-    "lr_scaling_base": 64,
     "epochs": 1,
-    "updates": "auto",
-    "examples": "all",
     "dropout": 0.0,
-    "micro_batch": 64,
     "micro_tokens": NO_BOUND,
     "eval_batch": 64,
     "device": "cpu",
     "precision": "fp32",
-    "threads": 1,
-    "compile": "auto",
-    "unpadded": False,
-    "deterministic": True,
 }
 
 
@@ -131,7 +122,9 @@ def rates_by_hand(total: int, warmup: int) -> list[float]:
     return rising + [(total - update) / (total - warmup) for update in range(warmup, total)]
 
 
-def plain_training(model: Classifier, data: Tokens, valid: Tokens) -> list[dict]:
+def plain_training(
+    model: Classifier, data: Tokens, valid: Tokens, weighted: bool, most: float
+) -> list[dict]:
     """Thirteen updates of 24 examples, five to an epoch, in a loop without anything else.
 
     Returns:
@@ -140,20 +133,29 @@ def plain_training(model: Classifier, data: Tokens, valid: Tokens) -> list[dict]
     decayed = {"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": 0.3}
     others = {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0}
     optimizer = torch.optim.AdamW([decayed, others], foreach=False)
+    parts = compute_class_weight("balanced", classes=np.array([0, 1]), y=data.labels.numpy())
+    weights = torch.from_numpy(parts)[data.labels] if weighted else torch.ones(len(data)).double()
+    assert weights.mean() == pytest.approx(1)
     rates = iter(rates_by_hand(total=13, warmup=5))
     lines: list[dict] = []
     for epoch, updates in ((1, 5), (2, 5), (3, 3)):
         order = torch.from_numpy(np.random.default_rng([5, epoch]).permutation(len(data)))
-        losses, sizes, hits = [], [], []
+        losses, norms, sizes, hits = [], [], [], []
         model.train()
         for rows in order.split(24)[:updates]:
             rate = 2e-3 * next(rates)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             logits = model(data.batch(rows))
-            loss = cross_entropy(logits, data.labels[rows])
+            loss = (
+                weights[rows] * cross_entropy(logits, data.labels[rows], reduction="none")
+            ).mean()
             optimizer.zero_grad()
             loss.backward()
+            norms.append(gradient(model).norm().item())
+            if most < norms[-1]:
+                for parameter in filter(lambda each: each.grad is not None, model.parameters()):
+                    parameter.grad *= most / (norms[-1] + 1e-6)  # as torch has it
             optimizer.step()
             losses.append(loss.item())
             sizes.append(len(rows))
@@ -167,43 +169,62 @@ def plain_training(model: Classifier, data: Tokens, valid: Tokens) -> list[dict]
                 "train_accuracy": sum(hits) / len(hits),
                 "valid_loss": cross_entropy(logits, valid.labels).item(),
                 "valid_accuracy": (logits.argmax(dim=1) == valid.labels).double().mean().item(),
+                "valid_balanced_accuracy": balanced_accuracy_score(valid.labels, logits.argmax(1)),
+                "valid_macro_f1": f1_score(valid.labels, logits.argmax(dim=1), average="macro"),
+                "chance_p": chance_p(valid.labels.numpy(), logits.argmax(dim=1).numpy()),
+                "grad_norm": np.mean(norms),
                 "learning_rate": rate,
                 "updates": 5 * (epoch - 1) + updates,
                 "losses": losses,
+                "norms": norms,
                 "weights": {key: tensor.clone() for key, tensor in model.state_dict().items()},
             }
         )
     return lines
 
 
+@pytest.mark.parametrize("backend", [Torch, Accelerate])
 @pytest.mark.parametrize("architecture", ["bert", "modernbert"])
-def test_training_is_that_of_a_plain_loop(encoders, tokens, architecture):
+@pytest.mark.parametrize(("weights", "most"), [("none", "none"), ("balanced", 2.0)])
+def test_training_is_that_of_a_plain_loop(encoders, tokens, architecture, backend, weights, most):
     data, valid = load(tokens, architecture), load(tokens, architecture, "valid")
     valid = valid.select(torch.arange(37))
-    expected = plain_training(build(encoders, architecture, torch.float64), data, valid)
-    model, losses, weights = build(encoders, architecture, torch.float64), [], []
+    rare = data.labels * (torch.arange(len(data)) % 3 > 0)
+    data, valid = replace(data, labels=rare), replace(valid, labels=valid.labels[:37])
+    limit = math.inf if most == "none" else most
+    expected = plain_training(
+        build(encoders, architecture, torch.float64), data, valid, weights == "balanced", limit
+    )
+    every = [norm for line in expected for norm in line["norms"]]
+    assert min(every) < 2 < max(every)  # some are clipped, and some not
+    model, losses, norms, kept = build(encoders, architecture, torch.float64), [], [], []
 
     def on_epoch(epoch, updates):
         losses.append(updates.losses)
-        weights.append({key: tensor.clone() for key, tensor in model.state_dict().items()})
+        norms.append(updates.norms)
+        kept.append({key: tensor.clone() for key, tensor in model.state_dict().items()})
 
     settings = SETTINGS | {
         **{"optimizer": "adamw", "weight_decay": 0.3, "scheduler": "linear", "warmup": 0.4},
         **{"learning_rate": 1e-3, "lr_scaling": "linear", "lr_scaling_base": 12, "updates": 13},
         **{"micro_batch": 9, "micro_tokens": 300, "eval_batch": 10},
+        **{"class_weights": weights, "max_grad_norm": most},
     }
-    result = train(model, (data, valid), Recipe(24, 5, settings), BACKEND, on_epoch)
-    for line, epoch, found, kept in zip(expected, result.history, losses, weights, strict=True):
+    result = train(model, (data, valid), Recipe(24, 5, settings), backend(CPU, "fp32"), on_epoch)
+    for line, epoch, found, told, state in zip(
+        expected, result.history, losses, norms, kept, strict=True
+    ):
         assert found == pytest.approx(line.pop("losses"), rel=1e-5)
+        assert told == pytest.approx(line.pop("norms"), rel=1e-5)
         for key, tensor in line.pop("weights").items():
-            torch.testing.assert_close(kept[key], tensor, rtol=0, atol=1e-9)
+            torch.testing.assert_close(state[key], tensor, rtol=0, atol=1e-9)
         measured = asdict(epoch)
         assert measured.pop("seconds") > 0
         assert measured == pytest.approx(line, rel=1e-5)
     best = max(expected, key=lambda line: (line["valid_accuracy"], -line["valid_loss"]))
     assert result.best.epoch == best["epoch"]
     for key, tensor in model.state_dict().items():
-        assert torch.equal(tensor, weights[best["epoch"] - 1][key])
+        assert torch.equal(tensor, kept[best["epoch"] - 1][key])
     assert not result.diverged and result.bounds == Bounds(9, 300)
 
 
@@ -361,14 +382,17 @@ def test_the_best_epoch_is_kept(encoders, tokens):
 
 def test_ties_go_to_the_lower_loss_and_then_to_the_earlier_epoch():
     def epoch(number, accuracy, loss, train_loss=0.0):
-        return Epoch(number, train_loss, 0.0, loss, accuracy, 0.0, 0, 1.0)
+        return epoch_of(number, train_loss=train_loss, valid_loss=loss, valid_accuracy=accuracy)
+
+    def best(epochs):
+        return max(epochs, key=lambda epoch: epoch.rank("accuracy")).epoch
 
     epochs = [epoch(1, 0.7, 0.3), epoch(2, 0.8, 0.6), epoch(3, 0.8, 0.4), epoch(4, 0.8, 0.4)]
-    assert max(epochs, key=Epoch.rank).epoch == max(epochs[::-1], key=Epoch.rank).epoch == 3
+    assert best(epochs) == best(epochs[::-1]) == 3
     for loss in (math.nan, math.inf):
         for diverged in (epoch(5, 0.9, loss), epoch(5, 0.9, 0.1, train_loss=loss)):
             for order in ([diverged, *epochs], [*epochs, diverged]):
-                assert max(order, key=Epoch.rank).epoch == 3
+                assert best(order) == 3
 
 
 def test_a_training_that_diverges_ends_with_the_best_finite_epoch(encoders, tokens):
@@ -641,7 +665,9 @@ def test_flops_are_those_that_torch_counts(encoders, tokens, architecture):
 def test_every_optimizer_is_built_by_its_name_and_adamw_alone_decays_matrices(encoders, name):
     model = build(encoders, "bert")
     before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
-    optimizer = build_optimizer(model, SETTINGS | {"optimizer": name, "weight_decay": 0.5}, 0.1)
+    optimizer = build_optimizer(
+        list(model.parameters()), SETTINGS | {"optimizer": name, "weight_decay": 0.5}, 0.1
+    )
     assert type(optimizer).__name__.lower() == name
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -653,7 +679,7 @@ def test_every_optimizer_is_built_by_its_name_and_adamw_alone_decays_matrices(en
 
 @pytest.mark.parametrize("name", options_of("training")["scheduler"]["enum"])
 def test_every_schedule_is_built(encoders, name):
-    optimizer = build_optimizer(build(encoders, "bert"), SETTINGS, 1e-3)
+    optimizer = build_optimizer(list(build(encoders, "bert").parameters()), SETTINGS, 1e-3)
     schedule = build_scheduler(optimizer, SETTINGS | {"scheduler": name}, 10)
     for _ in range(5):
         optimizer.step()

@@ -142,7 +142,8 @@ def test_runs(study, folder):
     assert trained["micro_batch"] == 24
     history = pd.read_csv(study.folder / folder / "history.csv")
     assert ",".join(history.columns) == (
-        "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,learning_rate,updates,seconds"
+        "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,valid_balanced_accuracy,"
+        "valid_macro_f1,chance_p,grad_norm,learning_rate,updates,seconds"
     )
     best = history.set_index("epoch").loc[trained["best_epoch"]]
     assert best["valid_accuracy"] == history["valid_accuracy"].max() == trained["valid_accuracy"]

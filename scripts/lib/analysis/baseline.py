@@ -82,7 +82,7 @@ def train_baseline(
     measured = {"dataset": keys.dataset, "model": keys.model, **read, **sample, **settings}
     measured["train_accuracy"] = float(np.mean(model.predict(texts["train"]) == labels["train"]))
     measured["train_seconds"] = seconds
-    measured["chance_p"] = chance_p(settings["valid_accuracy"], labels["valid"])
+    measured["chance_p"] = chance_p(labels["valid"], model.predict(texts["valid"]))
     write_predictions(out / "predictions.parquet", reviews["id"].to_numpy(), predictions)
     write_json(out / "test.json", measured | measure(predictions))
     log.info("test accuracy %.4f", predictions.accuracy())

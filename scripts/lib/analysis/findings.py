@@ -221,9 +221,9 @@ def not_asked(contrasts: Sequence[Contrast]) -> Iterator[dict[str, Any]]:
 
 
 def failures(runs: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """The runs whose validation accuracy is not shown to be above the majority."""
+    """The runs whose validation is not shown to be better than chance."""
     failed = runs[~runs["learned"]]
-    test = "validation accuracy against the share of the most frequent class, exact binomial test"
+    test = "validation predictions against the same ones in any order, permutation test"
     text = f"None of {plural(len(runs), 'run')} ({test}, {p_is(runs['chance_p'].max())} at most)."
     if len(failed):
         names = [

@@ -183,9 +183,9 @@ def cautions(runs: pd.DataFrame) -> list[str]:
             for _, row in failed.iterrows()
         )
         texts.append(
-            f"{NOT_LEARNED} **Did not learn**: the validation accuracy of "
-            f"{plural(len(failed), 'run')} is not shown to be above the share of the most frequent "
-            f"class (exact binomial test, {level}), or it diverged. It stands for no model and "
+            f"{NOT_LEARNED} **Did not learn**: the validation predictions of "
+            f"{plural(len(failed), 'run')} are not shown to be right more often than the same ones "
+            f"in any order (permutation test, {level}), or it diverged. It stands for no model and "
             f"has no part in a verdict: {escape(names)}."
         )
     return texts

@@ -80,11 +80,16 @@ def _parsing(key: str, option: Mapping[str, Any]) -> dict[str, Any]:
     return parsing | {"type": TYPES.get(kind, _scalar) if isinstance(kind, str) else _scalar}
 
 
-def _scalar(text: str) -> bool | int | str:
+def _scalar(text: str) -> bool | float | str:
     """A flag that may be a truth value, a number or a word."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
-    return int(text) if text.isdecimal() else text
+    if text.isdecimal():
+        return int(text)
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _digest(text: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ share, runs the backward pass, and sums over processes.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
 
@@ -14,7 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.distributed import DistError
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
+from torch.nn.utils import (
+    clip_grads_with_norm_,
+    get_total_norm,
+    parameters_to_vector,
+    vector_to_parameters,
+)
 from torch.optim import Optimizer
 
 from lib.command.console import UserError, one_line
@@ -27,6 +32,7 @@ from lib.training.device import (
     is_out_of_memory,
     prepare,
     set_determinism,
+    warn_if_emulated,
 )
 
 
@@ -64,6 +70,27 @@ class Torch(AbstractContextManager):
     def backward(self, loss: Tensor) -> None:
         """Add the gradient of a loss of this process, times the scale of fp16."""
         self.scaler.scale(loss).backward()
+
+    def clip(
+        self, optimizer: Optimizer, trained: Sequence[nn.Parameter], most: float | str
+    ) -> Tensor:
+        """Shorten the gradient of an update, that of all processes, to a norm of at most so much.
+
+        The scale of fp16 is taken off before.
+
+        Args:
+            optimizer: of the weights.
+            trained: the weights.
+            most: the Euclidean norm; `none` leaves the gradient as it is.
+
+        Returns:
+            Its norm before, on the device.
+        """
+        self.scaler.unscale_(optimizer)
+        norm = get_total_norm([each.grad for each in trained if each.grad is not None])
+        if most != "none":
+            clip_grads_with_norm_(trained, float(most), norm)
+        return norm
 
     def step(self, optimizer: Optimizer) -> bool:
         """Update the weights, unless gradients in fp16 are not finite: then the scale is halved.
@@ -105,7 +132,7 @@ class Torch(AbstractContextManager):
         """The smallest of the numbers that the processes have."""
         return number
 
-    def sum_gradients(self, parameters: Iterable[nn.Parameter], measured: Tensor) -> Tensor:
+    def sum_gradients(self, trained: Sequence[nn.Parameter], measured: Tensor) -> Tensor:
         """Make every process's gradients the sum over all processes.
 
         Returns:
@@ -163,7 +190,7 @@ class Accelerate(Torch):
         with blame_the_other_process():
             return int(self.accelerator.gather(own).min())
 
-    def sum_gradients(self, parameters: Iterable[nn.Parameter], measured: Tensor) -> Tensor:
+    def sum_gradients(self, trained: Sequence[nn.Parameter], measured: Tensor) -> Tensor:
         """Make every process's gradients the sum over all processes, in one exchange.
 
         Returns:
@@ -171,7 +198,6 @@ class Accelerate(Torch):
         """
         if self.processes == 1:
             return measured
-        trained = [parameter for parameter in parameters if parameter.requires_grad]
         for parameter in trained:
             if parameter.grad is None:  # no example of the update fell to this process
                 parameter.grad = torch.zeros_like(parameter)
@@ -242,6 +268,7 @@ def connect(settings: Mapping[str, Any], seed: int) -> Torch:
     forget_overrides()
     device = choose(settings["device"])
     precision = choose_precision(settings["precision"], device)
+    warn_if_emulated(precision, device)
     # Before the group of processes is built: NCCL then leaves out sums whose order is not fixed.
     set_determinism(settings["deterministic"])
     backend = BACKENDS[settings["backend"]](device, precision)

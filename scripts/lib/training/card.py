@@ -188,8 +188,8 @@ def introduction(trained: Mapping[str, Any]) -> str:
         return text
     why = "The training diverged." if trained["diverged"] else ""
     return (
-        f"**This model did not learn.** {why} Its validation accuracy is not shown to be above the "
-        f"share of the most frequent class (p = {trained['chance_p']:.3f}, where below "
+        f"**This model did not learn.** {why} Its validation predictions are not shown to be right "
+        f"more often than the same ones in any order (p = {trained['chance_p']:.3f}, where below "
         f"{trained['chance_level']:.2g} was asked for).\n\n{text}"
     ).replace("  ", " ")
 

@@ -40,7 +40,7 @@ def choose(device: str) -> torch.device:
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
-    number = int(os.environ["LOCAL_RANK"]) if is_worker() else 0
+    number = _number()
     if available["cuda"] and device in ("auto", "cuda") and (lack := lack_of_kernels()):
         if device == "cuda":
             raise UserError(f"{lack}; set device to cpu, or install a torch that is built for it")
@@ -58,6 +58,11 @@ def choose(device: str) -> torch.device:
         # there is a mask (pytorch/pytorch#196678).
         torch.backends.cuda.enable_cudnn_sdp(False)
     return torch.device(device)
+
+
+def _number() -> int:
+    """The number of this process among those of its training on this machine."""
+    return int(os.environ["LOCAL_RANK"]) if is_worker() else 0
 
 
 def lack_of_kernels() -> str | None:
@@ -141,6 +146,18 @@ def choose_precision(precision: str, device: torch.device) -> str:
             "tf32 needs an NVIDIA GPU of compute capability 8.0 or more; set precision to auto"
         )
     return precision
+
+
+def warn_if_emulated(precision: str, device: torch.device) -> None:
+    """Say so if the processor has no instructions for a precision, as AVX512_BF16 are for bf16."""
+    if device.type != "cpu" or precision not in DTYPES or _number():
+        return
+    if not any(has and precision in name for name, has in torch.cpu.get_capabilities().items()):
+        announcements.warning(
+            "this processor has no instructions for %s and emulates it, which is slower than fp32; "
+            "set precision to fp32",
+            precision,
+        )
 
 
 def allow_tf32(allowed: bool) -> None:

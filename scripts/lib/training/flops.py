@@ -17,17 +17,22 @@ def training_flops(model: Classifier, lengths: Tensor) -> float:
     """Operations of one forward and backward pass over examples, padding left out.
 
     Per token 6 for each parameter outside the embeddings and 12 * layers * width * length for
-    attention over the whole length (Chowdhery et al. 2022, arXiv:2204.02311, appendix B).
+    attention over the whole length (Chowdhery et al. 2022, arXiv:2204.02311, appendix B). Of
+    frozen layers a third of it, as there is no backward pass.
 
     Args:
         model: the classifier.
         lengths: `(n,)` tokens of each example.
     """
     config = model.encoder.config
-    parameters = model.encoder.num_parameters(exclude_embeddings=True)
+    parameters, trained = (
+        model.encoder.num_parameters(only_trainable=only, exclude_embeddings=True)
+        for only in (False, True)
+    )
     attention = 12 * config.num_hidden_layers * config.hidden_size
     lengths = lengths.double()
-    return float(6 * parameters * lengths.sum() + attention * lengths.square().sum())
+    whole = float(6 * parameters * lengths.sum() + attention * lengths.square().sum())
+    return whole * (1 + 2 * trained / parameters) / 3
 
 
 def peak_flops(device: torch.device, precision: str) -> float:

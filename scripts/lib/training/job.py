@@ -32,9 +32,10 @@ from lib.training.device import (
     peak_memory,
 )
 from lib.training.flops import peak_flops, training_flops
+from lib.training.freezing import freeze
 from lib.training.launch import is_worker
 from lib.training.loop import Recipe, Result, Updates, scaled_learning_rate, train
-from lib.training.metrics import chance_level, chance_p
+from lib.training.metrics import chance_level
 from lib.training.model import Classifier, load_encoder, save_checkpoint
 from lib.training.progress import Epoch
 from lib.training.reporting import Reporter
@@ -147,10 +148,11 @@ def build_model(job: Job, data: Tokens) -> Classifier:
             f"max_length is {job.cut.max_length}, but the encoder '{job.encoder}' takes {longest} "
             "tokens at most; lower max_length in the config"
         )
-    encoder = load_encoder(job.encoder, pooling)
+    encoder = load_encoder(job.encoder, pooling, job.settings["encoder_dropout"])
     if job.settings["unpadded"]:
         unpad(encoder, pooling, device, choose_precision(job.settings["precision"], device))
     model = Classifier(encoder, pooling, classes, dropout, job.labels).to(device)
+    freeze(model.encoder, job.settings["freeze"])
     compile_part(model, job.settings["compile"], device)
     return model
 
@@ -161,14 +163,18 @@ def train_reported(
     """Train, report every epoch, and keep its checkpoint if all are to be kept."""
     keep = job.settings["keep_checkpoints"] == "all" and not backend.rank
     with Tracker(job.keys, job.settings, saving.name, enabled=not backend.rank) as tracker:
-        reporter = Reporter(job.keys, job.recipe, len(data[0]), tracker)
+        examples = len(data[0])
+        reporter = Reporter(job.keys, job.recipe, examples, backend.precision, tracker)
 
         def on_epoch(epoch: Epoch, updates: Updates) -> None:
             reporter.epoch(epoch, updates)
             if keep:
                 save_checkpoint(model, job.encoder, saving.checkpoint(epoch), data[0].cut)
 
-        return train(model, data, job.recipe, backend, on_epoch, saving)
+        result = train(model, data, job.recipe, backend, on_epoch, saving)
+        if saved := seconds_saved(job.recipe, result, examples):
+            reporter.end(len(result.history), saved)
+        return result
 
 
 def keep_checkpoints(job: Job, saving: Saving) -> None:
@@ -229,8 +235,7 @@ def measure(
     first, last = tokens.cut.ends(tokens.frame)
     memory, labels = peak_memory(backend.device), valid.labels.cpu().numpy()
     best, updates = result.best, result.history[-1].updates
-    p, level = chance_p(best.valid_accuracy, labels), chance_level(labels)
-    p = 1.0 if result.diverged else p
+    p, level = 1.0 if result.diverged else best.chance_p, chance_level(labels)
     speed, startup = speed_of(recipe, result.history, len(tokens))
     flops = training_flops(model, tokens.lengths) / len(tokens) * speed
     peak = backend.processes * peak_flops(backend.device, backend.precision)
@@ -238,6 +243,8 @@ def measure(
         "best_epoch": best.epoch,
         "train_accuracy": best.train_accuracy,
         "valid_accuracy": best.valid_accuracy,
+        "valid_balanced_accuracy": best.valid_balanced_accuracy,
+        "valid_macro_f1": best.valid_macro_f1,
         "valid_loss": best.valid_loss,
         "diverged": result.diverged,
         "learned": p < level,
@@ -247,12 +254,14 @@ def measure(
         "updates_skipped": result.skipped,
         "examples": len(tokens),
         "train_seconds": sum(epoch.seconds for epoch in result.history),
+        "seconds_saved": seconds_saved(recipe, result, len(tokens)),
         "startup_seconds": startup,
         "examples_per_second": speed,
         "flops_per_second": flops,
         "flop_utilisation": flops / peak,
         "peak_memory_bytes": memory,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters_trained": sum(parameter.numel() for parameter in model.trained()),
         "device": backend.device.type,
         "hardware": hardware(backend.device),
         "precision": backend.precision,
@@ -299,6 +308,12 @@ def speed_of(recipe: Recipe, history: Sequence[Epoch], examples: int) -> tuple[f
     later = speeds[1:][seen[1:] == examples] if len(history) > 2 else speeds[1:]
     speed = float(np.median(later))
     return speed, max(0.0, history[0].seconds - float(seen[0]) / speed)
+
+
+def seconds_saved(recipe: Recipe, result: Result, examples: int) -> float:
+    """The seconds of training that `patience` has saved, as long as the mean of the others."""
+    left = 0 if result.diverged else recipe.epochs(examples) - len(result.history)
+    return left * float(np.mean([epoch.seconds for epoch in result.history]))
 
 
 def versions() -> dict[str, str]:

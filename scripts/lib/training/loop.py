@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
+from torch.nn import Parameter
 from torch.nn.functional import cross_entropy
 from torch.optim import Adam, AdamW, Optimizer
 from transformers import get_scheduler
@@ -26,6 +28,7 @@ from lib.command.timing import record
 from lib.training.backends import Torch
 from lib.training.batches import AUTO, Bounds, Tokens, epoch_order
 from lib.training.device import free_memory, is_out_of_memory
+from lib.training.metrics import chance_p, measure
 from lib.training.model import Classifier
 from lib.training.prediction import predict
 from lib.training.progress import Epoch, Progress
@@ -88,9 +91,10 @@ class Recipe(NamedTuple):
 
 
 class Updates(NamedTuple):
-    """The updates of one epoch: their mean losses in nats, and their learning rates."""
+    """The updates of one epoch: mean losses in nats, norms before clipping, learning rates."""
 
     losses: list[float]
+    norms: list[float]
     rates: list[float]
 
 
@@ -102,7 +106,7 @@ def train(
     on_epoch: Callable[[Epoch, Updates], None] = lambda epoch, updates: None,
     saving: Unsaved | None = None,
 ) -> Result:
-    """Train for all updates, or until an epoch diverges; leave the best one's weights in the model.
+    """Train until it `is_over`; leave the weights of the best epoch in the model.
 
     Args:
         model: on its device, in float32.
@@ -118,16 +122,18 @@ def train(
     examples = len(train_tokens)
     epochs, per_epoch = recipe.epochs(examples), recipe.per_epoch(examples)
     total = recipe.updates(examples)
-    optimizer = build_optimizer(model, settings, scaled_learning_rate(settings, batch))
+    trained = list(model.trained())
+    optimizer = build_optimizer(trained, settings, scaled_learning_rate(settings, batch))
     scheduler = build_scheduler(optimizer, settings, total)
     optimizer = backend.prepare(optimizer)
     eval_bounds = Bounds.of(settings["eval_batch"], settings["micro_tokens"], backend.device)
     model.train()
     bounds = first_bounds(settings, batch, model, train_tokens, backend)
-    progress = Progress(model, scheduler, bounds, backend.scaler)
+    weights = class_weights(settings, train_tokens.labels, trained[0])
+    progress = Progress(model, scheduler, bounds, settings["choose_by"], backend.scaler)
 
     with saving.watching(progress):
-        while len(progress.history) < epochs and not progress.diverged:
+        while not is_over(progress, epochs, settings["patience"]):
             number = len(progress.history) + 1
             before = (number - 1) * per_epoch
             updates = epoch_order(examples, seed, number).split(batch)[: total - before]
@@ -136,11 +142,14 @@ def train(
             started = resumed - progress.seconds
             for rows in shown(left, len(left), f"epoch {number} of {epochs}", "update"):
                 stream = (seed, before + len(progress.rates))
-                measured = accumulate_in_memory(progress, train_tokens, rows, stream, backend)
-                measured = backend.sum_gradients(model.parameters(), measured)
+                measured = accumulate_in_memory(
+                    progress, train_tokens, rows, stream, backend, weights
+                )
+                measured = backend.sum_gradients(trained, measured)
+                norm = backend.clip(optimizer, trained, settings["max_grad_norm"])
                 with saving.lock:
                     progress.rates.append(float(scheduler.get_last_lr()[0]))
-                    progress.measured.append(measured)
+                    progress.measured.append(torch.cat([measured, norm[None]]))
                     if backend.step(optimizer):
                         scheduler.step()
                     else:
@@ -149,35 +158,63 @@ def train(
                     progress.seconds = time.perf_counter() - started
                 saving.save_when_due(progress)
             # Nothing else waits for the device, but updates in fp16.
-            losses, hits = torch.stack(progress.measured).T.tolist()
+            losses, hits, norms = torch.stack(progress.measured).T.tolist()
             progress.seconds = time.perf_counter() - started
             record("training", time.perf_counter() - resumed)
             valid = predict(model, valid_tokens, eval_bounds, backend)
             sizes = [len(rows) for rows in updates]
+            validation = measure(valid)
             epoch = Epoch(
                 epoch=number,
                 train_loss=float(np.average(losses, weights=sizes)),
                 train_accuracy=sum(hits) / sum(sizes),
-                valid_loss=valid.mean_loss(),
-                valid_accuracy=valid.accuracy(),
+                valid_loss=validation["loss"],
+                valid_accuracy=validation["accuracy"],
+                valid_balanced_accuracy=validation["balanced_accuracy"],
+                valid_macro_f1=validation["macro_f1"],
+                chance_p=chance_p(valid.label, valid.prediction),
+                grad_norm=mean_of_finite(norms),
                 learning_rate=progress.rates[-1],
                 updates=before + len(updates),
                 seconds=progress.seconds,
             )
-            on_epoch(epoch, Updates(losses, progress.rates))
+            on_epoch(epoch, Updates(losses, norms, progress.rates))
             with saving.lock:
                 progress.finish_epoch(epoch)
             saving.save_after_epoch(progress)
 
     if not backend.rank:
         warn_of_skipped(progress.skipped, progress.history[-1].updates)
-    model.load_state_dict(progress.best_weights)
+    model.load_trained(progress.best_weights)
     least = Bounds(*map(backend.least, progress.bounds))
     return Result(progress.history, progress.best, progress.diverged, least, progress.skipped)
 
 
+def is_over(progress: Progress, epochs: int, patience: int | str) -> bool:
+    """Whether a training ends: after all epochs, one that diverged, or too many without a better.
+
+    Args:
+        progress: of the training.
+        epochs: all of them.
+        patience: how many without a better validation are too many; `none` are.
+    """
+    waited = patience != "none" and progress.waited >= int(patience)
+    return len(progress.history) >= epochs or progress.diverged or waited
+
+
+def mean_of_finite(norms: Sequence[float]) -> float:
+    """The mean of those norms of gradients that are finite, as those that fp16 skips are not."""
+    finite = [norm for norm in norms if math.isfinite(norm)]
+    return float(np.mean(finite)) if finite else math.nan
+
+
 def accumulate(
-    model: Classifier, tokens: Tokens, rows: Tensor, bounds: Bounds, backend: Torch
+    model: Classifier,
+    tokens: Tokens,
+    rows: Tensor,
+    bounds: Bounds,
+    backend: Torch,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Add the gradient of this process's part of the mean loss over the examples of one update.
 
@@ -187,6 +224,7 @@ def accumulate(
         rows: `(batch,)` int64 tensor on the CPU: the examples of the update.
         bounds: of a pass.
         backend: how to compute.
+        weights: `(classes,)` of the losses.
 
     Returns:
         A tensor `(2,)` on the device, which sums up over processes to the mean loss and the number
@@ -201,7 +239,7 @@ def accumulate(
             with told_how_large(part, tokens):
                 labels = tokens.labels[part.to(device, non_blocking=True)]
                 logits = model(tokens.batch(part))
-                part_loss = cross_entropy(logits, labels, reduction="sum") / len(rows)
+                part_loss = cross_entropy(logits, labels, weights, reduction="sum") / len(rows)
                 with torch.autocast(device.type, enabled=False):
                     backend.backward(part_loss)
                 loss += part_loss.detach()
@@ -237,7 +275,12 @@ def told_how_large(part: Tensor, tokens: Tokens) -> Iterator[None]:
 
 
 def accumulate_in_memory(
-    progress: Progress, tokens: Tokens, rows: Tensor, stream: Sequence[int], backend: Torch
+    progress: Progress,
+    tokens: Tokens,
+    rows: Tensor,
+    stream: Sequence[int],
+    backend: Torch,
+    weights: Tensor | None,
 ) -> Tensor:
     """`accumulate`, with passes of at most half the tokens of one that did not fit into memory.
 
@@ -248,6 +291,7 @@ def accumulate_in_memory(
         stream: names the random numbers of the update, which depend on nothing else: an update that
             is begun anew is that of a training with the smaller bounds from the start.
         backend: how to compute.
+        weights: `(classes,)` of the losses.
 
     Returns:
         What `accumulate` returns.
@@ -255,7 +299,7 @@ def accumulate_in_memory(
     while True:
         backend.reseed(stream)
         try:
-            return accumulate(progress.model, tokens, rows, progress.bounds, backend)
+            return accumulate(progress.model, tokens, rows, progress.bounds, backend, weights)
         except PassTooLarge as error:
             progress.bounds = progress.bounds.below(error.tokens // 2)
         progress.model.zero_grad()
@@ -274,6 +318,28 @@ def warn_of_skipped(skipped: int, updates: int) -> None:
         )
 
 
+def class_weights(settings: Mapping[str, Any], labels: Tensor, like: Tensor) -> Tensor | None:
+    """The weights of the losses by class, whose mean over the examples is 1; None if all are 1.
+
+    A loss is weighted and still divided by the examples of its update, and not by their weights: so
+    the gradient of an update is the mean over its examples whatever classes they are of.
+
+    Args:
+        settings: the section `training` of the configuration.
+        labels: `(n,)` of all examples to learn from.
+        like: has the device and the type that they get.
+
+    Returns:
+        `(classes,)`.
+    """
+    if settings["class_weights"] == "none":
+        return None
+    found = labels.cpu().numpy()
+    classes, weights = np.unique(found), np.ones(found.max() + 1)
+    weights[classes] = compute_class_weight(settings["class_weights"], classes=classes, y=found)
+    return torch.from_numpy(weights).to(like)
+
+
 def scaled_learning_rate(settings: Mapping[str, Any], batch: int) -> float:
     """The learning rate after scaling with the effective batch size.
 
@@ -284,15 +350,17 @@ def scaled_learning_rate(settings: Mapping[str, Any], batch: int) -> float:
     return settings["learning_rate"] * (batch / settings["lr_scaling_base"]) ** exponent
 
 
-def build_optimizer(model: Classifier, settings: Mapping[str, Any], rate: float) -> Optimizer:
+def build_optimizer(
+    trained: Sequence[Parameter], settings: Mapping[str, Any], rate: float
+) -> Optimizer:
     """Adam, or AdamW with weight decay on matrices only; fused where torch has that."""
-    fused = next(model.parameters()).device.type in ("cpu", "cuda")
+    fused = trained[0].device.type in ("cpu", "cuda")
     match settings["optimizer"]:
         case "adam":
-            return Adam(model.parameters(), lr=rate, fused=fused)
+            return Adam(trained, lr=rate, fused=fused)
         case "adamw":
-            matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
-            vectors = [parameter for parameter in model.parameters() if parameter.ndim < 2]
+            matrices = [parameter for parameter in trained if parameter.ndim >= 2]
+            vectors = [parameter for parameter in trained if parameter.ndim < 2]
             groups = [
                 {"params": matrices, "weight_decay": settings["weight_decay"]},
                 {"params": vectors, "weight_decay": 0.0},

@@ -1,8 +1,8 @@
 """What is measured on the predictions of a validation and a test."""
 
 import numpy as np
-from scipy.stats import binomtest, norm
-from sklearn.metrics import f1_score
+from scipy.stats import fisher_exact, norm
+from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
 from lib.files.predictions import Predictions
 
@@ -11,25 +11,44 @@ LEVELS = (0.001, 0.05)
 
 
 def measure(predictions: Predictions) -> dict[str, float]:
-    """What test.json says of predictions: accuracy, mean loss in nats, macro F1, count."""
+    """Accuracy, balanced accuracy, macro F1, mean loss in nats, count.
+
+    Balanced accuracy is the mean over the classes that there are; macro F1 that over them and
+    those that are predicted.
+    """
     label, prediction = predictions.label, predictions.prediction
+    present = np.unique(label)
+    recall = recall_score(label, prediction, labels=present, average="macro", zero_division=0)
     return {
         "accuracy": predictions.accuracy(),
-        "loss": predictions.mean_loss(),
+        "balanced_accuracy": float(recall),
         "macro_f1": float(f1_score(label, prediction, average="macro", zero_division=0)),
+        "loss": predictions.mean_loss(),
         "n": len(label),
     }
 
 
-def chance_p(accuracy: float, label: np.ndarray) -> float:
-    """P of the exact binomial test that an accuracy is not above the share of the largest class.
+def chance_p(label: np.ndarray, prediction: np.ndarray) -> float:
+    """P of as many right answers, or more, if the same predictions stood beside any labels.
+
+    So it is the same whatever the shares of the classes, and 1 if all is predicted to be of one.
+    Of two classes Fisher's exact test; of more a normal approximation, corrected for continuity,
+    with the moments of all permutations (Hoeffding 1951, Annals of Mathematical Statistics 22).
 
     Args:
-        accuracy: share of examples predicted right.
-        label: `(n,)` their true classes.
+        label: `(n,)` true classes.
+        prediction: `(n,)` predicted ones.
     """
-    right = round(accuracy * len(label))
-    return float(binomtest(right, len(label), majority(label), alternative="greater").pvalue)
+    table = confusion_matrix(label, prediction)
+    if len(table) == 2:
+        return float(fisher_exact(table, alternative="greater").pvalue)
+    n, right = table.sum(), np.eye(len(table))
+    labels, predictions = table.sum(axis=1), table.sum(axis=0)
+    pairs = np.outer(labels, predictions)
+    expected = np.trace(pairs) / n
+    moved = right - (predictions[:, None] + labels - expected) / n
+    deviation = np.sqrt((pairs * moved**2).sum() / (n - 1))
+    return float(norm.sf((np.trace(table) - 0.5 - expected) / deviation)) if deviation else 1.0
 
 
 def chance_level(label: np.ndarray) -> float:

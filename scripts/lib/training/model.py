@@ -3,7 +3,7 @@
 import inspect
 import json
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from types import NoneType
@@ -32,6 +32,7 @@ from lib.data.encoders import load_config, using
 from lib.files.manifests import advice, verify
 from lib.files.whole import read_json
 from lib.training import unpadded
+from lib.training.batches import AUTO
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
@@ -198,6 +199,29 @@ class Classifier(nn.Module):
         with torch.autocast(vectors.device.type, enabled=False):
             return self.head(vectors)
 
+    def train(self, mode: bool = True) -> "Classifier":
+        """Set it to training or evaluation; what is not trained computes as in evaluation."""
+        super().train(mode)
+        for part in self.modules():
+            weights = list(part.parameters())
+            if weights and not any(weight.requires_grad for weight in weights):
+                part.train(False)
+        return self
+
+    def trained(self) -> Iterator[nn.Parameter]:
+        """The weights that are trained."""
+        return (weight for weight in self.parameters() if weight.requires_grad)
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """Weights and buffers by name, without the weights that are not trained."""
+        weights = self.named_parameters(remove_duplicate=False)
+        fixed = {name for name, weight in weights if not weight.requires_grad}
+        return {name: x for name, x in self.state_dict().items() if name not in fixed}
+
+    def load_trained(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what `trained_state` gave."""
+        self.load_state_dict({**self.state_dict(), **state})
+
 
 def mask_of(inputs: Mapping[str, Tensor]) -> Tensor:
     """Which tokens `(n, length)` of a batch are real: all of them where no mask tells."""
@@ -210,14 +234,19 @@ def float32_at_least(states: Tensor) -> Tensor:
     return states.to(torch.promote_types(states.dtype, torch.float32))
 
 
-def load_encoder(folder: Path, pooling: str) -> PreTrainedModel:
+def load_encoder(folder: Path, pooling: str, dropout: float | str = AUTO) -> PreTrainedModel:
     """The encoder of a folder in float32, to train it: its weights, or random ones without any.
 
+    Args:
+        folder: of the encoder.
+        pooling: of its states.
+        dropout: its probabilities in the encoder; `auto` for those of its config.
+
     Raises:
-        UserError: config or weights can't be used, or do not give what the pooling needs.
+        UserError: config or weights can't be used, or do not give what pooling or dropout needs.
     """
     check_complete(folder)
-    encoder = _read_encoder(folder)
+    encoder = _read_encoder(folder, dropout)
     if encoder.main_input_name != "input_ids":
         raise UserError(
             f"'{folder}': {encoder.config.model_type} takes {encoder.main_input_name}, and no "
@@ -248,8 +277,10 @@ def has_pooler(encoder: PreTrainedModel) -> bool:
     return not isinstance(getattr(encoder, "pooler", None), NoneType | nn.Identity)
 
 
-def _read_encoder(folder: Path) -> PreTrainedModel:
+def _read_encoder(folder: Path, dropout: float | str = AUTO) -> PreTrainedModel:
     config = load_config(folder)
+    if dropout != AUTO:
+        _set_dropout(config, float(dropout))
     if any(folder.glob("*.safetensors")):
         encoder = _load_weights(folder, config)
     else:
@@ -257,6 +288,23 @@ def _read_encoder(folder: Path) -> PreTrainedModel:
         with using(folder, CONFIG_FILE):
             encoder = AutoModel.from_config(config, trust_remote_code=False)
     return encoder
+
+
+def _set_dropout(config: PreTrainedConfig, probability: float) -> None:
+    """Set all dropout probabilities of a config, that of attention weights included.
+
+    Raises:
+        UserError: it has none.
+    """
+    numbers = (key for key, value in config.to_dict().items() if type(value) in (int, float))
+    names = [name for name in numbers if "dropout" in name or "pdrop" in name]
+    if probability and not names:
+        raise UserError(
+            f"{config.model_type} has no dropout, and encoder_dropout is {probability}; set it to "
+            "auto"
+        )
+    for name in names:
+        setattr(config, name, probability)
 
 
 def _load_weights(folder: Path, config: PreTrainedConfig) -> PreTrainedModel:

@@ -23,7 +23,12 @@ class Epoch:
         train_loss: mean over the epoch, each example at the weights that it met, in nats.
         train_accuracy: likewise.
         valid_loss: at the end of the epoch, in nats.
-        valid_accuracy: at the end of the epoch.
+        valid_accuracy: at the end of the epoch, like all that follows of validation.
+        valid_balanced_accuracy: the mean of the shares that are right of each class.
+        valid_macro_f1: the mean of the F1 of each class.
+        chance_p: of the predictions, see `metrics.chance_p`.
+        grad_norm: of the gradient of an update before it is clipped, in the mean over those whose
+            norm is finite.
         learning_rate: of the epoch's last update.
         updates: optimizer steps since the start.
         seconds: of training in this epoch, validation left out.
@@ -34,6 +39,10 @@ class Epoch:
     train_accuracy: float
     valid_loss: float
     valid_accuracy: float
+    valid_balanced_accuracy: float
+    valid_macro_f1: float
+    chance_p: float
+    grad_norm: float
     learning_rate: float
     updates: int
     seconds: float
@@ -43,12 +52,14 @@ class Epoch:
         """Whether its losses are finite; if not, training has diverged."""
         return math.isfinite(self.train_loss) and math.isfinite(self.valid_loss)
 
-    def rank(self) -> tuple[bool, float, float, int]:
-        """Sort key of the better epoch: a finite one, by accuracy, then lower loss, then earlier.
+    def rank(self, choose_by: str) -> tuple[bool, float, float, int]:
+        """Sort key of the better epoch: a finite one, by a measure, then lower loss, then earlier.
 
-        Accuracy and loss are those of validation.
+        Args:
+            choose_by: the measure, of validation as the loss is.
         """
-        return self.finite, self.valid_accuracy, -self.valid_loss, -self.epoch
+        measured = -self.valid_loss if choose_by == "loss" else getattr(self, f"valid_{choose_by}")
+        return self.finite, measured, -self.valid_loss, -self.epoch
 
 
 @dataclass
@@ -59,19 +70,21 @@ class Progress:
         model: that learns.
         scheduler: of the learning rate, which knows the optimizer.
         bounds: of a pass.
+        choose_by: the measure of validation by which an epoch is the best.
         scaler: of the losses in fp16.
         skipped: updates that were not made, since gradients in fp16 were not finite.
         history: the epochs that are done.
-        measured: of each update since, `(2,)` on the device: its mean loss in nats, and the number
-            of examples predicted right.
+        measured: of each update since, `(3,)` on the device: its mean loss in nats, the number of
+            examples predicted right, and the norm of its gradient.
         rates: the learning rate of each update since.
         seconds: of training since.
-        best_weights: those of the best epoch, on the CPU.
+        best_weights: those of the best epoch that are trained, on the CPU.
     """
 
     model: Classifier
     scheduler: LRScheduler
     bounds: Bounds
+    choose_by: str
     scaler: GradScaler = field(default_factory=lambda: GradScaler(enabled=False))
     skipped: int = 0
     history: list[Epoch] = field(default_factory=list)
@@ -83,7 +96,12 @@ class Progress:
     @property
     def best(self) -> Epoch:
         """The best epoch of those that are done."""
-        return max(self.history, key=Epoch.rank)
+        return max(self.history, key=lambda epoch: epoch.rank(self.choose_by))
+
+    @property
+    def waited(self) -> int:
+        """How many epochs have passed since the best one."""
+        return len(self.history) - self.best.epoch if self.history else 0
 
     @property
     def diverged(self) -> bool:
@@ -94,17 +112,17 @@ class Progress:
         """Begin the next epoch; keep the weights if this one is the best so far."""
         self.history.append(epoch)
         if epoch is self.best:
-            state = self.model.state_dict()
-            self.best_weights = {key: value.to("cpu", copy=True) for key, value in state.items()}
+            state = self.model.trained_state().items()
+            self.best_weights = {key: value.to("cpu", copy=True) for key, value in state}
         self.measured, self.rates, self.seconds = [], [], 0.0
 
     def tensors(self) -> dict[str, Tensor]:
-        """The weights, the state of the optimizer, and what was measured in this epoch, by name."""
+        """The trained weights, the optimizer's state, and what this epoch measured, by name."""
         optimizer = self.scheduler.optimizer.state_dict()["state"]
-        measured = torch.stack(self.measured) if self.measured else torch.zeros(0, 2)
+        measured = torch.stack(self.measured) if self.measured else torch.zeros(0, 3)
         return {
             "measured": measured,
-            **{f"model.{name}": tensor for name, tensor in self.model.state_dict().items()},
+            **{f"model.{name}": tensor for name, tensor in self.model.trained_state().items()},
             **{
                 f"optimizer.{number}.{name}": tensor
                 for number, state in optimizer.items()
@@ -147,7 +165,7 @@ class Progress:
             elif kind == "optimizer":
                 number, _, name = name.partition(".")
                 states.setdefault(int(number), {})[name] = tensor
-        self.model.load_state_dict(weights)
+        self.model.load_trained(weights)
         groups = facts["groups"]
         self.scheduler.optimizer.load_state_dict({"state": states, "param_groups": groups})
         self.scheduler.load_state_dict({"lr_lambdas": [None] * len(groups), **facts["scheduler"]})
