@@ -172,8 +172,8 @@ def test_a_run_at_the_majority_is_named_and_not_compared(tmp_path):
     add_seeds(study, 0.8, "b", "cls", 64, "base", seeds=(1,), answer=1)
     findings = study.analyse()
     ((_, answer),) = answers(findings, "Did any run fail")
-    assert answer.startswith("1 of 4 runs (validation accuracy against the share of the most")
-    assert "b, cls, batch 64: seed 1 (p = 0.513)" in answer
+    assert answer.startswith("1 of 4 runs (validation predictions against the same ones in any or")
+    assert "b, cls, batch 64: seed 1 (p = 1.000)" in answer
     ((verdict, answer),) = answers(findings, "Which encoder")
     assert verdict == "nothing to compare" and "no two runs that learned differ" in answer
 
@@ -246,7 +246,9 @@ def test_a_page_on_which_nothing_failed_says_so(tmp_path):
     study = MadeUp(tmp_path)
     study.add(right_or_wrong(400, 0.8, 1), "a", "cls", 64, "base", 42)
     ((_, answer),) = answers(study.analyse(), "Did any run fail")
-    assert answer.startswith("None of 1 run (validation accuracy against the share of the most")
+    assert answer.startswith(
+        "None of 1 run (validation predictions against the same ones in any or"
+    )
 
 
 def test_the_cheapest_and_the_best_are_those_of_validation(tmp_path):

@@ -41,8 +41,8 @@ OF_RULES = {
     "pretokenize train evaluate estimate baseline explain": "data.encoders",
     "pretokenize train evaluate estimate analyse explain": "data.tokens",
     "pretokenize train evaluate estimate baseline analyse explain": "data.cutting",
-    "train estimate": "training.compilation training.flops training.job training.loop "
-    "training.progress training.sizing",
+    "train estimate": "training.compilation training.flops training.freezing training.job "
+    "training.loop training.progress training.sizing",
     "train evaluate estimate baseline": "training.metrics",
     "train evaluate estimate explain": "training.backends training.batches training.device "
     "training.model training.prediction training.unpadded",

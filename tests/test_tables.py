@@ -122,7 +122,7 @@ def test_runs_at_the_majority_class_are_marked_and_never_best():
     assert (rows["c †"][3], rows["b"][3]) == ("0.9900", "**0.7000**")
     assert (rows["c †"][6], rows["b"][6]) == ("0.0100", "**0.3000**")
     (note,) = [note for note in cautions(table) if "Did not learn" in note]
-    assert "of 2 runs" in note and "binomial test, 1.3%)" in note
+    assert "of 2 runs" in note and "permutation test, 1.3%)" in note
     assert "model=a pooling=cls batch=64 variant=base seed=1" in note
 
 

@@ -34,12 +34,14 @@ from lib.training.loop import (
     accumulate,
     build_optimizer,
     build_scheduler,
+    is_over,
     scaled_learning_rate,
     train,
 )
 from lib.training.metrics import chance_p
 from lib.training.model import Classifier, load_encoder, mask_of
 from lib.training.prediction import predict
+from lib.training.progress import Progress
 from lib.training.sizing import first_bounds
 from lib.training.unpadded import Unpadded
 
@@ -380,6 +382,32 @@ def test_the_best_epoch_is_kept(encoders, tokens):
     assert kept.mean_loss() == pytest.approx(result.best.valid_loss)
 
 
+@pytest.mark.parametrize("patience", [1, 2])
+def test_patience_ends_a_training_and_changes_nothing_before(encoders, tokens, patience):
+    data, valid = load(tokens, "bert"), load(tokens, "bert", "valid")
+    changes = {"epochs": 9, "learning_rate": 0.01, "scheduler": "linear"}
+    whole, _ = fit(build(encoders, "bert"), data, valid, **changes)
+    model = build(encoders, "bert")
+    result, losses = fit(model, data, valid, patience=patience, **changes)
+    epochs = len(result.history)
+    assert result.best.epoch + patience == epochs < 9 and len(losses) == 2 * epochs
+    assert [replace(epoch, seconds=0) for epoch in result.history] == [
+        replace(epoch, seconds=0) for epoch in whole.history[:epochs]
+    ]
+    kept = predict(model, valid, Bounds(64, NO_BOUND), BACKEND)
+    assert kept.mean_loss() == pytest.approx(result.best.valid_loss)
+
+
+def test_patience_waits_since_the_best_epoch_and_not_since_a_worse_one():
+    accuracies = [0.5, 0.6, 0.55, 0.58, 0.7]
+    history = [epoch_of(i, valid_accuracy=x) for i, x in enumerate(accuracies, 1)]
+    begun = [Progress(None, None, None, "accuracy", history=history[:n]) for n in range(6)]
+    for patience, ends in ((1, 3), (2, 4), (3, None)):
+        over = [is_over(progress, 9, patience) for progress in begun]
+        assert (over.index(True) if any(over) else None) == ends
+    assert is_over(begun[5], 5, "none") and not is_over(begun[4], 5, "none")
+
+
 def test_ties_go_to_the_lower_loss_and_then_to_the_earlier_epoch():
     def epoch(number, accuracy, loss, train_loss=0.0):
         return epoch_of(number, train_loss=train_loss, valid_loss=loss, valid_accuracy=accuracy)
@@ -393,6 +421,23 @@ def test_ties_go_to_the_lower_loss_and_then_to_the_earlier_epoch():
         for diverged in (epoch(5, 0.9, loss), epoch(5, 0.9, 0.1, train_loss=loss)):
             for order in ([diverged, *epochs], [*epochs, diverged]):
                 assert best(order) == 3
+
+
+@pytest.mark.parametrize(
+    ("choose_by", "best"),
+    [("accuracy", 1), ("balanced_accuracy", 2), ("macro_f1", 3), ("loss", 4)],
+)
+def test_the_best_epoch_is_chosen_by_what_is_asked_for(choose_by, best):
+    epochs = [
+        epoch_of(1, valid_accuracy=0.9, valid_balanced_accuracy=0.1, valid_macro_f1=0.2),
+        epoch_of(2, valid_accuracy=0.2, valid_balanced_accuracy=0.9, valid_macro_f1=0.1),
+        epoch_of(3, valid_accuracy=0.1, valid_balanced_accuracy=0.2, valid_macro_f1=0.9),
+        epoch_of(4, valid_accuracy=0.1, valid_balanced_accuracy=0.1, valid_loss=0.1),
+        epoch_of(5, valid_accuracy=0.9, valid_macro_f1=0.9),  # equal, and later
+        epoch_of(6, valid_accuracy=1, valid_balanced_accuracy=1, train_loss=math.inf),
+    ]
+    progress = Progress(None, None, Bounds(1, 1), choose_by, history=epochs)
+    assert progress.best.epoch == best and progress.waited == 6 - best
 
 
 def test_a_training_that_diverges_ends_with_the_best_finite_epoch(encoders, tokens):
