@@ -184,3 +184,24 @@ def test_links_that_cards_lack_are_not_used(
     assert group[0][1] == given
     Accelerate(torch.device("cuda"), "fp32")
     assert group[1][1] == expected
+
+
+@pytest.mark.parametrize(
+    ("precision", "has", "rank", "told"),
+    [
+        ("bf16", {"avx512_bf16": False, "amx_bf16": False, "avx2": True}, None, True),
+        ("bf16", {"avx512_bf16": True, "amx_bf16": False}, None, False),
+        ("bf16", {"avx512_bf16": False, "amx_fp16": True}, 0, True),
+        ("bf16", {}, 1, False),  # another process tells it
+        ("fp16", {"avx512_bf16": True}, None, True),
+        ("fp32", {}, None, False),
+        ("auto", {}, None, False),
+    ],
+)
+def test_a_precision_that_the_processor_emulates_is_told(
+    machine, monkeypatch, caplog, precision, has, rank, told
+):
+    machine(rank=rank)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    connect(SETTINGS | {"precision": precision, "device": "cpu", "backend": "torch"}, seed=5)
+    assert ("emulates it, which is slower than fp32; set precision to" in caplog.text) is told

@@ -153,6 +153,32 @@ def test_what_is_told_of_a_training_is_what_was_asked_for_and_done(
     assert memory / 4 < told["peak_memory_bytes"] < 4 * memory
 
 
+def test_a_training_with_every_choice_is_told(encoders, lopsided, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    caplog.set_level("INFO")
+    choices = (
+        "--choose-by loss --patience 1 --class-weights balanced --max-grad-norm 0.5 --freeze 1"
+    )
+    line = f"--batch 16 --epochs 9 --learning-rate 0.02 --encoder-dropout 0.1 {choices}"
+    call(train, train_command(encoders, lopsided, tmp_path / "run", line))
+    told = json.loads((tmp_path / "run" / "train.json").read_text())
+    history = pd.read_csv(tmp_path / "run" / "history.csv", index_col="epoch")
+    best = history["valid_loss"].idxmin()
+    assert told["best_epoch"] == best == len(history) - 1 < 8
+    for name in ("loss", "accuracy", "balanced_accuracy", "macro_f1"):
+        assert told[f"valid_{name}"] == pytest.approx(history[f"valid_{name}"][best])
+    saved = (9 - len(history)) * history["seconds"].mean()
+    assert told["seconds_saved"] == pytest.approx(saved)
+    assert f"training ends after epoch {best + 1} of 9, which saves about" in caplog.text
+    model = load_checkpoint(tmp_path / "run" / "checkpoint")
+    layer = model.encoder.encoder.layer[1]
+    learned = [*layer.parameters(), *model.head.parameters()]
+    assert told["parameters_trained"] == sum(map(torch.numel, learned)) < told["parameters"]
+    assert model.encoder.config.hidden_dropout_prob == 0.1
+    kept = {"max_grad_norm": 0.5, "patience": 1, "freeze": 1, "class_weights": "balanced"}
+    assert kept.items() <= told["settings"].items()
+
+
 def uncut_lengths(lopsided) -> np.ndarray:
     """How many tokens each of the training texts has."""
     table = pq.read_table(lopsided["bert"] / "train.parquet", partitioning=None)

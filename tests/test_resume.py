@@ -27,12 +27,14 @@ from lib.training import job as jobs
 from lib.training import loop
 from lib.training import saving as saving_module
 from lib.training.batches import Bounds
+from lib.training.freezing import freeze
 from lib.training.loop import Recipe, build_optimizer, build_scheduler
 from lib.training.model import Classifier
 from lib.training.progress import Progress
 from lib.training.saving import LOCK, STATE, Saving
 
 CHANGES = {"epochs": 3, "optimizer": "adamw", "weight_decay": 0.1, "scheduler": "linear"}
+CONSTANT = {"scheduler": "constant"}
 OWN = {"settings": {"epochs": 3, "seed": 1}, "code": "a"}  # what a state belongs to
 # The flags of a training that takes its time, by the number of its processes.
 LONG = {1: "--batch 8 --epochs 16 --scheduler linear --warmup 0.1 --learning-rate 0.001"}
@@ -120,6 +122,7 @@ def fit(encoders, tokens, saving=None, losses=None, **changes):
     data = load(tokens, "bert"), load(tokens, "bert", "valid")
     model = build(encoders, "bert")
     model.dropout.p = 0.3
+    freeze(model.encoder, changes.get("freeze", "none"))
     told = [] if losses is None else losses
     recipe = Recipe(16, 5, SETTINGS | CHANGES | changes)  # seven updates of one pass to an epoch
     result = loop.train(model, data, recipe, BACKEND, lambda _, found: told.append(found), saving)
@@ -172,6 +175,21 @@ def test_a_training_goes_on_after_its_last_epoch(encoders, tokens, whole, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
+def test_a_training_that_patience_has_ended_is_not_gone_on_with(encoders, tokens, tmp_path, clock):
+    changes = CONSTANT | {"epochs": 9, "patience": 1, "learning_rate": 0.01}
+    expected, result = fit(encoders, tokens, **changes)
+    assert result.best.epoch + 1 == len(result.history) < 9
+    end = 7 * len(result.history) + 0.5  # after its last epoch
+    for moments in ((end,), (end - 7,)):
+        with pytest.raises(Cut):
+            fit(encoders, tokens, Late(tmp_path / "run", clock, moments, end), **changes)
+        losses = []
+        saving = Late(tmp_path / "run", clock)
+        assert fit(encoders, tokens, saving, losses, **changes)[0] == expected
+        assert len(losses) == (0 if end in moments else 1)
+        saving.finish()
+
+
 def test_bounds_that_were_halved_stay_halved(encoders, tokens, left, tmp_path):
     saving = Saving(shutil.copytree(left, tmp_path / "run"), OWN, 1)
     saving.found.facts["bounds"] = [2, 100]
@@ -194,19 +212,21 @@ KILLS = [
 ]
 
 
-CONSTANT = {"scheduler": "constant"}
-
-
 @pytest.mark.parametrize(
     ("best", "changes"),
-    [(1, {}), (2, CONSTANT | {"learning_rate": 0.005}), (3, CONSTANT | {"learning_rate": 0.01})],
+    [
+        (1, {}),
+        (2, CONSTANT | {"learning_rate": 0.005}),
+        (3, CONSTANT | {"learning_rate": 0.01}),
+        (None, {"max_grad_norm": 0.5, "freeze": 1}),
+    ],
 )
 def test_a_training_goes_on_from_a_state_of_long_before_its_end(
     encoders, tokens, tmp_path, clock, best, changes
 ):
     told = []
     expected, result = fit(encoders, tokens, losses=told, **changes)
-    assert result.best.epoch == best
+    assert best in (None, result.best.epoch)
     for number, kills in enumerate(KILLS):
         run, losses = tmp_path / str(number), []
         for saved, moment in kills:

@@ -280,7 +280,7 @@ def has_pooler(encoder: PreTrainedModel) -> bool:
 def _read_encoder(folder: Path, dropout: float | str = AUTO) -> PreTrainedModel:
     config = load_config(folder)
     if dropout != AUTO:
-        _set_dropout(config, float(dropout))
+        set_dropout(config, float(dropout))
     if any(folder.glob("*.safetensors")):
         encoder = _load_weights(folder, config)
     else:
@@ -290,7 +290,7 @@ def _read_encoder(folder: Path, dropout: float | str = AUTO) -> PreTrainedModel:
     return encoder
 
 
-def _set_dropout(config: PreTrainedConfig, probability: float) -> None:
+def set_dropout(config: PreTrainedConfig, probability: float) -> None:
     """Set all dropout probabilities of a config, that of attention weights included.
 
     Raises:
