@@ -21,7 +21,7 @@ import loop_trainer
 from lib.data.tokens import read_tokens
 from lib.training.backends import connect
 from lib.training.batches import load_tokens
-from lib.training.device import choose, choose_precision, peak_memory
+from lib.training.device import choose, peak_memory
 from lib.training.flops import peak_flops, training_flops
 from lib.training.loop import Recipe, train
 from lib.training.model import Classifier
@@ -75,12 +75,14 @@ class Case(NamedTuple):
         length: tokens that texts are cut to.
         batch: effective batch size.
         reviews: trained, each once.
+        precision: in which passes are computed.
     """
 
     model: str
     length: int
     batch: int
     reviews: int
+    precision: str
 
 
 class Task(NamedTuple):
@@ -105,7 +107,8 @@ class Task(NamedTuple):
 
 def measure(task: Task) -> dict[str, Any]:
     """A line of `loops.csv`; to be called in a process of its own, for the memory at the peak."""
-    case, settings = task.case, {**task.settings, "max_length": task.case.length}
+    case = task.case
+    settings = {**task.settings, "max_length": case.length, "precision": case.precision}
     tokens = tokens_folder(task.folder, case.model)
     warmup, timed = (tokens / f"{number}.parquet" for number in (task.warmup, case.reviews))
     with TemporaryDirectory() as out:
@@ -135,8 +138,7 @@ def measure(task: Task) -> dict[str, Any]:
     }
 
 
-def measure_peak_flops(settings: Mapping[str, Any]) -> float:
-    """Operations per second of a large matrix product, in the precision of the settings."""
+def measure_peak_flops(settings: Mapping[str, Any], precision: str) -> float:
+    """Operations per second of a large matrix product in a precision."""
     torch.set_num_threads(settings["threads"])
-    device = choose(settings["device"])
-    return peak_flops(device, choose_precision(settings["precision"], device))
+    return peak_flops(choose(settings["device"]), precision)

@@ -126,6 +126,7 @@ def build_trainer(
         learning_rate=scaled_learning_rate(settings, setup.batch),
         lr_scheduler_type={"constant": "constant_with_warmup"}.get(settings["scheduler"], "linear"),
         warmup_steps=settings["warmup"],
+        max_grad_norm={"none": 0}.get(settings["max_grad_norm"], settings["max_grad_norm"]),
         seed=SEED,
         use_cpu=setup.device.type == "cpu",
         bf16=precision == "bf16",

@@ -15,15 +15,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
-from itertools import product
+from itertools import product, repeat
 from pathlib import Path
 from resource import struct_rusage
 from typing import Any, NamedTuple
 
 import pandas as pd
+import torch
 import yaml
 
 from contestants import (
@@ -44,7 +45,7 @@ from lib.study.planning import flags
 from lib.study.schema import keys_that
 from lib.study.version import workflow_version
 from lib.training import gpus
-from lib.training.device import choose, hardware
+from lib.training.device import choose, choose_precision, emulates, hardware
 from loops import PASS, POOLING, SEED
 from speed_data import encoder_folder, prepare_model, prepare_reviews, tokens_folder, write_job
 from speed_report import write_report
@@ -54,6 +55,7 @@ ROOT = Path(__file__).parents[1]
 BENCHMARKS, SCRIPTS = ROOT / "benchmarks", ROOT / "scripts"
 CONFIGS = {"cpu": "config.yaml", "cuda": "throughput.yaml"}
 REVIEWS = {"cpu": 256, "cuda": 2048}  # of a measurement, or one update where that has more
+LENGTHS = [128, 256, 512]
 WARMUP = 8  # reviews on a CPU; a GPU sees all reviews before
 # An encoder whose matrix products fill a CPU: one small update takes seconds.
 LARGER = "bert-6x384"
@@ -63,13 +65,15 @@ LARGER_SIZES = {
     "num_attention_heads": 6,
     "intermediate_size": 1536,
 }
-LARGER_CASE = Case(LARGER, length=128, batch=32, reviews=32)
+LARGER_BATCH = 32
 JOB = (1024, 256, 512)  # reviews to learn from, to validate with, to test with
 JOB_BATCH = 64
 PEAKS = 4  # measurements of the device's peak before the loops, and as many after them
 AGAIN = f"{OURS}, each further run"
 JOBS = {OURS: "", TRAINER: "loop_trainer", PUBLISHED: "loop_published"}  # module of each
 LIBRARIES = ("torch", "transformers", "accelerate")
+NORM = 1.0  # to which the Trainer clips gradients by itself
+INSTRUCTIONS = ("avx2", "avx512", "amx", "vnni", "neon", "sve")  # that decide how fast a CPU is
 MAXRSS = 1 if sys.platform == "darwin" else 1024  # bytes, of what a process used
 PRELOADED = ["contestants", "speed_report"]
 
@@ -104,19 +108,32 @@ def make_plan(options: argparse.Namespace) -> Plan:
     uneven = [batch for batch in options.batches if batch > PASS and batch % PASS]
     if uneven:
         raise UserError(f"--batches {uneven[0]} is no multiple of {PASS}, the reviews of a pass")
+    settings = study["training"] | {"device": options.device, "max_grad_norm": NORM}
+    own, *lowered = precisions(settings)
     least = options.reviews or REVIEWS[options.device]
     cases = [
-        Case(model, length, batch, math.ceil(least / batch) * batch)
+        Case(model, length, batch, math.ceil(least / batch) * batch, precision)
         for model, length, batch in product(study["models"], options.lengths, options.batches)
+        for precision in [own, *lowered * (batch == options.batches[0])]
     ]
     if options.larger and options.device == "cpu":
         bert = {"source": "scratch", "architecture": "bert", **LARGER_SIZES}
         study["models"][LARGER] = bert
         config.check(study)
-        cases.append(LARGER_CASE)
-    settings = study["training"] | {"device": options.device}
+        cases += [
+            Case(LARGER, length, LARGER_BATCH, LARGER_BATCH, precision)
+            for length, precision in product(options.lengths, [own, *lowered])
+        ]
     at_once = 1 if options.device == "cuda" else min(2, os.cpu_count() or 1)
     return Plan(study, settings, cases, options.repeats, options.processes or at_once)
+
+
+def precisions(settings: Mapping[str, Any]) -> list[str]:
+    """That of the settings, and bf16 besides on a CPU with instructions for it."""
+    device = choose(settings["device"])
+    own = choose_precision(settings["precision"], device)
+    lowered = device.type == "cpu" and own != "bf16" and not emulates("bf16")
+    return [own, *["bf16"] * lowered]
 
 
 def prepare(plan: Plan, folder: Path, pool: ProcessPoolExecutor) -> None:
@@ -148,10 +165,12 @@ def job_model(plan: Plan) -> str:
 def tasks(plan: Plan, folder: Path) -> Iterator[Task]:
     """All measurements of loops: repeats of cases of contestants, which take turns to be first."""
     names = list(contestants(plan.settings["device"]))
-    for repeat in range(1, plan.repeats + 1):
-        turn = (repeat - 1) % len(names)
+    for number in range(1, plan.repeats + 1):
+        turn = (number - 1) % len(names)
         for case, name in product(plan.cases, names[turn:] + names[:turn]):
-            yield Task(case, name, repeat, warmup(plan, case), plan.settings, folder)
+            if name == PUBLISHED and case.precision != plan.cases[0].precision:
+                continue  # it computes in one precision alone
+            yield Task(case, name, number, warmup(plan, case), plan.settings, folder)
 
 
 def run_job(plan: Plan, contestant: str, repeat: int, folder: Path) -> list[dict[str, Any]]:
@@ -235,8 +254,8 @@ def run_command(words: Sequence[str | Path], run: Path) -> tuple[struct_rusage, 
     return usage, printed
 
 
-def run_plan(plan: Plan) -> tuple[pd.DataFrame, pd.DataFrame, float]:
-    """The measurements of loops, those of jobs, and the peak of the device in operations/s."""
+def run_plan(plan: Plan) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
+    """The measurements of loops and those of jobs, and the device's peak by precision."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)  # processes begin with all that they import
     with (
@@ -246,16 +265,18 @@ def run_plan(plan: Plan) -> tuple[pd.DataFrame, pd.DataFrame, float]:
         folder = Path(name)
         log.info("preparing reviews, encoders and tokens")
         prepare(plan, folder, pool)
-        peaks = [*pool.map(measure_peak_flops, [plan.settings] * PEAKS)]
+        asked = list(dict.fromkeys(case.precision for case in plan.cases)) * PEAKS
+        peaks = [*pool.map(measure_peak_flops, repeat(plan.settings), asked)]
         loops = list(tasks(plan, folder))
         jobs = product(range(1, plan.repeats + 1), JOBS)
         measured = pool.map(measure, loops)
         loop_rows = list(progress(measured, len(loops), "training loops", "measurement"))
-        peaks += pool.map(measure_peak_flops, [plan.settings] * PEAKS)
+        peaks += pool.map(measure_peak_flops, repeat(plan.settings), asked)
         total = plan.repeats * len(JOBS)
-        done = (run_job(plan, name, repeat, folder) for repeat, name in jobs)
+        done = (run_job(plan, name, number, folder) for number, name in jobs)
         job_rows = [row for rows in progress(done, total, "whole jobs", "job") for row in rows]
-    return pd.DataFrame(loop_rows), pd.DataFrame(job_rows), max(peaks)
+    best = pd.Series(peaks).groupby(asked * 2, sort=False).max()
+    return pd.DataFrame(loop_rows), pd.DataFrame(job_rows), best.to_dict()
 
 
 def main() -> None:
@@ -267,7 +288,7 @@ def main() -> None:
     flags.add_argument("--config", type=Path, help="study that names reviews, encoders, settings")
     flags.add_argument("--repeats", type=positive, default=5, help="of each measurement")
     flags.add_argument("--processes", type=positive, help="measured at the same time")
-    flags.add_argument("--lengths", type=positive, nargs="+", default=[128, 512], help="in tokens")
+    flags.add_argument("--lengths", type=positive, nargs="+", default=LENGTHS, help="in tokens")
     flags.add_argument(
         "--batches", type=positive, nargs="+", default=[64, 256, 1024], help="effective"
     )
@@ -284,23 +305,32 @@ def main() -> None:
     os.environ |= {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled"}
     start_logging()
     plan = make_plan(options)
-    loops, jobs, peak = run_plan(plan)
-    loops["flop_utilisation"] = loops["flops_per_second"] / peak
-    write_report(options.out, loops, jobs, facts(plan, peak))
+    loops, jobs, peaks = run_plan(plan)
+    loops["flop_utilisation"] = loops["flops_per_second"] / loops["precision"].map(peaks)
+    write_report(options.out, loops, jobs, facts(plan, peaks))
 
 
-def facts(plan: Plan, peak: float) -> dict[str, str]:
+def facts(plan: Plan, peaks: Mapping[str, float]) -> dict[str, str]:
     """What stands above the tables: hardware, versions, how it was measured."""
     at_once = f"{plan.processes} at a time" if plan.processes > 1 else "one at a time"
     return {
         "Hardware": hardware(choose(plan.settings["device"])),
         "Threads": f"{plan.settings['threads']} per measurement, {at_once}",
-        "Large matrix product": f"{peak / 1e9:.0f} GFLOP/s",
+        "Instructions": ", ".join(instructions()),
+        "Large matrix product": ", ".join(
+            f"{peak / 1e9:.0f} GFLOP/s in {precision}" for precision, peak in peaks.items()
+        ),
         "Versions": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
         "Workflow": workflow_version(),
         "Command": shlex.join(["python", *sys.argv]),
         "Repeats": str(plan.repeats),
     }
+
+
+def instructions() -> list[str]:
+    """Instructions of this processor that decide how fast matrix products are."""
+    found = torch.cpu.get_capabilities().items()
+    return sorted(name for name, has in found if has is True and name.startswith(INSTRUCTIONS))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The tables and the figure of `speed.py`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import altair as alt
@@ -18,8 +18,9 @@ GRID_REVIEWS = 5 * 40_000  # of each run of the published grid, over its epochs
 NOTES = f"""\
 The contestants of a case train the same reviews, once each, from the same initial weights, in \
 passes of at most 64 and without worker processes, and take turns in each repeat. The Trainer has \
-its default settings but for learning rate, schedule, batch and, on a GPU, bf16; the published \
-loop pads every review to the full length and reads loss and accuracy in every pass. \
+its default settings but for learning rate, schedule, batch and precision; as it does by itself, \
+{OURS} clips gradients at a norm of 1. The published loop clips none, pads every review to the \
+full length, and reads loss and accuracy in every pass. \
 {OURS.capitalize()} is timed by its own history, the Trainer from the beginning of its epoch to \
 the end, without evaluation, saving or logging. Grouped by length, the Trainer gets the reviews in \
 the order that its own function makes with the mega-batches of a large dataset (50 batches), which \
@@ -81,25 +82,43 @@ def ratios(rows: pd.DataFrame, base: str, column: str, keys: list[str]) -> pd.Se
 def headline(loops: pd.DataFrame) -> str:
     """How many times as fast as the others this workflow is, over the cases."""
     medians = loops.groupby(["contestant", *CASE], sort=False)["times"].median()
-    return "\n".join(
-        f"- {OURS.capitalize()} is {found.min():.2f} to {found.max():.2f} times as fast as the "
-        f"{name}, over {plural(len(found), 'case')}."
-        for name, found in medians.groupby("contestant", sort=False)
+    lines = [
+        f"{OURS.capitalize()} is {found.min():.2f} to {found.max():.2f} times as fast as the "
+        f"{name}, both in {precision}, over {plural(len(found), 'case')}."
+        for (name, precision), found in medians.groupby(["contestant", "precision"], sort=False)
         if name != OURS
-    )
+    ]
+    return "\n".join(f"- {line}" for line in (*lines, *fastest(loops)))
+
+
+def fastest(loops: pd.DataFrame) -> Iterator[str]:
+    """How many times as fast this workflow in any precision is as the Trainer in its own."""
+    keys = ["model", "length", "batch", "reviews", "repeat"]
+    plain = loops["precision"] == loops["precision"].iloc[0]
+    trainer = loops[plain & (loops["contestant"] == TRAINER)].set_index(keys)["seconds"]
+    ours = loops[~plain & (loops["contestant"] == OURS)]
+    times = ours.join(trainer.rename("of_trainer"), on=keys).eval("of_trainer / seconds")
+    for (model, length, precision), found in times.groupby(
+        [ours["model"], ours["length"], ours["precision"]], sort=False
+    ):
+        yield (
+            f"{OURS.capitalize()} in {precision} is {spread(found, '.2f')} times as fast as the "
+            f"Trainer in {loops['precision'].iloc[0]}: {model}, {length} tokens."
+        )
 
 
 def loops_table(loops: pd.DataFrame) -> str:
     """A row per case and contestant."""
     rows = []
     for (*case, name), found in loops.groupby([*CASE, "contestant"], sort=False):
-        model, length, batch, _ = case
+        model, length, batch, _, precision = case
         memory = found["peak_memory_bytes"] - found["memory_before_bytes"]
         rows.append(
             {
                 "model": model,
                 "tokens": str(length),
                 "batch": str(batch),
+                "precision": precision,
                 "loop": name,
                 "reviews/s": spread(found["examples_per_second"], ".0f"),
                 f"{OURS} is × as fast": spread(found["times"], ".2f"),
@@ -107,7 +126,7 @@ def loops_table(loops: pd.DataFrame) -> str:
                 "memory (MB)": f"{memory.median() / 1e6:.0f}",
             }
         )
-    return markdown.table(pd.DataFrame(rows), left=["model", "loop"])
+    return markdown.table(pd.DataFrame(rows), left=["model", "precision", "loop"])
 
 
 def jobs_table(jobs: pd.DataFrame) -> str:
@@ -136,7 +155,8 @@ def memory_sentence(loops: pd.DataFrame) -> str:
     ours = loops[loops["contestant"] == OURS]
     if not {SMALLEST, LARGEST} <= set(ours["batch"]):
         return ""
-    found = ours.groupby(["model", "length", "batch"])["peak_memory_bytes"].median()
+    keys = ["model", "length", "precision", "batch"]
+    found = ours.groupby(keys)["peak_memory_bytes"].median()
     growth = (found.unstack("batch")[LARGEST] / found.unstack("batch")[SMALLEST]).dropna()
     return (
         f"The process of {OURS} takes {growth.min():.2f} to {growth.max():.2f} times the memory at "
@@ -164,7 +184,8 @@ def draw(loops: pd.DataFrame) -> alt.TopLevelMixin:
     """Speeds relative to the Trainer: a row per case, a mark per other loop, over all repeats."""
     shown = loops[loops["contestant"] != TRAINER]
     names = shown["contestant"].unique().tolist()
-    shown = shown.assign(case=shown["model"] + ", batch " + shown["batch"].astype(str))
+    case = shown["model"] + ", batch " + shown["batch"].astype(str) + ", " + shown["precision"]
+    shown = shown.assign(case=case)
     spans = shown.groupby(["length", "case", "contestant"], sort=False)["to_trainer"]
     spans = spans.agg(["median", "min", "max"]).reset_index()
     spans["length"] = "texts of " + spans["length"].astype(str) + " tokens"

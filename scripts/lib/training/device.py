@@ -148,11 +148,17 @@ def choose_precision(precision: str, device: torch.device) -> str:
     return precision
 
 
+def emulates(precision: str) -> bool:
+    """Whether the processor has no instructions for a precision, as AVX512_BF16 are for bf16."""
+    found = torch.cpu.get_capabilities().items()
+    return not any(has and precision in name for name, has in found)
+
+
 def warn_if_emulated(precision: str, device: torch.device) -> None:
-    """Say so if the processor has no instructions for a precision, as AVX512_BF16 are for bf16."""
+    """Say so if the processor emulates a precision."""
     if device.type != "cpu" or precision not in DTYPES or _number():
         return
-    if not any(has and precision in name for name, has in torch.cpu.get_capabilities().items()):
+    if emulates(precision):
         announcements.warning(
             "this processor has no instructions for %s and emulates it, which is slower than fp32; "
             "set precision to fp32",
