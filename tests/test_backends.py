@@ -23,8 +23,9 @@ from lib.command.console import UserError
 from lib.files.tables import read_table
 from lib.training.backends import Accelerate, Torch, blame_the_other_process
 from lib.training.batches import Bounds, Tokens, epoch_order
+from lib.training.checkpoints import load_checkpoint
 from lib.training.device import is_out_of_memory
-from lib.training.model import load_checkpoint, load_encoder
+from lib.training.model import load_encoder
 from lib.training.prediction import predict as predict_split
 
 

@@ -23,7 +23,7 @@ from lib.study.config import check, runs, training
 from lib.study.flags import add_flags, add_shared_flags, pop_settings
 from lib.study.runs import folders_of, run_of
 from lib.study.schema import options_of, poolings, schema, sources, typed
-from lib.training import model
+from lib.training.poolings import NAMES
 
 SHIPPED = [*sorted((ROOT / "config").glob("*.yaml")), ROOT / "tests" / "config.yaml"]
 BASE = yaml.safe_load((ROOT / "tests" / "config.yaml").read_text())
@@ -88,7 +88,7 @@ def test_poolings_that_need_padding_are_refused_without_it(changes, pooling, whe
     config["grid"][0]["variant"] = ["base", "packed"]
     message = (
         f"config key '{where}.unpadded' is true, but pooling '{pooling}' needs padded passes; "
-        "allowed: false, or the poolings cls, masked-mean, max"
+        "allowed: false, or the poolings cls, masked-mean, max, head"
     )
     with pytest.raises(UserError, match=re.escape(message)) if where else nullcontext():
         check(config)
@@ -166,7 +166,7 @@ def test_blocks_are_products_and_the_grid_their_union():
 
 
 def test_poolings_are_the_same_everywhere():
-    assert poolings() == [*model.POOLINGS, model.POOLER]
+    assert poolings() == [*NAMES]
     readme = (ROOT / "config" / "README.md").read_text().partition("| pooling |")[2]
     assert [name for name in poolings() if f"\n| `{name}` |" not in readme] == []
 

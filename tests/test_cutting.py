@@ -22,8 +22,9 @@ from lib.data import tokens as token_files
 from lib.data.cutting import Cut, Frame
 from lib.data.tokens import read_tokens
 from lib.files.whole import write_parquet
+from lib.training.checkpoints import cut_of, save_checkpoint
 from lib.training.inference import TextClassifier, attention, sentence_vectors
-from lib.training.model import Classifier, cut_of, load_encoder, save_checkpoint
+from lib.training.model import Classifier, load_encoder
 
 TRUNCATIONS = ("head", "tail", "head-tail")
 WORDS = ["A", "good", "film,", "and", "a", "bad", "song", "with", "awful", "plots", "I", "forget"]

@@ -18,7 +18,8 @@ import pretokenize
 import train
 from lib.command.console import UserError
 from lib.files.whole import write_parquet
-from lib.training.model import Classifier, load_checkpoint, load_encoder
+from lib.training.checkpoints import load_checkpoint
+from lib.training.model import Classifier, load_encoder
 
 pytestmark = pytest.mark.slow
 

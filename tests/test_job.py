@@ -37,10 +37,10 @@ from lib.training import backends, reporting
 from lib.training import job as jobs
 from lib.training.backends import Torch
 from lib.training.batches import Bounds, load_tokens
+from lib.training.checkpoints import load_checkpoint
 from lib.training.job import Job
 from lib.training.loop import Recipe, Result, Updates
 from lib.training.metrics import chance_p
-from lib.training.model import load_checkpoint
 from lib.training.progress import Epoch
 from lib.training.reporting import Reporter
 from lib.training.saving import Saving

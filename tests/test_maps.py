@@ -14,7 +14,8 @@ from lib.command.console import UserError
 from lib.data.cutting import Cut
 from lib.data.encoders import load_tokenizer
 from lib.training import inference
-from lib.training.model import Classifier, load_checkpoint, load_encoder, save_checkpoint
+from lib.training.checkpoints import load_checkpoint, save_checkpoint
+from lib.training.model import Classifier, load_encoder
 
 
 @pytest.fixture(scope="module", params=["bert", "modernbert"])

@@ -12,7 +12,9 @@ from transformers import AutoModel, BertConfig, ModernBertConfig
 
 from lib.command.console import UserError
 from lib.data.encoders import load_tokenizer
-from lib.training.model import POOLINGS, Classifier, load_checkpoint, load_encoder, save_checkpoint
+from lib.training.checkpoints import load_checkpoint, save_checkpoint
+from lib.training.model import Classifier, load_encoder
+from lib.training.poolings import POOLINGS
 
 STATES = torch.tensor(
     [

@@ -30,7 +30,8 @@ import train
 from lib.command.console import UserError
 from lib.data.encoders import load_config, load_tokenizer
 from lib.study.config import check, lack_of
-from lib.training.model import Classifier, load_checkpoint, load_encoder, save_checkpoint
+from lib.training.checkpoints import load_checkpoint, save_checkpoint
+from lib.training.model import Classifier, load_encoder
 
 BASE = yaml.safe_load((ROOT / "tests" / "config.yaml").read_text())
 GRID = {"model": ["own"], "pooling": ["max"], "batch": [8], "seed": [1]}
@@ -176,7 +177,7 @@ def test_padding_that_changes_states_leaves_mean_alone(made, family):
     message = "so pooling 'max' does not fit it; take padded-mean, or another encoder"
     assert message in refusal(folder, "--max-length 40 --poolings padded-mean max")
     lacks = bring(folder, "--max-length 40 --poolings padded-mean")["lacks"]
-    assert set(lacks) == {"cls", "masked-mean", "max", "pooler"}
+    assert set(lacks) == {"cls", "masked-mean", "max", "pooler", "head"}
     with pytest.raises(UserError, match=r"pooling 'max' does not fit '.*out', which lets the"):
         load_encoder(folder.with_name("out"), "max")
     assert load_encoder(folder.with_name("out"), "padded-mean")

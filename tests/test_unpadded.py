@@ -39,7 +39,8 @@ from lib.training.batches import Tokens
 from lib.training.loop import accumulate
 from lib.training.model import Classifier, load_encoder, mask_of
 from lib.training.prediction import predict
-from lib.training.unpadded import Unpadded, unpad
+from lib.training.unpadded import Unpadded
+from lib.training.unpadding import unpad
 
 GPU = torch.device("cuda")
 ROWS = (torch.tensor([1]), torch.tensor([0, 5, 3, 6, 9]), torch.arange(30, 37))
@@ -64,7 +65,7 @@ def both(narrow: Path, tokens, pooling: str) -> list[tuple[Classifier, Tokens]]:
     torch.manual_seed(0)
     padded = Classifier(load_encoder(narrow, pooling), pooling, 2, 0.0)
     without = copy.deepcopy(padded)
-    unpad(without.encoder, pooling, CPU, "fp32")
+    unpad(without, CPU, "fp32")
     data = load(tokens, "modernbert")
     return [(padded, data), (without, Unpadded(**vars(data)))]
 
@@ -216,8 +217,9 @@ def test_encoders_are_set_to_it_and_draw_no_random_numbers(kind, changes, precis
     encoder = kind({BertModel: BertConfig, EuroBertModel: EuroBertConfig}[kind](**SIZES | changes))
     encoder.set_attn_implementation("sdpa")
     before = copy.deepcopy(encoder.state_dict())
+    model = Classifier(encoder, "cls", 2, 0.0)
     state = torch.get_rng_state()
-    unpad(encoder, "cls", CPU, precision)
+    unpad(model, CPU, precision)
     assert torch.equal(state, torch.get_rng_state())
     assert encoder.config._attn_implementation == unpadded.UNPADDED
     for name, tensor in encoder.state_dict().items():
@@ -239,7 +241,7 @@ def test_encoders_are_set_to_it_and_draw_no_random_numbers(kind, changes, precis
 )
 def test_encoders_that_can_not_are_refused(kind, config, reason):
     with pytest.raises(UserError, match=f"{config.model_type} can't be trained so: .*{reason}"):
-        unpad(kind(config), "cls", CPU, "fp32")
+        unpad(Classifier(kind(config), "cls", 2, 0.0), CPU, "fp32")
 
 
 @pytest.mark.parametrize("shift", [-1, 1])
@@ -249,7 +251,7 @@ def test_an_encoder_that_means_another_window_is_refused(encoders, narrow, tmp_p
     encoder = load_encoder(tmp_path / "encoder", "cls")
     encoder.layers[1].attn.sliding_window += shift
     with pytest.raises(UserError, match="without padding, its states are others"):
-        unpad(encoder, "cls", CPU, "fp32")
+        unpad(Classifier(encoder, "cls", 2, 0.0), CPU, "fp32")
 
 
 @pytest.mark.parametrize(
@@ -262,7 +264,7 @@ def test_an_encoder_that_means_another_window_is_refused(encoders, narrow, tmp_p
 )
 def test_what_does_not_go_with_it_is_refused(pooling, device, precision, reason):
     with pytest.raises(UserError, match=f"unpadded is true, but {reason}.*; set it to false"):
-        unpad(EuroBertModel(EuroBertConfig(**SIZES)), pooling, device, precision)
+        unpad(Classifier(BertModel(BertConfig(**SIZES)), pooling, 2, 0.0), device, precision)
 
 
 def test_a_training_is_that_with_padding_and_its_checkpoint_is_as_any(

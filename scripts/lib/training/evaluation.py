@@ -11,9 +11,9 @@ from lib.study.runs import KEYS
 from lib.training.backends import connect
 from lib.training.batches import Bounds, load_tokens
 from lib.training.card import FILE, TOLD, model_card
+from lib.training.checkpoints import cut_of, load_checkpoint
 from lib.training.device import explain_lack_of_memory
 from lib.training.metrics import measure
-from lib.training.model import cut_of, load_checkpoint
 from lib.training.prediction import predict
 
 

@@ -19,8 +19,8 @@ from lib.data.tokens import TokenFile
 from lib.files.whole import to_json
 from lib.training.backends import Torch
 from lib.training.batches import AUTO, Bounds, Tokens, load_tokens
+from lib.training.checkpoints import HEAD_CONFIG, cut_of, load_checkpoint
 from lib.training.device import choose, choose_precision, explain_lack_of_memory
-from lib.training.model import HEAD_CONFIG, cut_of, load_checkpoint
 from lib.training.prediction import compute, predict
 
 BATCH = 32  # texts per forward pass
@@ -190,10 +190,10 @@ def sentence_vectors(checkpoint: Path, tokens: Path, ids: np.ndarray) -> Vectors
     split = load_tokens(tokens, cut_of(checkpoint), cpu.device, classifier.pooling)
     order = np.argsort(split.ids)
     chosen = split.select(torch.from_numpy(order[np.isin(split.ids[order], ids)]))
-    config = classifier.encoder.config
     bounds = Bounds.of(BATCH, AUTO, cpu.device)
-    vectors = compute(classifier.represent, config.hidden_size, chosen, bounds, cpu)
-    return Vectors(vectors.numpy(), config.id2label)
+    width = classifier.head.in_features
+    vectors = compute(classifier.represent, width, chosen, bounds, cpu)
+    return Vectors(vectors.numpy(), classifier.encoder.config.id2label)
 
 
 class Attention(NamedTuple):

@@ -23,6 +23,7 @@ from lib.study.code import digest
 from lib.study.version import workflow_version
 from lib.training.backends import Torch, connect
 from lib.training.batches import Tokens, load_tokens
+from lib.training.checkpoints import new_classifier, save_checkpoint
 from lib.training.compilation import compile_part
 from lib.training.device import (
     choose_precision,
@@ -32,16 +33,16 @@ from lib.training.device import (
     peak_memory,
 )
 from lib.training.flops import peak_flops, training_flops
-from lib.training.freezing import freeze
 from lib.training.launch import is_worker
 from lib.training.loop import Recipe, Result, Updates, scaled_learning_rate, train
 from lib.training.metrics import chance_level
-from lib.training.model import Classifier, load_encoder, save_checkpoint
+from lib.training.model import Classifier
 from lib.training.progress import Epoch
 from lib.training.reporting import Reporter
 from lib.training.saving import Saving, locked, on_signal
 from lib.training.tracking import Tracker
-from lib.training.unpadded import Unpadded, unpad
+from lib.training.unpadded import Unpadded
+from lib.training.unpadding import unpad
 
 SPLITS = ("train.parquet", "valid.parquet")
 LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "numpy")
@@ -148,11 +149,12 @@ def build_model(job: Job, data: Tokens) -> Classifier:
             f"max_length is {job.cut.max_length}, but the encoder '{job.encoder}' takes {longest} "
             "tokens at most; lower max_length in the config"
         )
-    encoder = load_encoder(job.encoder, pooling, job.settings["encoder_dropout"])
+    model = new_classifier(
+        job.encoder, pooling, classes, dropout, job.labels, job.settings["encoder_dropout"]
+    )
     if job.settings["unpadded"]:
-        unpad(encoder, pooling, device, choose_precision(job.settings["precision"], device))
-    model = Classifier(encoder, pooling, classes, dropout, job.labels).to(device)
-    freeze(model.encoder, job.settings["freeze"])
+        unpad(model, device, choose_precision(job.settings["precision"], device))
+    model.to(device).freeze(job.settings["freeze"])
     compile_part(model, job.settings["compile"], device)
     return model
 

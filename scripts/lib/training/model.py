@@ -1,44 +1,45 @@
-"""The classifier: an encoder, a pooling, dropout and a linear head; and its checkpoint on disk."""
+"""The classifier: an encoder, a pooling, dropout and a linear head."""
 
-import inspect
-import json
-import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from inspect import signature
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
 import torch
 import transformers
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import AttentionMaskInterface, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    AttentionMaskInterface,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers.masking_utils import eager_mask, sdpa_mask
 
 from lib.command.console import UserError, log
-from lib.data.cutting import HEAD_TAIL, TAIL, Cut
 from lib.data.encoder_files import (
     CONFIG_FILE,
-    TOKENIZER_CONFIG,
     WEIGHT_FILES,
     check_complete,
     facts_of,
     names_in,
-    tokenizer_files,
 )
 from lib.data.encoders import load_config, using
 from lib.files.manifests import advice, verify
-from lib.files.whole import read_json
 from lib.training import unpadded
 from lib.training.batches import AUTO
+from lib.training.freezing import freeze
+from lib.training.poolings import NAMES, OWN_HEAD, POOLER, POOLINGS, has_own_head, has_pooler
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
 HEAD_WEIGHTS = "head.safetensors"
-HEAD_CONFIG = "head.json"
 OTHER_TOKENS = (1, 2, 3)
 # The shape of the pass that is computed if nothing of it is padding, that of a number if something
 # is; None outside of the passes of a classifier.
@@ -72,37 +73,6 @@ AttentionMaskInterface.register("sdpa", without_looking(sdpa_mask))
 AttentionMaskInterface.register("eager", without_looking(eager_mask))
 
 
-def pool_cls(states: Tensor, mask: Tensor) -> Tensor:
-    """The state of the first token."""
-    return states[:, 0]
-
-
-def pool_padded_mean(states: Tensor, mask: Tensor) -> Tensor:
-    """The mean over all positions, padding included, as several published studies have it."""
-    return states.mean(dim=1)
-
-
-def pool_masked_mean(states: Tensor, mask: Tensor) -> Tensor:
-    """The mean over real tokens."""
-    weights = mask.unsqueeze(-1).to(states.dtype)
-    return (states * weights).sum(dim=1) / weights.sum(dim=1)
-
-
-def pool_max(states: Tensor, mask: Tensor) -> Tensor:
-    """The maximum over real tokens, per dimension."""
-    return states.masked_fill(~mask.unsqueeze(-1), torch.finfo(states.dtype).min).amax(dim=1)
-
-
-# (n, length, width) states and an (n, length) boolean mask of real tokens -> (n, width)
-POOLINGS = {
-    "cls": pool_cls,
-    "padded-mean": pool_padded_mean,
-    "masked-mean": pool_masked_mean,
-    "max": pool_max,
-}
-POOLER = "pooler"  # the encoder's own, tanh(W · first state)
-
-
 class Classifier(nn.Module):
     """Encoder, pooling, dropout, linear head.
 
@@ -114,6 +84,7 @@ class Classifier(nn.Module):
         labels: names of the classes, which go into the encoder's config; their numbers if empty.
 
     Attributes:
+        rate: that probability.
         compiled: what of it is compiled: `nothing`, the `rotary` embedding or the `model`.
 
     Raises:
@@ -133,15 +104,16 @@ class Classifier(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.pooling = pooling
+        self.rate = dropout
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(encoder.config.hidden_size, classes)
-        self.takes_types = "token_type_ids" in inspect.signature(encoder.forward).parameters
+        self.takes_types = takes_types(encoder)
         if pooling == POOLER and not has_pooler(encoder):
             raise UserError(
                 f"pooling 'pooler' needs a pooler, which {encoder.config.model_type} has not; "
                 f"allowed: {', '.join(POOLINGS)}"
             )
-        if pooling != POOLER and has_pooler(encoder):
+        if pooling not in (POOLER, OWN_HEAD) and has_pooler(encoder):
             encoder.pooler = nn.Identity()  # its weights would never see a gradient
         names = labels or list(map(str, range(classes)))
         encoder.config.id2label = dict(enumerate(names))
@@ -180,7 +152,7 @@ class Classifier(nn.Module):
 
     def encode(self, inputs: Mapping[str, Tensor], **options: Any) -> Any:
         """The outputs of the encoder, fed what it takes. Inputs are as for `represent`."""
-        used = {key: x for key, x in inputs.items() if key != "token_type_ids" or self.takes_types}
+        used = self.taken(inputs)
         if unpadded.PLACES in inputs:
             return unpadded.encode(self.encoder, used, **options)
         mask = mask_of(inputs).long()
@@ -190,6 +162,10 @@ class Classifier(nn.Module):
         finally:
             WHOLE.reset(whole)
 
+    def taken(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Those inputs that the encoder takes."""
+        return {key: x for key, x in inputs.items() if key != "token_type_ids" or self.takes_types}
+
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Logits `(n, classes)` of a padded batch, in float32 at least, whatever autocast asks for.
 
@@ -198,6 +174,10 @@ class Classifier(nn.Module):
         vectors = self.dropout(self.represent(inputs))
         with torch.autocast(vectors.device.type, enabled=False):
             return self.head(vectors)
+
+    def freeze(self, how: str | int) -> None:
+        """Leave weights of the encoder as they are, as the setting `freeze` says."""
+        freeze(self.encoder, how)
 
     def train(self, mode: bool = True) -> "Classifier":
         """Set it to training or evaluation; what is not trained computes as in evaluation."""
@@ -222,6 +202,17 @@ class Classifier(nn.Module):
         """Put back what `trained_state` gave."""
         self.load_state_dict({**self.state_dict(), **state})
 
+    def save(self, folder: Path) -> None:
+        """Write the weights: those of the encoder as `AutoModel` reads them, and of the head."""
+        self.encoder.save_pretrained(folder)
+        head = {name: tensor.contiguous() for name, tensor in self.head.state_dict().items()}
+        save_file(head, folder / HEAD_WEIGHTS)
+
+
+def takes_types(model: PreTrainedModel) -> bool:
+    """Whether a model takes the types of tokens."""
+    return "token_type_ids" in signature(model.forward).parameters
+
 
 def mask_of(inputs: Mapping[str, Tensor]) -> Tensor:
     """Which tokens `(n, length)` of a batch are real: all of them where no mask tells."""
@@ -237,6 +228,8 @@ def float32_at_least(states: Tensor) -> Tensor:
 def load_encoder(folder: Path, pooling: str, dropout: float | str = AUTO) -> PreTrainedModel:
     """The encoder of a folder in float32, to train it: its weights, or random ones without any.
 
+    For the pooling `head`, it is within the classifier of its architecture.
+
     Args:
         folder: of the encoder.
         pooling: of its states.
@@ -246,7 +239,8 @@ def load_encoder(folder: Path, pooling: str, dropout: float | str = AUTO) -> Pre
         UserError: config or weights can't be used, or do not give what pooling or dropout needs.
     """
     check_complete(folder)
-    encoder = _read_encoder(folder, dropout)
+    read = read_own_head if pooling == OWN_HEAD else read_encoder
+    encoder = read(folder, dropout)
     if encoder.main_input_name != "input_ids":
         raise UserError(
             f"'{folder}': {encoder.config.model_type} takes {encoder.main_input_name}, and no "
@@ -262,7 +256,7 @@ def load_encoder(folder: Path, pooling: str, dropout: float | str = AUTO) -> Pre
     # The passes of padded-mean are all of one length, which may be the only one to work.
     if pooling != "padded-mean":
         with using(folder, CONFIG_FILE):
-            ahead = looks_ahead(encoder)
+            ahead = looks_ahead(encoder.base_model)
         if pooling == "cls" and not ahead:
             raise UserError(
                 "pooling 'cls' takes the state of the first token, which in "
@@ -272,22 +266,64 @@ def load_encoder(folder: Path, pooling: str, dropout: float | str = AUTO) -> Pre
     return encoder
 
 
-def has_pooler(encoder: PreTrainedModel) -> bool:
-    """Whether an encoder has a pooler with weights of its own."""
-    return not isinstance(getattr(encoder, "pooler", None), NoneType | nn.Identity)
+def read_encoder(folder: Path, dropout: float | str = AUTO) -> PreTrainedModel:
+    """The encoder of a folder, without a pooler where it lacks the weights of one.
+
+    Args:
+        folder: of the encoder, or of a checkpoint.
+        dropout: as for `load_encoder`.
+
+    Raises:
+        UserError: it can't be used.
+    """
+
+    def is_of_pooler(name: str) -> bool:
+        return name.startswith("pooler.")
+
+    encoder, new = _read(folder, _config_of(folder, dropout), AutoModel, is_of_pooler)
+    if new:
+        log.info("there are no weights of a pooler")
+        encoder.pooler = nn.Identity()  # rather than one of random weights
+    return encoder
 
 
-def _read_encoder(folder: Path, dropout: float | str = AUTO) -> PreTrainedModel:
+def read_own_head(
+    folder: Path, dropout: float | str = AUTO, *, trained: bool = False
+) -> PreTrainedModel:
+    """The classifier of its architecture around the encoder of a folder.
+
+    Args:
+        folder: of the encoder, or of a checkpoint.
+        dropout: as for `load_encoder`.
+        trained: whether all of its weights have to be there, and not those of the encoder alone.
+
+    Raises:
+        UserError: it can't be used, or the architecture has no classifier.
+    """
+    config = _config_of(folder, dropout)
+    if not has_own_head(config):
+        others = ", ".join(name for name in NAMES if name != OWN_HEAD)
+        raise UserError(
+            f"pooling 'head': {config.model_type} has no classifier of its own in transformers; "
+            f"take one of {others}"
+        )
+    encoder = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)].base_model_prefix + "."
+
+    def may_be_new(name: str) -> bool:
+        is_of_head = not name.startswith(encoder) or name.startswith(f"{encoder}pooler.")
+        return is_of_head and not trained
+
+    own, new = _read(folder, config, AutoModelForSequenceClassification, may_be_new)
+    if new:
+        log.info("%d weights of its own classifier are new, such as %s", len(new), new[0])
+    return own
+
+
+def _config_of(folder: Path, dropout: float | str) -> PreTrainedConfig:
     config = load_config(folder)
     if dropout != AUTO:
         set_dropout(config, float(dropout))
-    if any(folder.glob("*.safetensors")):
-        encoder = _load_weights(folder, config)
-    else:
-        verify(folder, *WEIGHT_FILES)
-        with using(folder, CONFIG_FILE):
-            encoder = AutoModel.from_config(config, trust_remote_code=False)
-    return encoder
+    return config
 
 
 def set_dropout(config: PreTrainedConfig, probability: float) -> None:
@@ -307,9 +343,32 @@ def set_dropout(config: PreTrainedConfig, probability: float) -> None:
         setattr(config, name, probability)
 
 
-def _load_weights(folder: Path, config: PreTrainedConfig) -> PreTrainedModel:
+def _read(
+    folder: Path, config: PreTrainedConfig, kind: Any, may_be_new: Callable[[str], bool]
+) -> tuple[PreTrainedModel, list[str]]:
+    """A model, random where its folder has no weights.
+
+    Args:
+        folder: where it is.
+        config: of the model.
+        kind: the class of transformers that makes it.
+        may_be_new: whether a weight may be missing, by its name.
+
+    Returns:
+        The model, and the names of its weights that are missing among others.
+    """
+    if any(folder.glob("*.safetensors")):
+        return _load_weights(folder, config, kind, may_be_new)
+    verify(folder, *WEIGHT_FILES)
+    with using(folder, CONFIG_FILE):
+        return kind.from_config(config, trust_remote_code=False), []
+
+
+def _load_weights(
+    folder: Path, config: PreTrainedConfig, kind: Any, may_be_new: Callable[[str], bool]
+) -> tuple[PreTrainedModel, list[str]]:
     with using(folder, *WEIGHT_FILES):
-        encoder, info = AutoModel.from_pretrained(
+        model, info = kind.from_pretrained(
             folder,
             config=config,
             dtype=torch.float32,
@@ -318,22 +377,23 @@ def _load_weights(folder: Path, config: PreTrainedConfig) -> PreTrainedModel:
             output_loading_info=True,
             trust_remote_code=False,
         )
-    for name, found, wanted in sorted(info["mismatched_keys"]):
-        raise UserError(
-            f"'{folder}': the weight {name} is of shape {tuple(found)}, but config.json asks for "
-            f"{tuple(wanted)}; they do not belong together, {advice(folder)}"
-        )
-    missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
-    if missing:
+    unlike = {name: shapes for name, *shapes in info["mismatched_keys"]}
+    part = "" if model.base_model is model else f"{model.base_model_prefix}."
+    for name in sorted(unlike):
+        if name.startswith(part) or not may_be_new(name):
+            found, wanted = map(tuple, unlike[name])
+            raise UserError(
+                f"'{folder}': the weight {name} is of shape {found}, but config.json asks for "
+                f"{wanted}; they do not belong together, {advice(folder)}"
+            )
+    new = sorted(filter(may_be_new, {*info["missing_keys"], *unlike}))
+    if missing := sorted(info["missing_keys"].difference(new)):
         raise UserError(
             f"'{folder}': {' or '.join(names_in(folder, *WEIGHT_FILES))} lacks {len(missing)} "
             f"weights of the encoder, such as {missing[0]}; {advice(folder)}"
         )
-    if missing != sorted(info["missing_keys"]):
-        log.info("there are no weights of a pooler")
-        encoder.pooler = nn.Identity()  # rather than one of random weights
-    _refuse_unused(folder, encoder, info["unexpected_keys"])
-    return encoder
+    _refuse_unused(folder, model.base_model, info["unexpected_keys"])
+    return model, new
 
 
 def _refuse_unused(folder: Path, encoder: PreTrainedModel, unused: Collection[str]) -> None:
@@ -380,65 +440,3 @@ def looks_ahead(encoder: PreTrainedModel) -> bool:
         if not torch.equal(before, encoder(input_ids=ids, **inputs).last_hidden_state[0, 0]):
             return True
     return False
-
-
-def save_checkpoint(model: Classifier, tokenizer: Path, folder: Path, cut: Cut) -> None:
-    """Write a checkpoint that `AutoModel` reads as an encoder and `load_checkpoint` as a whole.
-
-    Args:
-        model: the classifier.
-        tokenizer: folder whose tokenizer files are copied.
-        folder: an empty or new folder.
-        cut: which part of each text it was trained on.
-    """
-    model.encoder.save_pretrained(folder)
-    for path in tokenizer_files(tokenizer):
-        shutil.copyfile(path, folder / path.name)
-    _tell_side(folder / TOKENIZER_CONFIG, cut)
-    save_file(
-        {name: tensor.contiguous() for name, tensor in model.head.state_dict().items()},
-        folder / HEAD_WEIGHTS,
-    )
-    head: dict[str, Any] = {
-        "pooling": model.pooling,
-        "classes": model.head.out_features,
-        "dropout": model.dropout.p,
-        **cut._asdict(),
-    }
-    (folder / HEAD_CONFIG).write_text(json.dumps(head, indent=2) + "\n", "utf-8")
-    for path in folder.glob("*.safetensors"):  # written for the user alone, whatever the umask
-        shutil.copymode(folder / HEAD_CONFIG, path)
-
-
-def _tell_side(path: Path, cut: Cut) -> None:
-    """Let the tokenizer of a checkpoint cut as the training did, where it can."""
-    told = read_json(path) if path.is_file() else {}
-    side = "left" if cut.truncation == TAIL else "right"
-    if cut.truncation != HEAD_TAIL and told.get("truncation_side", "right") != side:
-        path.write_text(json.dumps(told | {"truncation_side": side}, indent=2) + "\n", "utf-8")
-
-
-def cut_of(checkpoint: Path) -> Cut:
-    """Which part of each text a checkpoint was trained on.
-
-    Raises:
-        UserError: the checkpoint is damaged, or does not tell.
-    """
-    head = read_json(checkpoint / HEAD_CONFIG, *Cut._fields)
-    return Cut(*(head[key] for key in Cut._fields))
-
-
-def load_checkpoint(folder: Path) -> Classifier:
-    """The classifier of a checkpoint, on the CPU, in evaluation mode.
-
-    Raises:
-        UserError: a file of it is missing or damaged.
-    """
-    verify(folder, HEAD_CONFIG)
-    head = read_json(folder / HEAD_CONFIG, "pooling", "classes", "dropout")
-    encoder = _read_encoder(folder)
-    labels = list(encoder.config.id2label.values())
-    with using(folder, HEAD_CONFIG, HEAD_WEIGHTS):
-        model = Classifier(encoder, head["pooling"], head["classes"], head["dropout"], labels)
-        model.head.load_state_dict(load_file(folder / HEAD_WEIGHTS))
-    return model.eval()

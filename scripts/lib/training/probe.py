@@ -21,17 +21,11 @@ from lib.data.tokens import TOKEN_COLUMNS, TokenFile
 from lib.files.manifests import advice
 from lib.files.whole import to_json
 from lib.training.batches import Tokens
+from lib.training.checkpoints import load_checkpoint, save_checkpoint
 from lib.training.device import explain_lack_of_memory, is_out_of_memory
-from lib.training.model import (
-    POOLER,
-    POOLINGS,
-    Classifier,
-    has_pooler,
-    load_checkpoint,
-    load_encoder,
-    looks_ahead,
-    save_checkpoint,
-)
+from lib.training.model import Classifier, load_encoder, looks_ahead, read_own_head
+from lib.training.own_head import OwnHead
+from lib.training.poolings import NAMES, OWN_HEAD, POOLER, has_own_head, has_pooler
 
 PADDED_MEAN = "padded-mean"  # the pooling that has all passes at the same length
 # How far a state may move, relative to its norm, where nothing but rounding differs. Padding moved
@@ -61,17 +55,21 @@ def probe(folder: Path, name: str, max_length: int, poolings: Sequence[str]) -> 
         encoder = load_encoder(folder, PADDED_MEAN)
         tokenizer = load_tokenizer(folder)
         _check_vocabulary(folder, tokenizer, encoder)
-        trial = Trial(folder, tokenizer, encoder)
+        pooling = POOLER if has_pooler(encoder) else PADDED_MEAN
+        with using(folder, CONFIG_FILE):
+            trial = Trial(folder, tokenizer, Classifier(encoder, pooling, 2, 0.0).eval())
         trial.check_length(max_length)
         lacks = _lacks(trial, max_length)
         for pooling in poolings:
             if pooling in lacks:
-                others = [each for each in (*POOLINGS, POOLER) if each not in lacks]
+                others = [each for each in NAMES if each not in lacks]
                 raise UserError(
                     f"'{folder}' {lacks[pooling]}, so pooling '{pooling}' does not fit it; take "
                     f"{' or '.join(others)}, or another encoder"
                 )
         trial.check_checkpoint(max_length)
+        if OWN_HEAD in poolings:
+            HeadTrial.of(folder, tokenizer).check_checkpoint(max_length)
         facts = {"lacks": lacks, "positions": trial.positions(max_length)}
         (folder / PROBE).write_text(to_json(facts, indent=2) + "\n", "utf-8")
 
@@ -146,12 +144,26 @@ def _ordinary(tokenizer: PreTrainedTokenizerFast) -> list[int]:
 def _lacks(trial: "Trial", max_length: int) -> dict[str, str]:
     """Why an encoder does not offer some of the poolings, by their names."""
     padding = trial.effect_of_padding(max_length)
-    lacks = {each: padding for each in (*POOLINGS, POOLER) if padding and each != PADDED_MEAN}
+    lacks = {each: padding for each in NAMES if padding and each != PADDED_MEAN}
     if not has_pooler(trial.encoder):
         lacks[POOLER] = "has no pooler"
     if not padding and not looks_ahead(trial.encoder):
         lacks["cls"] = "is causal, and its first token sees no other"
+    if not padding and (lack := _lack_of_head(trial, max_length)):
+        lacks[OWN_HEAD] = lack
     return lacks
+
+
+def _lack_of_head(trial: "Trial", max_length: int) -> str:
+    """Why an encoder can't be used in the classifier of its architecture; empty if it can."""
+    if not has_own_head(trial.encoder.config):
+        return "has no classifier of its own in transformers"
+    try:
+        head = HeadTrial.of(trial.folder, trial.tokenizer)
+        effect = head.effect_of_padding(max_length) or head.effect_of_parting(max_length)
+    except Exception as error:  # which may be any, as in `using`
+        effect = f"can't be used ({_reason(error)})"
+    return f"has a classifier of its own that {effect}" if effect else ""
 
 
 class Trial:
@@ -160,18 +172,14 @@ class Trial:
     Args:
         folder: of the encoder.
         tokenizer: its tokenizer.
-        encoder: the model.
+        model: a classifier that has it.
     """
 
-    def __init__(
-        self, folder: Path, tokenizer: PreTrainedTokenizerFast, encoder: PreTrainedModel
-    ) -> None:
+    def __init__(self, folder: Path, tokenizer: PreTrainedTokenizerFast, model: Classifier) -> None:
         self.folder = folder
         self.tokenizer = tokenizer
-        self.encoder = encoder
-        pooling = POOLER if has_pooler(encoder) else PADDED_MEAN
-        with using(folder, CONFIG_FILE):
-            self.model = Classifier(encoder, pooling, 2, 0.0).eval()
+        self.model = model
+        self.encoder = model.encoder
         ordinary = _ordinary(tokenizer)
         self.words = tokenizer.decode(ordinary[:: len(ordinary) // WORDS + 1]) + " "
         self.count = max(1, len(tokenizer(self.words, add_special_tokens=False)["input_ids"]) - 1)
@@ -288,6 +296,30 @@ class Trial:
             if highest - less.highest.get((table, rows), highest) == 1 and table != tokens
         ]
         return short + min(left) if left else None
+
+
+class HeadTrial(Trial):
+    """The classifier of an architecture under trial, with its encoder."""
+
+    model: OwnHead
+
+    @classmethod
+    def of(cls, folder: Path, tokenizer: PreTrainedTokenizerFast) -> "HeadTrial":
+        """That of a folder."""
+        return cls(folder, tokenizer, OwnHead(read_own_head(folder), 0.0).eval())
+
+    @torch.inference_mode()
+    def states(self, *lengths: int, width: int = 0) -> Tensor:
+        """The vector of the first text of such a batch."""
+        return self.model.represent(self.batch(*lengths, width=width))[0]
+
+    @torch.inference_mode()
+    def effect_of_parting(self, max_length: int) -> str:
+        """Why it is not taken apart as it is here; empty if it gives the same logits so."""
+        inputs = self.model.taken(self.batch(_short(max_length)))
+        found = self.model(inputs)
+        with self.model.assembled() as own:
+            return "gives other logits in parts" if _differ(found, own(**inputs).logits) else ""
 
 
 def _short(max_length: int) -> int:

@@ -7,26 +7,15 @@ On an NVIDIA GPU a kernel of FlashAttention takes them all, which has no dropout
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
-from lib.command.console import UserError, one_line
-from lib.data.cutting import HEAD, Cut, Frame
-from lib.data.tokens import TokenFile
-from lib.study.config import PADDED_POOLINGS
 from lib.training.batches import Tokens
 
 UNPADDED = "unpadded"  # the attention of transformers that reads such a row
 PLACES = "places"  # key of the inputs that a padded batch has not
-BEYOND = 5  # tokens by which a text on which an encoder is tried is longer than its window
-SHORT = 3  # tokens of the other one
-# How far a state may move, relative to its norm, where nothing but rounding differs. In float64 it
-# moved by 1e-14 at most, and by 1e-4 or more where a window was one token too long (ModernBERT of
-# three sizes, with random weights).
-TOLERANCE = 1e-6
 
 
 class Unpadded(Tokens):
@@ -172,66 +161,3 @@ def _in_turn(
 
 AttentionInterface.register(UNPADDED, attend)
 AttentionMaskInterface.register(UNPADDED, lambda *_, **__: None)
-
-
-def unpad(encoder: PreTrainedModel, pooling: str, device: torch.device, precision: str) -> None:
-    """Have an encoder attend unpadded, where that gives what padding gives.
-
-    Args:
-        encoder: on the CPU; moved to the device.
-        pooling: of its states.
-        device: where it will compute.
-        precision: likewise; the kernel for GPUs has none but bf16.
-
-    Raises:
-        UserError: one of them does not go with it.
-    """
-    why = ""
-    if pooling in PADDED_POOLINGS:
-        why = f"pooling '{pooling}' needs padded passes"
-    elif device.type != "cpu" and (device.type, precision) != ("cuda", "bf16"):
-        why = f"{device.type} in {precision} has no attention for it; a GPU has in bf16"
-    elif failed := _failure(encoder, device, precision):
-        why = f"{encoder.config.model_type} can't be trained so: {failed}"
-    if why:
-        raise UserError(f"unpadded is true, but {why}; set it to false")
-
-
-def _failure(encoder: PreTrainedModel, device: torch.device, precision: str) -> str:
-    """Why an encoder does not train unpadded; if it does, empty, and it is left so."""
-    padded, rows = _trial(encoder, torch.device("cpu")), torch.arange(2)
-    inputs, unpadded = padded.batch(rows), Unpadded(**vars(padded)).batch(rows)
-    there = Unpadded(**vars(_trial(encoder, device))).batch(rows)
-    mask = inputs.pop("attention_mask")
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            encoder.eval().double()
-            expected = encoder(**inputs, attention_mask=mask.long()).last_hidden_state[mask]
-            encoder.set_attn_implementation(UNPADDED)
-            found = encode(encoder, unpadded).last_hidden_state[mask]
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                encode(encoder.float().to(device).train(), there)
-    except Exception as error:  # which may be any, as encoders differ in what they take
-        return one_line(error) or type(error).__name__
-    near = (found - expected).norm(dim=-1) <= TOLERANCE * expected.norm(dim=-1)
-    return "" if near.all() else "without padding, its states are others"
-
-
-def _trial(encoder: PreTrainedModel, device: torch.device) -> Tokens:
-    """Two texts, of which the first is longer than the window of an encoder, if it has one."""
-    config, tokens = encoder.config, torch.arange(encoder.get_input_embeddings().num_embeddings)
-    positions = getattr(config, "max_position_embeddings", None) or np.inf
-    window = getattr(config, "sliding_window", None) or 0
-    lengths = np.array([min(window + BEYOND, positions), SHORT], int)
-    known = tokens[tokens != config.pad_token_id].numpy().astype(np.int32)
-    file = TokenFile(
-        ids=np.arange(2),
-        labels=np.zeros(2, np.int8),
-        columns={"input_ids": np.resize(known, lengths.sum())},
-        bounds=np.cumsum([0, *lengths]),
-        uncut=lengths,
-        pad_id=config.pad_token_id or 0,
-        cut=Cut(int(lengths.max()), HEAD),
-        frame=Frame(0, 0, HEAD),
-    )
-    return Tokens.of(file, device, "masked-mean")
