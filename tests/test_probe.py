@@ -266,7 +266,7 @@ def tried(made, tmp_path, monkeypatch) -> Path:
 
 def test_a_plan_knows_what_was_found_before(tried):
     assert lack_of(study(tried), "own", "cls").startswith("is causal")
-    with pytest.raises(UserError, match=r"'own' is causal.*: padded-mean, masked-mean, max$"):
+    with pytest.raises(UserError, match=r"'own' is causal.*: padded-mean, masked-mean, max, head$"):
         study(tried, grid=[GRID | {"pooling": ["cls"]}])
     assert study(tried, max_length=80)
     with pytest.raises(UserError, match="'max_length' is 81; allowed: at most 80, the positions"):

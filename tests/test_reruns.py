@@ -41,11 +41,12 @@ OF_RULES = {
     "pretokenize train evaluate estimate baseline explain": "data.encoders",
     "pretokenize train evaluate estimate analyse explain": "data.tokens",
     "pretokenize train evaluate estimate baseline analyse explain": "data.cutting",
-    "train estimate": "training.compilation training.flops training.freezing training.job "
-    "training.loop training.progress training.sizing",
+    "train estimate": "training.compilation training.flops training.job training.loop "
+    "training.progress training.sizing training.unpadding",
     "train evaluate estimate baseline": "training.metrics",
     "train evaluate estimate explain": "training.backends training.batches training.device "
-    "training.model training.prediction training.unpadded",
+    "training.checkpoints training.freezing training.model training.own_head training.poolings "
+    "training.prediction training.unpadded",
     "train evaluate estimate baseline analyse explain": "files.predictions",
     "evaluate": "training.card training.evaluation",
     "evaluate summary": "command.markup",

@@ -36,6 +36,7 @@ from lib.study.config import PADDED_POOLINGS
 from lib.study.schema import poolings
 from lib.training import unpadded
 from lib.training.batches import Tokens
+from lib.training.checkpoints import new_classifier
 from lib.training.loop import accumulate
 from lib.training.model import Classifier, load_encoder, mask_of
 from lib.training.prediction import predict
@@ -63,7 +64,7 @@ def narrow(encoders, tmp_path_factory) -> Path:
 def both(narrow: Path, tokens, pooling: str) -> list[tuple[Classifier, Tokens]]:
     """A classifier and its tokens, with padding and without."""
     torch.manual_seed(0)
-    padded = Classifier(load_encoder(narrow, pooling), pooling, 2, 0.0)
+    padded = new_classifier(narrow, pooling, 2, 0.0)
     without = copy.deepcopy(padded)
     unpad(without, CPU, "fp32")
     data = load(tokens, "modernbert")
@@ -242,6 +243,13 @@ def test_encoders_are_set_to_it_and_draw_no_random_numbers(kind, changes, precis
 def test_encoders_that_can_not_are_refused(kind, config, reason):
     with pytest.raises(UserError, match=f"{config.model_type} can't be trained so: .*{reason}"):
         unpad(Classifier(kind(config), "cls", 2, 0.0), CPU, "fp32")
+
+
+def test_a_pooler_within_a_head_is_refused_as_it_needs_padded_passes(made):
+    model = new_classifier(made("bert", attention_probs_dropout_prob=0.0), "head", 2, 0.0)
+    message = "bert can't be trained so: without padding, its vectors are others; set it to false"
+    with pytest.raises(UserError, match=message):
+        unpad(model, CPU, "fp32")
 
 
 @pytest.mark.parametrize("shift", [-1, 1])

@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 from lib.command.markup import escape
 from lib.data.cutting import HEAD, HEAD_TAIL, TAIL
 from lib.study.schema import keys_that, word
+from lib.training.poolings import OWN_HEAD
 
 FILE = "README.md"
 TOLD = (  # what it needs of train.json, besides the keys of the run
@@ -50,6 +51,7 @@ POOLINGS = {
         "vectors = states.masked_fill(padding, torch.finfo(states.dtype).min).amax(dim=1)",
     ),
     "pooler": ("the encoder's own pooler", "vectors = outputs.pooler_output"),
+    OWN_HEAD: ("what the classifier of its architecture has before the last layer", ""),
 }
 KEPT = {  # by truncation
     HEAD: "the first",
@@ -80,6 +82,35 @@ POOLED
 probabilities = head(vectors).softmax(dim=-1)
 for text, row in zip(texts, probabilities):
     print(f"{encoder.config.id2label[int(row.argmax())]} {row.max():.4f} {text}")"""
+
+OWN_SNIPPET = """\
+from transformers import pipeline
+
+folder = "."
+texts = ["A text to label.", "Another one."]
+
+classify = pipeline("text-classification", model=folder)
+for text, found in zip(texts, classify(texts, truncation=True)):
+    print(f"{found['label']} {found['score']:.4f} {text}")"""
+OWN_SNIPPET_ENDS = """\
+import inspect
+
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+folder = "."
+texts = ["A text to label.", "Another one."]
+
+torch.set_grad_enabled(False)
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+
+INPUTS
+taken = inspect.signature(model.forward).parameters
+outputs = model(**{name: values for name, values in inputs.items() if name in taken})
+probabilities = outputs.logits.softmax(dim=-1)
+for text, row in zip(texts, probabilities):
+    print(f"{model.config.id2label[int(row.argmax())]} {row.max():.4f} {text}")"""
 
 TOKENIZE = """\
 inputs = tokenizer(
@@ -132,9 +163,7 @@ def model_card(trained: Mapping[str, Any], tested: Mapping[str, Any], labels: Se
         "The snippet needs torch, transformers and safetensors. `folder` is where the files of "
         "this model are, as `hf download` with `--local-dir` puts them.",
         f"```python\n{snippet(trained)}\n```",
-        "Load it this way alone: `pipeline` and `AutoModelForSequenceClassification` do not read "
-        "`head.safetensors`, and label with random weights. A warning of transformers that weights "
-        "of a pooler are missing means nothing here: they are not used.",
+        caution(trained),
         "## Training",
         table(["Setting", "Value"], training_facts(trained)),
         "## Limits",
@@ -179,10 +208,14 @@ def describe(trained: Mapping[str, Any], tested: Mapping[str, Any]) -> ModelCard
 
 def introduction(trained: Mapping[str, Any]) -> str:
     """What it is; and, before all else, whether it learned nothing."""
+    made_of = (
+        "in the classifier of its architecture"
+        if trained["pooling"] == OWN_HEAD
+        else "its states pooled into one vector, and a linear head"
+    )
     text = (
-        f"A classifier of texts: the encoder {escape(trained['model'])}, its states pooled into "
-        "one vector, and a linear head. Encoder and head were trained together on the dataset "
-        f"{escape(trained['dataset'])}."
+        f"A classifier of texts: the encoder {escape(trained['model'])}, {made_of}. Encoder and "
+        f"head were trained together on the dataset {escape(trained['dataset'])}."
     )
     if trained["learned"]:
         return text
@@ -253,9 +286,30 @@ def snippet(trained: Mapping[str, Any]) -> str:
         "POOLED": POOLINGS[trained["pooling"]][1],
     }
     text = SNIPPET
+    if trained["pooling"] == OWN_HEAD:
+        text = OWN_SNIPPET_ENDS if trained["truncation"] == HEAD_TAIL else OWN_SNIPPET
     for key, value in filled.items():
         text = text.replace(key, value)
     return text
+
+
+def caution(trained: Mapping[str, Any]) -> str:
+    """What labels otherwise than the snippet does."""
+    if trained["pooling"] != OWN_HEAD:
+        return (
+            "Load it this way alone: `pipeline` and `AutoModelForSequenceClassification` do not "
+            "read `head.safetensors`, and label with random weights. A warning of transformers "
+            "that weights of a pooler are missing means nothing here: they are not used."
+        )
+    if trained["truncation"] == HEAD_TAIL:
+        return (
+            "Cut texts this way alone: `pipeline` reads the model as well, and keeps another part "
+            "of longer texts."
+        )
+    return (
+        "Leave `truncation=True` in it: longer texts are cut as in training, since the tokenizer "
+        "knows the length. `AutoModelForSequenceClassification` reads the model as well."
+    )
 
 
 def training_facts(trained: Mapping[str, Any]) -> list[tuple[str, Any]]:

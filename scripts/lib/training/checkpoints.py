@@ -84,12 +84,11 @@ def save_checkpoint(model: Classifier, tokenizer: Path, folder: Path, cut: Cut) 
 
 
 def _tell_cut(path: Path, cut: Cut) -> None:
-    """Let the tokenizer of a checkpoint cut as the training did, where it can."""
+    """Let the tokenizer of a checkpoint cut and pad as the training did, where it can."""
     told = read_json(path) if path.is_file() else {}
-    told["model_max_length"] = cut.max_length
-    side = "left" if cut.truncation == TAIL else "right"
-    if cut.truncation != HEAD_TAIL and told.get("truncation_side", "right") != side:
-        told["truncation_side"] = side
+    told |= {"model_max_length": cut.max_length, "padding_side": "right"}
+    if cut.truncation != HEAD_TAIL:
+        told["truncation_side"] = "left" if cut.truncation == TAIL else "right"
     path.write_text(json.dumps(told, indent=2) + "\n", "utf-8")
 
 
