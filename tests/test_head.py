@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import CUT, call
 from families import FAMILIES, bring, build, refusal, reweigh, save
+from test_backends import histories, run_train, train_command
 from torch import nn
 from transformers import (
     AutoModelForSequenceClassification,
@@ -68,6 +69,39 @@ def test_logits_are_those_of_transformers_in_evaluation_and_in_training(made, tm
     assert not torch.allclose(evaluated[0], evaluated[1], atol=1e-6)
     loaded = load_checkpoint(tmp_path / "checkpoint")
     assert torch.equal(loaded(inputs), evaluated) and loaded.rate == TOLD[family]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", sorted(FAMILIES.keys() - {"splinter"}))  # which has none
+def test_logits_of_a_family_are_those_of_transformers(made, tmp_path, family):
+    folder = made(family)
+    model = new_classifier(folder, "head", 3, 0.0).eval()
+    save_checkpoint(model, folder, tmp_path / "checkpoint", CUT)
+    plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "checkpoint").eval()
+    inputs = batch(model)
+    expected = plain(inputs["input_ids"], attention_mask=inputs["attention_mask"].long()).logits
+    torch.testing.assert_close(model(inputs), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("family", "trained"),
+    [
+        ("bert", {"encoder.pooler", "head"}),
+        ("modernbert", {"own.head", "head"}),
+        ("roberta", {"own.classifier", "head"}),
+    ],
+)
+def test_a_frozen_encoder_leaves_the_whole_head_to_train(made, family, trained):
+    model = new_classifier(made(family), "head", 2, 0.5, encoder_dropout=0.5)
+    model.freeze("encoder")
+    model.train()
+    inputs = batch(model)
+    states = [model.encode(inputs).last_hidden_state for _ in range(2)]
+    assert torch.equal(*states) and not torch.equal(model(inputs), model(inputs))
+    model(inputs).sum().backward()
+    learns = {name for name, weight in model.named_parameters() if weight.grad is not None}
+    assert {part for part in trained for name in learns if name.startswith(f"{part}.")} == trained
+    assert all(name.startswith(tuple(trained)) for name in learns)
 
 
 @pytest.mark.parametrize("family", ["bert", "distilbert", "eurobert"])
@@ -302,3 +336,19 @@ def test_a_layer_is_the_last_if_it_alone_has_a_row_for_each_class(made):
     model = new_classifier(made("xlm"), "head", 5, 0.0)
     assert model.last == "sequence_summary.summary" and isinstance(model.head, nn.Linear)
     assert model.head.out_features == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["bert", "modernbert"])
+def test_two_processes_or_a_compiled_model_train_alike(
+    python, encoders, tokens, tmp_path, architecture
+):
+    flags = "--batch 33 --epochs 2 --dropout 0 --micro-batch 10"
+    ways = {"plain": "", "two": "--backend accelerate --processes 2", "compiled": "--compile true"}
+    for name, way in ways.items():
+        line = train_command(encoders, tokens, tmp_path / name, f"{flags} {way}", architecture)
+        done = run_train(python, line.replace("masked-mean", "head"))
+        assert done.returncode == 0, done.stderr
+    plain, two, compiled = histories(tmp_path, *ways)
+    pd.testing.assert_frame_equal(plain, two, rtol=1e-4)
+    pd.testing.assert_frame_equal(plain, compiled, rtol=1e-4)
