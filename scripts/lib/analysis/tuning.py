@@ -6,19 +6,43 @@ arXiv:2002.06305).
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from lib.analysis.contrasts import RATE, Tuning, Variants
-from lib.analysis.results import BETTER, settings_of_variants
+from lib.analysis.results import (
+    BETTER,
+    read_all,
+    read_trained,
+    runs_table,
+    settings_of_variants,
+)
+from lib.command.console import log
+from lib.files.tables import write_table
 from lib.study.runs import CONDITION, Condition, Run
 
 Content = TypeVar("Content")
 TUNED = " (tuned)"  # ends the name of a tuned setting, and of no variant, which has no parenthesis
 SETTING = ["model", "pooling", "batch", "setting"]
+ADDED = ["setting", "rates", "chosen"]  # to the table runs
+
+
+def choose(runs: Sequence[Path], out: Path) -> None:
+    """Choose a learning rate for each tuned setting; write the tables tuning and budgets.
+
+    Args:
+        runs: folders of the runs, which are trained, in the order of the tables.
+        out: folder of the tables.
+    """
+    table = with_settings(runs_table(read_all(runs, read_trained)), tuned=True)
+    write_table(out, "tuning", rates_tried(table))
+    write_table(out, "budgets", budgets(table))
+    tested, rates = table["chosen"].sum(), table[RATE].nunique()
+    log.info("%d of %d runs, with %d learning rates, are to be tested", tested, len(runs), rates)
 
 
 def with_settings(runs: pd.DataFrame, tuned: bool) -> pd.DataFrame:

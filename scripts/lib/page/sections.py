@@ -183,8 +183,8 @@ def tuning(page: Page) -> Iterator[str]:
         "How rates are chosen",
         "Variants that differ in the learning rate alone are one setting, with the name of the "
         "first of them. Its rate is the one with the best validation accuracy in the mean over "
-        "seeds; the test has no part in that. Settings with equally many rates and seeds are "
-        "compared each at its own, others at the same rate.",
+        "seeds; no run at another rate is tested. Settings with equally many rates and seeds are "
+        "compared each at its own, others where both are tested at the same rate.",
     )
     if len(rates):
         yield page.figure(

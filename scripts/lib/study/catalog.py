@@ -62,7 +62,8 @@ TABLES = (
         part="results",
         row="run",
         content="its keys, every number that was measured, and its training settings; its setting, "
-        "how many learning rates that has tried, and whether this one is chosen",
+        "how many learning rates that has tried, and whether this one is chosen, without which it "
+        "has no test",
     ),
     Table(
         name="histories",
@@ -81,14 +82,14 @@ TABLES = (
     ),
     Table(
         name="tuning",
-        command="collect",
+        command="choose",
         part="tuned",
         row="condition: a setting and a learning rate",
         content="mean validation accuracy, whether the rate is chosen, and whether at an edge",
     ),
     Table(
         name="budgets",
-        command="collect",
+        command="choose",
         part="tuned",
         row="setting and number of runs",
         content="the validation accuracy that is expected of the best of so many",
