@@ -1,7 +1,7 @@
 """Choose the learning rate of each tuned setting by validation, before anything is tested.
 
-It writes tuning (a row per setting and learning rate, with the one that is chosen) and budgets (the
-validation accuracy that is expected of the best of so many runs).
+It writes tuning (a row per setting and learning rate, with the one that is chosen) and budgets
+(what is expected of the best of so many runs in validation).
 """
 
 import argparse

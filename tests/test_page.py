@@ -339,7 +339,7 @@ def test_the_opening_is_true_of_every_mixture_of_encoders(sources, said):
         for model, source in sources.items()
     ]
     splits = dict.fromkeys(("train", "valid", "test"), SPLIT)
-    text = opening(runs, splits, "reviews", all_tested=True)
+    text = opening(runs, splits, "reviews", "accuracy", all_tested=True)
     assert (said or "9 test reviews") in text
     assert ("random weights" in text) == (said is not None)
     assert ("not what pretraining buys" in text) == (set(sources.values()) == {"scratch"})

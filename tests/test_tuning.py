@@ -24,7 +24,7 @@ from lib.analysis.contrasts import (
     plan,
 )
 from lib.analysis.findings import asked
-from lib.analysis.results import SETTING, key_columns
+from lib.analysis.results import CHOOSE_BY, SETTING, key_columns
 from lib.analysis.tuning import (
     as_settings,
     budgets,
@@ -131,7 +131,46 @@ def test_an_edge_is_one_of_the_rates_of_its_own_setting():
     assert rates["edge"].sum() == 3
     assert rates.loc[("fast", 256), "learning_rate"] == pytest.approx(4e-4)
     assert rates["rates"].to_dict()["few", 64] == 2 and set(rates["seeds"]) == {3}
-    assert rates.loc[("fast", 256), ["valid_accuracy", "valid_loss"]].tolist() == [0.9, 0.5]
+    assert rates.loc[("fast", 256), ["value", "valid_loss"]].tolist() == [0.9, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("choose_by", "chosen", "expected"),
+    [("accuracy", "base", 0.9), ("macro_f1", "slow", 0.8), ("loss", "fast", 0.2)],
+)
+def test_the_measure_that_chooses_epochs_chooses_the_rate(choose_by, chosen, expected):
+    measured = {  # by base, slow and fast
+        "valid_accuracy": [0.9, 0.8, 0.7],
+        "valid_macro_f1": [0.6, 0.8, 0.7],
+        "valid_loss": [0.3, 0.4, 0.2],
+    }
+    table = table_of(grid(seeds=(1,))).drop(columns=["setting", "rates", "chosen"])
+    table = table.assign(**measured, **{CHOOSE_BY: choose_by})
+    table = with_settings(table, True)
+    assert table["variant"][table["chosen"]].tolist() == [chosen]
+    rates, curve = rates_tried(table), budgets(table)
+    assert rates["value"].tolist() == measured[f"valid_{choose_by}"]
+    assert {*rates["choose_by"], *curve["choose_by"]} == {choose_by}
+    draws = itertools.product(measured[f"valid_{choose_by}"], repeat=2)
+    best = min if choose_by == "loss" else max
+    assert curve["expected"][1] == pytest.approx(np.mean([best(draw) for draw in draws]))
+    assert rates["value"][rates["chosen"]].tolist() == [expected]
+
+
+def test_settings_are_chosen_by_the_measures_of_their_own():
+    table = table_of(grid(variants=(*RATES, "few", "few-slow", "few-fast"), seeds=(1,)))
+    table = table.drop(columns=["setting", "rates", "chosen"])
+    table["valid_accuracy"], table["valid_loss"] = [0.9, 0.8, 0.7] * 2, [0.4, 0.2, 0.3] * 2
+    table[CHOOSE_BY] = ["accuracy"] * 3 + ["loss"] * 3
+    table = with_settings(table, True)
+    assert table["variant"][table["chosen"]].tolist() == ["base", "few-slow"]
+
+
+def test_a_loss_that_is_not_finite_is_the_worst():
+    table = table_of(grid(variants=("base", "slow"), seeds=(1, 2)))
+    table = table.drop(columns=["setting", "rates", "chosen"]).assign(**{CHOOSE_BY: "loss"})
+    table["valid_loss"] = [0.1, np.nan, 0.6, 0.6]
+    assert set(with_settings(table, True).query("chosen")["variant"]) == {"slow"}
 
 
 def test_a_rate_with_fewer_seeds_is_not_tried():

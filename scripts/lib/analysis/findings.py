@@ -270,11 +270,11 @@ def costs(conditions: pd.DataFrame, best: pd.DataFrame) -> Iterator[dict[str, An
 
 
 def cost_of(best: pd.Series, rows: pd.DataFrame) -> str:
-    """The seconds of a model, and of its condition that is highest in validation."""
+    """The seconds of a model, and of its condition that is best in validation."""
     seconds = rows["train_seconds"] if len(rows) else pd.Series([best["train_seconds"]])
     return (
         f"{best['model']}: {duration(seconds.median())} of training per run, in the median "
-        f"over its settings; {condition(best)}, highest in validation, took "
+        f"over its settings; {condition(best)}, best in validation, took "
         f"{duration(best['train_seconds'])} for a test accuracy of {best['accuracy']:.4f} "
         f"({plural(int(best['seeds']), 'seed')})."
     )

@@ -15,7 +15,8 @@ from lib.study.schema import word
 Content = TypeVar("Content")
 ALL = "all"  # of the training reviews, as the setting `examples` names them
 SETTING = "settings."  # begins the columns of training settings
-BETTER = ["valid_accuracy", "valid_loss"]  # a higher one, then a lower one
+CHOOSE_BY = f"{SETTING}choose_by"
+BETTER = ["score", "valid_loss"]  # a higher one, then a lower one
 NUMBERS = {"batch": "Int64", "seed": "Int64"}  # missing for baselines
 
 
@@ -55,6 +56,22 @@ def runs_table(measured: dict[Run, dict[str, Any]]) -> pd.DataFrame:
     mixed = [name for name in settings if settings[name].dtype == object]
     settings[mixed] = settings[mixed].map(word)
     return key_columns(measured).join([table[columns], settings.add_prefix(SETTING)])
+
+
+def with_scores(runs: pd.DataFrame, choose_by: pd.Series | str) -> pd.DataFrame:
+    """The table runs with the `value` in validation, and a `score` that is higher for a better one.
+
+    A loss that is not finite is the worst.
+
+    Args:
+        runs: rows of the table runs.
+        choose_by: the measure of each, or of all, as in `training.choose_by`.
+    """
+    measures = pd.Series(choose_by, runs.index, object)
+    pairs = zip(measures, runs.to_dict("records"), strict=True)
+    values = [row[f"valid_{measure}"] for measure, row in pairs]
+    value = pd.Series(values, runs.index, float).fillna(math.inf)
+    return runs.assign(value=value, score=value.mask(measures == "loss", -value))
 
 
 def settings_of_variants(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:

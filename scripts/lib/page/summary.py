@@ -72,7 +72,7 @@ def summarise(
     paragraphs = [
         f"# Study: {study}",
         told,
-        opening(trainings, division, noun, all_tested=page.tables["runs"]["chosen"].all()),
+        opening(trainings, division, noun, page.chosen_by(), page.tables["runs"]["chosen"].all()),
         *warnings(counts),
         *sections(page),
         "## What was run",
@@ -100,7 +100,11 @@ def first_page(page: Page, told: str) -> str:
 
 
 def opening(
-    trainings: Sequence[Mapping[str, Any]], splits: Mapping[str, Any], noun: str, all_tested: bool
+    trainings: Sequence[Mapping[str, Any]],
+    splits: Mapping[str, Any],
+    noun: str,
+    chosen_by: str,
+    all_tested: bool,
 ) -> str:
     """What the study is, which says plainly what it can't show."""
     tested = "Each run" if all_tested else "Each run at a chosen learning rate"
@@ -108,7 +112,7 @@ def opening(
         f"{plural(len(trainings), 'run')} on {escape(trainings[0]['dataset'])}: "
         f"{splits['train']['reviews']:,} training, {splits['valid']['reviews']:,} validation and "
         f"{splits['test']['reviews']:,} test {noun}. {tested} is tested once, at its best "
-        "epoch by validation accuracy."
+        f"epoch by validation {chosen_by}."
     )
     sources = {run["model"]: run["encoder"]["source"] for run in trainings}
     scratch = [model for model, source in sources.items() if source == "scratch"]
