@@ -1,8 +1,9 @@
 """What plans and tables of large studies cost, on studies that nobody trained.
 
 Measured is CPU time, the median over repeats in which what is compared takes turns: a plan from
-nothing, tuned and not, beside one of as many pairs of bare rules, a plan of the finished quick study beside one of
-an empty Snakefile, `--touch` of a finished study, and the commands that make tables of all runs.
+nothing, tuned and not, beside one of as many pairs of bare rules, a plan of the finished quick
+study beside one of an empty Snakefile, `--touch` of a finished study, and the commands that make
+tables of all runs.
 """
 
 import argparse
