@@ -1,8 +1,9 @@
 """What plans and tables of large studies cost, on studies that nobody trained.
 
 Measured is CPU time, the median over repeats in which what is compared takes turns: a plan from
-nothing beside one of as many pairs of bare rules, a plan of the finished quick study beside one of
-an empty Snakefile, `--touch` of a finished study, and the commands that make tables of all runs.
+nothing, tuned and not, beside one of as many pairs of bare rules, a plan of the finished quick
+study beside one of an empty Snakefile, `--touch` of a finished study, and the commands that make
+tables of all runs.
 """
 
 import argparse
@@ -251,6 +252,9 @@ def benchmark(
         repeats: of each plan; what takes longer is done once.
     """
     unmade = new_study(folder / "unmade", large(planned))
+    rates = {name: {"learning_rate": 10.0**-i} for i, name in enumerate(VARIANTS, 2)}
+    tuned = large(planned) | {"variants": rates, "analysis": {"tuned": True}}
+    chosen = new_study(folder / "chosen", tuned)
     quick = new_study(folder / "quick", yaml.safe_load(QUICK.read_text("utf-8")))
     finished = new_study(folder / "finished", large(touched))
     many = new_study(folder / "many", large(tabulated))
@@ -261,6 +265,7 @@ def benchmark(
     seconds(quick.snakemake("--touch", "--forceall"))
     plans = {
         f"plan {planned:,} runs": unmade.snakemake("--dry-run"),
+        f"plan {planned:,} runs, tuned": chosen.snakemake("--dry-run"),
         f"plan {planned:,} bare pairs": plan_of(folder / "pairs", PAIRS.format(runs=planned)),
         "plan the finished quick study": quick.snakemake("--dry-run"),
         "plan an empty Snakefile": plan_of(folder / "empty", EMPTY),

@@ -2,8 +2,7 @@
 
 It writes runs (a row per run, with its keys, every number that was measured, its setting and its
 training settings), histories (a row per run, epoch, split and measure) and costs (where the seconds
-went); of a study that is tuned, tuning (a row per setting and learning rate) and budgets (the
-validation accuracy that is expected of the best of so many runs).
+went). With --tuned, the runs at learning rates that are not chosen need no test.
 """
 
 import argparse

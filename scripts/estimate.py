@@ -2,8 +2,8 @@
 
 Runs of one kind train at one speed: that of finished ones on the same hardware, or else the speed
 of some updates, timed in as many processes as the study has jobs at once. Runs whose train.json
-and test.json are there are done. Written is a page: a row per kind of training, and the hours of
-the whole.
+and test.json are there are done; with --tuned, so are those that are trained, as the test of most
+is left out. Written is a page: a row per kind of training, and the hours of the whole.
 """
 
 import argparse
@@ -35,6 +35,7 @@ def arguments() -> Parser:
     )
     flags.add_argument("--cores", type=threads, default=1, help="CPU cores that the study has")
     flags.add_argument("--out", required=True, type=Path, help="the page, a Markdown file")
+    add_flags(flags, "analysis", keys=("tuned",))
     add_flags(flags.add_argument_group("training"), "training")
     return flags
 
@@ -44,8 +45,8 @@ def main(options: argparse.Namespace) -> None:
     settings = pop_settings(options, "training")
     from lib.training.estimate import estimate, jobs_of
 
-    out, cores = vars(options).pop("out"), vars(options).pop("cores")
-    estimate(jobs_of(**vars(options), settings=settings), cores, out)
+    out, cores, tuned = (vars(options).pop(name) for name in ("out", "cores", "tuned"))
+    estimate(jobs_of(**vars(options), settings=settings), cores, tuned, out)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Show what trained encoders do: a map of test reviews, and the attention in one of them.
 
-One run stands for each model: of the condition with the highest validation accuracy in the mean
-over seeds, the run nearest to the median. With --tsne it writes tsne (a row per model and review of
-a sample, the same for all) and boundary_errors (wrongly labelled reviews that lie on the map where
-the labels meet); with --attention it writes attention: that of the last layer, the mean over the
-heads, special tokens left out and the rows brought to a sum of 1 again.
+One run stands for each model: of the condition with the best validation in the mean over seeds, by
+the measure that chooses its epochs, the run nearest to the median. With --tsne it writes tsne (a
+row per model and review of a sample, the same for all) and boundary_errors (wrongly labelled
+reviews that lie on the map where the labels meet); with --attention it writes attention: that of
+the last layer, the mean over the heads, special tokens left out and the rows brought to a sum of 1
+again.
 """
 
 import argparse

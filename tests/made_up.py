@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from conftest import call
 
 import analyse
+import choose
 import collect
 import draw
 import summary
@@ -297,6 +298,8 @@ class MadeUp:
         write_text(self.folder / "logs" / "dataset=d" / "download.log", "12:00:00 took 1.50 s")
         runs = " ".join(map(str, self.runs))
         out = f"--out {self.tables}"
+        if tuned:
+            call(choose, f"--runs {runs} {out}")
         call(collect, f"--runs {runs} --logs {self.folder}/logs --tuned {word(tuned)} {out}")
         tokens = " ".join(str(self.tokens(model)) for model in self.models())
         samples = " ".join(map(str, self.samples))

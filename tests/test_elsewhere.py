@@ -91,7 +91,8 @@ def snakemake(python, folder: Path, *arguments: str) -> subprocess.CompletedProc
 
 @pytest.mark.slow
 def test_a_workflow_uses_it_as_a_module_with_a_prefix(python, elsewhere, study):
-    (elsewhere / "outer.yaml").write_text(yaml.safe_dump({"encoders": study}))
+    tuned = study | {"analysis": study["analysis"] | {"tuned": True}}
+    (elsewhere / "outer.yaml").write_text(yaml.safe_dump({"encoders": tuned}))
     (elsewhere / "Snakefile").write_text(MODULE.format(root=ROOT, prefix=f"prefix: {ODD!r}"))
     done = snakemake(python, elsewhere, "--cores", "2")
     assert done.returncode == 0, done.stderr

@@ -128,6 +128,8 @@ def test_finished_runs_tell_the_speed_of_their_kind(tokens, encoders, tmp_path, 
     assert "Of 22 runs, 21 are left: about **25 s**" in text
     assert "| bert | cls | 32 | base, rate | 25 | 3 finished runs | 19 | 1.0 s | 2 |" in text
     assert "| bert | cls | 32 | small | 8 | timed updates | 2 | 16 s | 2 |" in text
+    call(command, f"--runs {given} --variants {variants} --tuned true --out page.md {FLAGS}")
+    assert "Of 22 runs, 4 are left" in Path("page.md").read_text()
 
 
 def test_wrong_use_is_one_line():

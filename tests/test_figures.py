@@ -54,12 +54,12 @@ def drawn(tmp_path_factory) -> MadeUp:
     write_table(study.tables, "attention", rows)
     settings = [
         {"model": model, "pooling": pooling, "batch": batch, "setting": f"{name} (tuned)"}
+        | {"choose_by": "accuracy"}
         for model, pooling in (("bert", "cls"), ("bert", "max"), ("modernbert", "cls"))
         for batch, name in itertools.product((64, 256), ("base", "few", "steep"))
     ]
     rows = [
-        setting
-        | {"learning_rate": rate, "seeds": 3, "valid_accuracy": rng.random(), "chosen": not i}
+        setting | {"learning_rate": rate, "seeds": 3, "value": rng.random(), "chosen": not i}
         for setting in settings
         for i, rate in enumerate((1e-4, 3e-5, 3e-4))
     ]

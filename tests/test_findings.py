@@ -257,7 +257,7 @@ def test_the_cheapest_and_the_best_are_those_of_validation(tmp_path):
     study.add(right_or_wrong(N, 0.9, 2), "a", "max", 64, "base", 1, valid=0.7, seconds=30)
     study.add(right_or_wrong(N, 0.9, 3), "a", "padded-mean", 64, "base", 1, valid=0.5, seconds=1)
     ((_, answer),) = answers(study.analyse(), "What does accuracy cost")
-    assert "cls, batch 64, highest in validation, took 10 s" in answer
+    assert "cls, batch 64, best in validation, took 10 s" in answer
     assert answer.startswith("a: 20 s of training per run")  # of those that learned
 
 

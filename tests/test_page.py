@@ -338,7 +338,8 @@ def test_the_opening_is_true_of_every_mixture_of_encoders(sources, said):
         {"dataset": "d", "model": model, "encoder": {"source": source}}
         for model, source in sources.items()
     ]
-    text = opening(runs, {"train": SPLIT, "valid": SPLIT, "test": SPLIT}, "reviews")
+    splits = dict.fromkeys(("train", "valid", "test"), SPLIT)
+    text = opening(runs, splits, "reviews", "accuracy", all_tested=True)
     assert (said or "9 test reviews") in text
     assert ("random weights" in text) == (said is not None)
     assert ("not what pretraining buys" in text) == (set(sources.values()) == {"scratch"})

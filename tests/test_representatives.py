@@ -19,6 +19,7 @@ def runs(*rows) -> pd.DataFrame:
             "valid_accuracy": valid,
             "accuracy": 1 - valid,
             "valid_loss": 1.0,
+            "settings.choose_by": "accuracy",
             "learned": valid >= 0.6,
         }
         for model, pooling, seed, valid in rows
@@ -67,3 +68,11 @@ def test_what_did_not_learn_stands_for_nothing():
     rows = [("a", "cls", 1, 0.8), ("a", "cls", 2, 0.5), ("b", "cls", 1, 0.5), ("c", "cls", 1, 0.55)]
     assert chosen(*rows) == [("a", "cls", 1)]
     assert chosen(*rows[2:]) == []
+
+
+def test_the_measure_of_the_first_run_chooses():
+    table = runs(("a", "cls", 1, 0.9), ("a", "max", 1, 0.8)).assign(valid_macro_f1=[0.6, 0.7])
+    for choose_by, best in (("accuracy", "cls"), ("macro_f1", "max"), ("loss", "max")):
+        table["settings.choose_by"] = [choose_by, "accuracy"]
+        found = representatives(table.assign(valid_loss=[0.5, 0.4]))
+        assert found["pooling"].tolist() == [best]

@@ -15,7 +15,7 @@ MODULES = sorted(
     if path.name != "__init__.py"
 )
 RULES = re.findall(
-    r"^rule (\w+):",
+    r"^ *(?:rule|checkpoint) (\w+):",
     "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk")),
     re.MULTILINE,
 )
@@ -50,14 +50,14 @@ OF_RULES = {
     "train evaluate estimate baseline analyse explain": "files.predictions",
     "evaluate": "training.card training.evaluation",
     "evaluate summary": "command.markup",
-    "evaluate estimate baseline collect analyse explain draw summary": "study.runs",
+    "evaluate estimate baseline choose collect analyse explain draw summary": "study.runs",
     "estimate": "training.estimate",
     "estimate analyse draw summary": "command.formats",
     "baseline": "analysis.baseline",
     "collect": "analysis.collection analysis.costs",
-    "collect analyse": "analysis.tuning",
-    "collect analyse summary": "analysis.contrasts",
-    "collect analyse explain draw summary": "analysis.results files.tables",
+    "choose collect analyse": "analysis.tuning",
+    "choose collect analyse summary": "analysis.contrasts",
+    "choose collect analyse explain draw summary": "analysis.results files.tables",
     "analyse": "analysis.analyse analysis.comparisons analysis.crossed analysis.cuts "
     "analysis.data_curve analysis.errors analysis.findings analysis.lengths analysis.measures "
     "analysis.published analysis.study analysis.verdicts",
@@ -106,7 +106,7 @@ def test_a_digest_follows_the_content_of_the_code_that_decides(monkeypatch, tmp_
 
 def test_every_rule_names_its_command_and_its_code():
     for path in (ROOT / "workflow" / "rules").glob("*.smk"):
-        for block in path.read_text().split("\nrule ")[1:]:
+        for block in re.split(r"\n *(?:rule|checkpoint) ", path.read_text())[1:]:
             rule = block.partition(":")[0]
             _, _, parameters = block.partition("    params:")
             assert f'command=command("{rule}")' in parameters
@@ -143,8 +143,8 @@ def test_a_comment_in_a_module_plans_what_the_table_says(complete, python, capsy
             plan = ", ".join(f"{rule} {count}" for rule, count in jobs.items())
             print(f"\n{module:28} {plan or 'nothing'}", end="")
     for module, jobs in plans.items():
-        # One is left out by all studies.
-        decided = DECIDES[module] - {"estimate"}
+        # These are left out: the one by all studies, the other by those that are not tuned.
+        decided = DECIDES[module] - {"estimate", "choose"}
         first = min(map(CHAIN.index, decided & set(CHAIN)), default=len(CHAIN))
         assert decided <= set(jobs) and bool(decided) == bool(jobs), module
         assert set(CHAIN[:first]).isdisjoint(jobs), module

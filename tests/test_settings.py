@@ -111,7 +111,7 @@ OF_STUDY: dict[str, tuple[Any, set[str]]] = {
     "analysis.tsne": (False, EXPLAINED),
     "analysis.attention": (False, EXPLAINED),
     "analysis.published": ("other.csv", ANALYSED),
-    "analysis.tuned": (True, TABLES),
+    "analysis.tuned": (True, TABLES | {"choose"}),
     "analysis.margin": (2, ANALYSED),
     "analysis.seed": (43, EXPLAINED),
     "analysis.sample": (50, EXPLAINED),

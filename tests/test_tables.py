@@ -238,8 +238,9 @@ def test_costs_add_up_to_all():
 
 def test_rates_are_told_from_the_lowest_with_the_chosen_one_in_bold():
     setting = {"model": "m", "pooling": "cls", "batch": 32, "setting": "base (tuned)"}
+    setting["choose_by"] = "macro_f1"
     rates = [(5e-5, 0.8, False, False), (1e-5, 0.9, True, True), (2e-4, 0.7, False, False)]
-    names = ("learning_rate", "valid_accuracy", "chosen", "edge")
+    names = ("learning_rate", "value", "chosen", "edge")
     rows = [setting | dict(zip(names, each, strict=True)) for each in rates]
     middle = [row | {"batch": 64} for row in rows]
     middle[1] = middle[1] | {"edge": False}
@@ -250,6 +251,7 @@ def test_rates_are_told_from_the_lowest_with_the_chosen_one_in_bold():
         ["32", "base (tuned)", told, "yes"],
         ["64", "base (tuned)", told, ""],
     ]
+    assert found[0][5] == "Validation macro F1 at each learning rate"
     assert edge_notes(table)[0].startswith("**1 of 2 chosen rates are at the edge")
     assert edge_notes(pd.DataFrame(middle)) == []
 

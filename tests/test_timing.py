@@ -8,6 +8,7 @@ from lib.command import timing
 
 RUN = {"dataset": "d", "model": "m", "pooling": "cls", "batch": 64, "variant": "base", "seed": 1}
 RUN |= {"settings.examples": "50", "settings.max_length": 64, "settings.truncation": "tail"}
+RUN |= {"chosen": True}
 
 
 def test_a_log_tells_what_its_command_took(tmp_path, monkeypatch):
@@ -65,17 +66,20 @@ def test_seconds_are_added_up_by_part(tmp_path):
         f"{run}/train.log": "took 10.00 s (training 7.00 s, prediction 1.00 s)",
         f"{run}/evaluate.log": "took 5.00 s (prediction 2.00 s)",
         f"{run.replace('seed=1', 'seed=2')}/train.log": "took 1000.00 s",
+        f"{run.replace('seed=1', 'seed=3')}/train.log": "took 20.00 s (training 20.00 s)",
+        f"{run.replace('seed=1', 'seed=3')}/evaluate.log": "took 1000.00 s (prediction 1000.00 s)",
     }.items():
         (logs / path).parent.mkdir(parents=True, exist_ok=True)
         (logs / path).write_text(f"12:00:00 {line}\n")
-    found = costs(pd.DataFrame([RUN]), logs).set_index("part")
+    runs = pd.DataFrame([RUN, RUN | {"seed": 3, "chosen": False}])
+    found = costs(runs, logs).set_index("part")
     assert found["jobs"].to_dict() == {
         "data and encoders": 1,
         "tokenizing": 1,
-        "start-up of training and test": 2,
-        "training and validation": 1,
+        "start-up of training and test": 3,
+        "training and validation": 2,
         "testing": 1,
         "baselines": 4,
     }
-    assert found["seconds"].tolist() == [1, 2, 5, 8, 2, 4]
-    assert found["share"].tolist() == pytest.approx([x / 22 for x in (1, 2, 5, 8, 2, 4)])
+    assert found["seconds"].tolist() == [1, 2, 5, 28, 2, 4]
+    assert found["share"].tolist() == pytest.approx([x / 42 for x in (1, 2, 5, 28, 2, 4)])

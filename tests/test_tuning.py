@@ -1,6 +1,7 @@
 """Learning rates as a part of settings, chosen by validation, and numbers of training reviews."""
 
 import itertools
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import yaml
 from conftest import ROOT
 from made_up import SETTINGS, MadeUp, right_or_wrong
+from workspace import RUN, Workspace
 
 from lib.analysis.contrasts import (
     BACKEND,
@@ -22,7 +24,7 @@ from lib.analysis.contrasts import (
     plan,
 )
 from lib.analysis.findings import asked
-from lib.analysis.results import SETTING, key_columns
+from lib.analysis.results import CHOOSE_BY, SETTING, key_columns
 from lib.analysis.tuning import (
     as_settings,
     budgets,
@@ -32,9 +34,13 @@ from lib.analysis.tuning import (
     with_settings,
 )
 from lib.analysis.verdicts import decide, known_of
+from lib.analysis.wording import NOT_ASKED
+from lib.command.console import UserError
+from lib.files.whole import write_text
 from lib.page import figures
 from lib.study import config
-from lib.study.runs import Run, baseline_name
+from lib.study.planning import at_chosen_rates
+from lib.study.runs import KEYS, Run, baseline_name, run_of
 
 CHANGES = {
     "base": {},
@@ -125,7 +131,46 @@ def test_an_edge_is_one_of_the_rates_of_its_own_setting():
     assert rates["edge"].sum() == 3
     assert rates.loc[("fast", 256), "learning_rate"] == pytest.approx(4e-4)
     assert rates["rates"].to_dict()["few", 64] == 2 and set(rates["seeds"]) == {3}
-    assert rates.loc[("fast", 256), ["valid_accuracy", "valid_loss"]].tolist() == [0.9, 0.5]
+    assert rates.loc[("fast", 256), ["value", "valid_loss"]].tolist() == [0.9, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("choose_by", "chosen", "expected"),
+    [("accuracy", "base", 0.9), ("macro_f1", "slow", 0.8), ("loss", "fast", 0.2)],
+)
+def test_the_measure_that_chooses_epochs_chooses_the_rate(choose_by, chosen, expected):
+    measured = {  # by base, slow and fast
+        "valid_accuracy": [0.9, 0.8, 0.7],
+        "valid_macro_f1": [0.6, 0.8, 0.7],
+        "valid_loss": [0.3, 0.4, 0.2],
+    }
+    table = table_of(grid(seeds=(1,))).drop(columns=["setting", "rates", "chosen"])
+    table = table.assign(**measured, **{CHOOSE_BY: choose_by})
+    table = with_settings(table, True)
+    assert table["variant"][table["chosen"]].tolist() == [chosen]
+    rates, curve = rates_tried(table), budgets(table)
+    assert rates["value"].tolist() == measured[f"valid_{choose_by}"]
+    assert {*rates["choose_by"], *curve["choose_by"]} == {choose_by}
+    draws = itertools.product(measured[f"valid_{choose_by}"], repeat=2)
+    best = min if choose_by == "loss" else max
+    assert curve["expected"][1] == pytest.approx(np.mean([best(draw) for draw in draws]))
+    assert rates["value"][rates["chosen"]].tolist() == [expected]
+
+
+def test_settings_are_chosen_by_the_measures_of_their_own():
+    table = table_of(grid(variants=(*RATES, "few", "few-slow", "few-fast"), seeds=(1,)))
+    table = table.drop(columns=["setting", "rates", "chosen"])
+    table["valid_accuracy"], table["valid_loss"] = [0.9, 0.8, 0.7] * 2, [0.4, 0.2, 0.3] * 2
+    table[CHOOSE_BY] = ["accuracy"] * 3 + ["loss"] * 3
+    table = with_settings(table, True)
+    assert table["variant"][table["chosen"]].tolist() == ["base", "few-slow"]
+
+
+def test_a_loss_that_is_not_finite_is_the_worst():
+    table = table_of(grid(variants=("base", "slow"), seeds=(1, 2)))
+    table = table.drop(columns=["setting", "rates", "chosen"]).assign(**{CHOOSE_BY: "loss"})
+    table["valid_loss"] = [0.1, np.nan, 0.6, 0.6]
+    assert set(with_settings(table, True).query("chosen")["variant"]) == {"slow"}
 
 
 def test_a_rate_with_fewer_seeds_is_not_tried():
@@ -262,6 +307,69 @@ def test_the_page_compares_and_shows_the_chosen_rates(study):
     assert "base (tuned)" in drawn and "'variant': 'slow'" not in drawn
 
 
+def test_what_is_not_chosen_counts_in_no_test_whether_there_is_one_or_not(study):
+    """Its files of a test are taken away, which are damaged first so that nothing reads them."""
+    logs = study.folder / "logs"
+    others = [run for run in study.runs if f"{run.parts[-3]} {run.parts[-2]}" not in CHOSEN]
+    assert len(others) == 12
+    for run in others:
+        log = logs / run.relative_to(study.folder / "runs") / "evaluate.log"
+        write_text(log, "12:00:00 took 7.50 s")
+        for name in ("test.json", "predictions.parquet"):
+            (run / name).write_text("{")
+    study.analyse(tuned=True)
+    with_tests = {path.name: path.read_bytes() for path in study.tables.iterdir()}
+    for path in (*logs.rglob("evaluate.log"), *(run / "test.json" for run in others)):
+        path.unlink()
+    study.analyse(tuned=True)
+    assert {path.name: path.read_bytes() for path in study.tables.iterdir()} == with_tests
+
+
+def test_tables_of_tests_hold_the_chosen_runs_alone(study):
+    runs, measures = study.read("runs"), study.read("measures")
+    assert len(runs) == 18 and runs["valid_accuracy"].notna().all()
+    for name in ("accuracy", "loss", "macro_f1", "n"):
+        assert (runs[name].notna() == runs["chosen"]).all()
+    chosen = runs[runs["chosen"]][[*KEYS]].values.tolist()
+    assert len(chosen) == 6 and measures[[*KEYS]].dropna().values.tolist() == chosen
+    for name in ("conditions", "reliability", "classes", "confusion", "lengths", "comparisons"):
+        found = study.read(name).dropna(subset=["batch"])
+        assert {f"batch={batch} variant={each}" for batch, each in found[PAIR].values} <= CHOSEN
+
+
+PAIR = ["batch", "variant"]
+CHOSEN = {"batch=64 variant=slow", "batch=256 variant=fast"}
+
+
+def test_the_plan_tests_what_the_table_tells(study):
+    runs = [run_of(folder) for folder in study.runs]
+    untuned = Run("d", "b", "cls", 64, "base", 1)
+    found = at_chosen_rates([*runs, untuned], study.tables / "tuning.csv")
+    assert {f"batch={run.batch} variant={run.variant}" for run in found[:-1]} == CHOSEN
+    assert len(found) == 7 and found[-1] == untuned
+
+
+def test_a_damaged_choice_is_one_line(study, tmp_path):
+    for name in ("tuning.csv", ".tuning.csv.sha256"):
+        shutil.copy(study.tables / name, tmp_path)
+    path = tmp_path / "tuning.csv"
+    path.write_text(path.read_text().replace("False", "True"))
+    with pytest.raises(UserError, match=r"tuning\.csv' is damaged"):
+        at_chosen_rates([], path)
+
+
+def test_questions_that_only_untested_runs_answer_are_not_asked(tmp_path):
+    variants = {**{name: CHANGES[name] for name in RATES}, "spread": CHANGES["spread"]}
+    for best, is_asked in (("base", True), ("slow", False)):
+        study = MadeUp(tmp_path / best, 600, variants=variants)
+        for variant, seed in itertools.product(variants, (1, 2, 3)):
+            right = right_or_wrong(600, 0.9, seed)
+            study.add(right, "a", "cls", 64, variant, seed, valid=0.8 + 0.1 * (variant == best))
+        findings = study.analyse(tuned=True).set_index("question")
+        assert (findings.loc[BACKEND, "verdict"] != NOT_ASKED) == is_asked
+    assert findings.loc[BACKEND, "answer"].startswith("no two tested runs differ in the back-end")
+
+
 def right(study: MadeUp, batch: int, variant: str, seed: int) -> float:
     path = f"runs/dataset=d/model=a/pooling=cls/batch={batch}/variant={variant}/seed={seed}"
     found = pd.read_parquet(Path(study.folder, path, "predictions.parquet"), partitioning=None)
@@ -286,3 +394,54 @@ def test_shipped_studies_try_equally_many_rates_in_what_they_compare(name):
             assert any(pair[0] in tuned.budgets for pair in contrast.pairs), contrast.question
             assert not {each for pair in contrast.pairs for each in pair} & set(tuned.settings)
             assert len(contrast.seeds) >= 3
+
+
+@pytest.mark.slow
+def test_a_tuned_study_tests_the_chosen_rates_and_no_others(python, tmp_path):
+    def change(config):
+        config["variants"] = {"low": {"learning_rate": 4e-4}, "high": {"learning_rate": 4e-2}}
+        config["training"]["epochs"] = 1
+        config["grid"] = [config["grid"][0] | {"variant": ["high", "low"]}]
+        parts = dict.fromkeys(("baseline", "errors", "tsne", "attention"), False)
+        config["analysis"] = parts | {"tuned": True}
+
+    def with_a_better_one(config):
+        change(config)
+        config["variants"]["middle"] = {}
+        config["grid"][0]["variant"].append("middle")
+
+    def tables() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in folder.glob("results/tables/*")}
+
+    workspace = Workspace(tmp_path)
+    folder = workspace.folder
+    run = "bert", "masked-mean", 64
+    tests = {name: f"{RUN.format(*run, name, 1)}/test.json" for name in ("high", "low", "middle")}
+    study = ("--cores", "2", f"--configfile={workspace.write_config('study.yaml', change)}")
+    planned = workspace.jobs(python, "-n", *study)
+    assert planned["train"] == 2 and planned["choose"] == planned["analyse"] == 1
+    assert "evaluate" not in planned
+    workspace.jobs(python, *study)
+    assert [name for name in tests if (folder / tests[name]).exists()] == ["low"]
+    assert workspace.jobs(python, "-n", *study) == {}
+    as_on_a_node = ("--target-jobs", "analyse:", "--allowed-rules", "analyse", "--force")
+    assert workspace.jobs(python, *as_on_a_node, *study) == {"analyse": 1}
+    before = tables()
+
+    assert workspace.jobs(python, tests["high"], *study) == {"evaluate": 1}
+    assert workspace.jobs(python, "-n", *study) == {}
+    workspace.jobs(python, *study, "--forcerun", "collect")
+    assert tables() == before
+
+    (folder / tests["high"]).with_name("predictions.parquet").unlink()
+    assert workspace.jobs(python, "-n", *study) == {}
+    (folder / tests["low"]).unlink()
+    assert workspace.jobs(python, "-n", *study)["evaluate"] == 1
+
+    more = ("--cores", "2", f"--configfile={workspace.write_config('m.yaml', with_a_better_one)}")
+    planned = workspace.jobs(python, "-n", *more)
+    assert planned["train"] == planned["choose"] == 1 and "evaluate" not in planned
+    workspace.jobs(python, *more)
+    assert (folder / tests["middle"]).exists() and not (folder / tests["low"]).exists()
+    assert pd.read_csv(folder / "results/tables/measures.csv")["variant"].tolist() == ["middle"]
+    assert workspace.jobs(python, "-n", *more) == {}

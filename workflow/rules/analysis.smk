@@ -29,9 +29,33 @@ rule baseline:
         "python {params.command:q} --log {log:q} --splits {params.splits:q} {params.encoder} {params.text} --out {params.out:q}"
 
 
+if ANALYSIS["tuned"]:
+
+    checkpoint choose:
+        input:
+            files_of_runs("train.json"),
+        output:
+            tables_of("choose"),
+        log:
+            f"{LOGS}/choose.log",
+        localrule: True
+        conda:
+            "../../envs/results.yaml"
+        params:
+            command=command("choose"),
+            code=code("choose"),
+            runs=run_folders,
+            out=output_folder,
+        message:
+            f"choose among the learning rates of {N_RUNS} runs; log: {{log}}"
+        shell:
+            "python {params.command:q} --log {log:q} --runs {params.runs} --out {params.out:q}"
+
+
 rule collect:
     input:
-        runs=files_of_runs("history.csv", "train.json", "test.json"),
+        runs=files_of_runs("history.csv", "train.json"),
+        tests=files_of_tested_runs("test.json"),
         baselines=[*BASELINES, *SAMPLE_BASELINES],  # whose seconds count
     output:
         tables_of("collect"),
@@ -56,7 +80,8 @@ rule collect:
 rule analyse:
     input:
         table=table("runs"),
-        runs=files_of_runs("predictions.parquet", "train.json"),
+        runs=files_of_runs("train.json"),
+        tests=files_of_tested_runs("predictions.parquet"),
         baselines=BASELINES,
         samples=SAMPLE_BASELINES,
         reviews=expand(rules.split.output.test, dataset=DATASET),
@@ -91,7 +116,7 @@ rule analyse:
 rule explain:
     input:
         table=table("runs"),
-        runs=files_of_runs("checkpoint", "predictions.parquet"),
+        runs=files_of_tested_runs("checkpoint", "predictions.parquet"),
         reviews=expand(rules.split.output.test, dataset=DATASET),
         tokens=expand(rules.pretokenize.output.test, dataset=DATASET, model=MODELS),
     output:

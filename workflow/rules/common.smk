@@ -57,7 +57,8 @@ TABLES = "results/tables"
 FIGURES = "results/figures"
 LOGS = "results/logs"
 RUN_LOGS = RUN.replace("results/runs", LOGS)
-RUN_OUTPUTS = ("checkpoint", "history.csv", "train.json", "predictions.parquet", "test.json")
+TRAINED = ("checkpoint", "history.csv", "train.json")
+TESTED = (*TRAINED, "predictions.parquet", "test.json")
 
 
 def outside(path):
@@ -104,17 +105,33 @@ def files_of_runs(*names):
     return lambda wildcards: [f"{folder}/{name}" for folder in RUN_FOLDERS for name in names]
 
 
+def tested_folders():
+    """The folders of the runs that are tested: of a tuned study those at chosen learning rates.
+
+    Which these are is known once all runs are trained: until then, Snakemake plans no further.
+    """
+    if not ANALYSIS["tuned"]:
+        return RUN_FOLDERS
+    checkpoints.choose.get()
+    return [RUN.format(**run._asdict()) for run in planning.at_chosen_rates(RUNS, RATES)]
+
+
+def files_of_tested_runs(*names):
+    """The files of these names of the runs that are tested."""
+    return lambda wildcards: [f"{folder}/{name}" for folder in tested_folders() for name in names]
+
+
 def whole_runs(wildcards):
-    """The tests of all runs, and whatever else is missing of runs of which there is something.
+    """The last file of each run, and whatever else is missing of runs of which there is something.
 
     That says as much as to list all files of all runs, and Snakemake plans it faster.
     """
-    wanted = []
+    tested, wanted = set(tested_folders()), []
     for folder in RUN_FOLDERS:
-        place = ENGINE.place(folder)
-        missing = [name for name in RUN_OUTPUTS if not os.path.exists(f"{place}/{name}")]
-        others = missing if len(missing) < len(RUN_OUTPUTS) else []
-        wanted += [f"{folder}/{name}" for name in dict.fromkeys(["test.json", *others])]
+        place, names = ENGINE.place(folder), TESTED if folder in tested else TRAINED
+        missing = [name for name in names if not os.path.exists(f"{place}/{name}")]
+        others = missing if len(missing) < len(names) else []
+        wanted += [f"{folder}/{name}" for name in dict.fromkeys([names[-1], *others])]
     return wanted
 
 
@@ -268,6 +285,7 @@ planning.name_study(ENGINE.config_files)
 
 RUNS = configuration.runs(config)
 RUNS_ROOT = ENGINE.place("results/runs")
+RATES = Path(ENGINE.place(f"{TABLES}/tuning.csv"))
 N_RUNS = len(RUNS)
 MODELS = list(dict.fromkeys(run.model for run in RUNS))
 RUN_FOLDERS = [RUN.format(**run._asdict()) for run in RUNS]

@@ -36,7 +36,7 @@ rule summary:
         tables=map(table, catalog.tables_in(PARTS)),
         figures=rules.draw.output.pictures,
         interactive=rules.draw.output.pages,
-        runs=files_of_runs("train.json", "test.json"),
+        runs=files_of_runs("train.json"),
         baselines=BASELINES,
         reviews=expand(rules.download.output.counts, dataset=DATASET),
         splits=expand(rules.split.output.counts, dataset=DATASET),

@@ -87,9 +87,10 @@ rule estimate:
         places=lambda wildcards, input: planning.files(
             tokens=folders(input.tokens), encoders=input.encoders
         ),
+        tuned=flags({"tuned": ANALYSIS["tuned"]}),
         study=flags(study_settings),
         moment=lambda wildcards: time.time_ns(),  # it measures whenever it is asked for
     message:
         f"estimate how long {N_RUNS} runs take; log: {{log}}"
     shell:
-        "python {params.command:q} --log {log:q} --runs {params.runs} {params.places} {params.study} --cores {threads} --out {output:q}"
+        "python {params.command:q} --log {log:q} --runs {params.runs} {params.places} {params.tuned} {params.study} --cores {threads} --out {output:q}"

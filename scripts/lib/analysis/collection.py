@@ -1,19 +1,18 @@
 """All runs of a study in tables: what they measured, how they were trained, their epochs, costs."""
 
 from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from lib.analysis.costs import costs
-from lib.analysis.results import SETTING, key_columns, read_all, read_measured
-from lib.analysis.tuning import budgets, rates_tried, with_settings
+from lib.analysis.results import read_all, read_tested, read_trained, runs_table
+from lib.analysis.tuning import ADDED, with_settings
 from lib.command.console import log
 from lib.files.manifests import reading
 from lib.files.tables import write_table
 from lib.study.runs import KEYS, Run
-from lib.study.schema import word
 
 SPLITS = ("train", "valid")
 MEASURES = ("accuracy", "loss")
@@ -22,7 +21,10 @@ COLUMNS = [f"{split}_{measure}" for split in SPLITS for measure in MEASURES]
 
 
 def collect(runs: Sequence[Path], logs: Path, tuned: bool, out: Path) -> None:
-    """Write the tables runs, histories and costs; of a study that is tuned, tuning and budgets.
+    """Write the tables runs, histories and costs.
+
+    What tests tell is missing of runs at learning rates that are not chosen, whether there are
+    tests of them or not.
 
     Args:
         runs: folders of the runs, in the order of the tables.
@@ -30,28 +32,18 @@ def collect(runs: Sequence[Path], logs: Path, tuned: bool, out: Path) -> None:
         tuned: whether variants that differ in the learning rate alone are one setting.
         out: folder of the tables.
     """
-    measured, histories = read_all(runs, read_measured), read_all(runs, read_history)
-    table = with_settings(runs_table(measured), tuned)
+    trained, histories = read_all(runs, read_trained), read_all(runs, read_history)
+    settings = with_settings(runs_table(trained), tuned)[ADDED]
+    tested = read_all(compress(runs, settings["chosen"]), read_tested)
+    table = runs_table({run: told | tested.get(run, {}) for run, told in trained.items()})
+    table = table.join(settings)
+    if tuned:
+        table = table.astype({"n": "Int64"})  # which may be missing
     tables = {"runs": table, "histories": histories_table(histories, table)}
     tables["costs"] = costs(table, logs)
-    if tuned:
-        tables |= {"tuning": rates_tried(table), "budgets": budgets(table)}
     for name, rows in tables.items():
         write_table(out, name, rows)
     log.info("%d runs in %s", len(runs), out)
-
-
-def runs_table(measured: dict[Run, dict[str, Any]]) -> pd.DataFrame:
-    """A row per run: its keys, whether it learned or diverged, all that was measured, its settings.
-
-    A setting that is a word in some runs is text in all, as in `settings.micro_batch`.
-    """
-    table = pd.DataFrame(measured.values())
-    columns = table.select_dtypes(["number", "bool"]).columns.difference(KEYS, sort=False)
-    settings = pd.DataFrame(one.get("settings", {}) for one in measured.values())
-    mixed = [name for name in settings if settings[name].dtype == object]
-    settings[mixed] = settings[mixed].map(word)
-    return key_columns(measured).join([table[columns], settings.add_prefix(SETTING)])
 
 
 def read_history(folder: Path) -> pd.DataFrame:

@@ -41,12 +41,19 @@ def costs(runs: pd.DataFrame, logs: Path) -> pd.DataFrame:
 
 
 def logs_of(runs: pd.DataFrame, logs: Path) -> list[Path]:
-    """The logs of the runs, of what they are made from, and of the baselines."""
+    """The logs of the runs, of what they are made from, and of the baselines.
+
+    Tests are those of the runs at chosen learning rates.
+    """
     folders = [
         logs.joinpath(*(f"{key}={value}" for key, value in run.items()))
         for run in runs[[*KEYS]].to_dict("records")
     ]
-    own = [folder / f"{name}.log" for folder in folders for name in LOOPS]
+    own = [
+        folder / f"{name}.log"
+        for folder, chosen in zip(folders, runs["chosen"], strict=True)
+        for name in (LOOPS if chosen else ["train"])
+    ]
     columns = ["dataset", "model", "seed", *(SETTING + key for key in CUT_AND_SAMPLE)]
     allowed = {name.removeprefix(SETTING): set(runs[name].map(str)) for name in columns}
     allowed["text"] = {FULL_TEXT, *(SEEN_TEXT + model for model in allowed["model"])}

@@ -15,7 +15,7 @@ from lib.analysis.results import (
     are_baselines,
     at_chosen_rates,
     read_all,
-    read_measured,
+    read_baseline,
     stack,
 )
 from lib.analysis.tuning import tuning_of
@@ -45,7 +45,7 @@ def data_curve(
 
 def measured(folders: Sequence[Path], groups: Groups) -> pd.DataFrame:
     """The baselines on samples, as in the table conditions: a row per text and size."""
-    tests, predictions = read_all(folders, read_measured), read_all(folders, read_predictions)
+    tests, predictions = read_all(folders, read_baseline), read_all(folders, read_predictions)
     rows = {
         key: pd.DataFrame([measure_run(tests[key], found, reliability_bins(found, groups), groups)])
         for key, found in predictions.items()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib.analysis.results import ALL, SETTING, read_measured
+from lib.analysis.results import ALL, SETTING, read_trained
 from lib.analysis.study import Study
 from lib.command.console import UserError, one_line
 from lib.study.runs import CONDITION, keys_in
@@ -67,7 +67,7 @@ def with_settings(conditions: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 def spellings(run: Path) -> set[str]:
     """How sources may name a run's model: as the study does, by its id or the last part of it."""
     model = keys_in(run)["model"].lower()
-    name = str(read_measured(run)["encoder"].get("id", model)).lower()
+    name = str(read_trained(run)["encoder"].get("id", model)).lower()
     return {model, name, name.rpartition("/")[2]}
 
 

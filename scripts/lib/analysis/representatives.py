@@ -5,17 +5,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.analysis.results import BETTER
+from lib.analysis.results import BETTER, CHOOSE_BY, with_scores
 from lib.study.runs import CONDITION, KEYS, Run, run_of
 
 
 def representatives(runs: pd.DataFrame) -> pd.DataFrame:
     """One run for each model of which a run learned, chosen by validation, and not by luck.
 
-    Its condition is the one with the highest validation accuracy in the mean over seeds (ties: the
-    lower loss, then the one that comes first), of those with as many seeds as any of the model, and
-    with a run that learned; tuned settings are at the learning rate that is chosen. Of the runs
-    there that learned, it is the one nearest to the median of the condition (ties: the better).
+    Its condition is the one with the best validation in the mean over seeds, by the measure by
+    which the model's first run chooses an epoch, `training.choose_by` (ties: the lower loss, then
+    the one that comes first), of those with as many seeds as any of the model, and with a run that
+    learned; tuned settings are at the learning rate that is chosen. Of the runs there that learned,
+    it is the one nearest to the median of the condition (ties: the better).
 
     Args:
         runs: rows of the table runs.
@@ -29,11 +30,12 @@ def representatives(runs: pd.DataFrame) -> pd.DataFrame:
 
 def best_run(runs: pd.DataFrame) -> pd.DataFrame:
     """The row of the run that stands for a model, of all its runs; none where none learned."""
+    runs = with_scores(runs, runs[CHOOSE_BY].iloc[0])
     groups = runs.groupby(CONDITION, sort=False)
     means = groups.agg(
         seeds=("seed", "count"),
         learned=("learned", "any"),
-        valid_accuracy=("valid_accuracy", "mean"),
+        score=("score", "mean"),
         valid_loss=("valid_loss", "mean"),
     )
     means = means[means["learned"]]
@@ -41,9 +43,9 @@ def best_run(runs: pd.DataFrame) -> pd.DataFrame:
     best = means.sort_values(BETTER, ascending=[False, True], kind="stable").head(1)
     rows = runs.merge(best.reset_index()[CONDITION], on=CONDITION)
     learned = rows[rows["learned"]]
-    distance = (learned["valid_accuracy"] - rows["valid_accuracy"].median()).abs().round(9)
+    distance = (learned["value"] - rows["value"].median()).abs().round(9)
     order = learned.sort_values(BETTER, ascending=[False, True], kind="stable").index
-    return learned.loc[distance[order].nsmallest(1).index]
+    return learned.loc[distance[order].nsmallest(1).index].drop(columns=["value", "score"])
 
 
 def find(rows: pd.DataFrame, folders: Iterable[Path]) -> dict[Run, Path]:

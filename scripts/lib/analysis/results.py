@@ -10,30 +10,68 @@ import pandas as pd
 from lib.files.manifests import reading
 from lib.files.whole import read_json
 from lib.study.runs import CONDITION, KEYS, PREFIX, Condition, Run, is_baseline, run_of
+from lib.study.schema import word
 
 Content = TypeVar("Content")
 ALL = "all"  # of the training reviews, as the setting `examples` names them
 SETTING = "settings."  # begins the columns of training settings
-BETTER = ["valid_accuracy", "valid_loss"]  # a higher one, then a lower one
+CHOOSE_BY = f"{SETTING}choose_by"
+BETTER = ["score", "valid_loss"]  # a higher one, then a lower one
 NUMBERS = {"batch": "Int64", "seed": "Int64"}  # missing for baselines
 
 
-def read_measured(folder: Path) -> dict[str, Any]:
-    """What training and test of a run or a baseline tell; NaN where it was not finite.
+def read_trained(run: Path) -> dict[str, Any]:
+    """What the training of a run tells."""
+    return with_nan(read_json(run / "train.json", "best_epoch", "learned"))
 
-    A baseline always learned: unlike a training, it does not fail.
-    """
-    if is_baseline(run_of(folder)):
-        measured = read_json(folder / "test.json", "accuracy") | {"learned": True}
-    else:
-        trained = read_json(folder / "train.json", "best_epoch", "learned")
-        measured = trained | read_json(folder / "test.json", "accuracy")
+
+def read_tested(folder: Path) -> dict[str, Any]:
+    """What the test of a run or a baseline tells."""
+    return with_nan(read_json(folder / "test.json", "accuracy"))
+
+
+def read_baseline(folder: Path) -> dict[str, Any]:
+    """What a baseline tells, which always learned: unlike a training, it does not fail."""
+    return read_tested(folder) | {"learned": True}
+
+
+def with_nan(measured: dict[str, Any]) -> dict[str, Any]:
+    """What was measured, with NaN for what was not finite."""
     return {key: math.nan if value is None else value for key, value in measured.items()}
 
 
 def read_all(folders: Iterable[Path], read: Callable[[Path], Content]) -> dict[Run, Content]:
     """What a function reads from the folders of runs and baselines, by their keys."""
     return {run_of(folder): read(folder) for folder in folders}
+
+
+def runs_table(measured: dict[Run, dict[str, Any]]) -> pd.DataFrame:
+    """A row per run: its keys, whether it learned or diverged, all that was measured, its settings.
+
+    A setting that is a word in some runs is text in all, as in `settings.micro_batch`.
+    """
+    table = pd.DataFrame(measured.values())
+    columns = table.select_dtypes(["number", "bool"]).columns.difference(KEYS, sort=False)
+    settings = pd.DataFrame(one.get("settings", {}) for one in measured.values())
+    mixed = [name for name in settings if settings[name].dtype == object]
+    settings[mixed] = settings[mixed].map(word)
+    return key_columns(measured).join([table[columns], settings.add_prefix(SETTING)])
+
+
+def with_scores(runs: pd.DataFrame, choose_by: pd.Series | str) -> pd.DataFrame:
+    """The table runs with the `value` in validation, and a `score` that is higher for a better one.
+
+    A loss that is not finite is the worst.
+
+    Args:
+        runs: rows of the table runs.
+        choose_by: the measure of each, or of all, as in `training.choose_by`.
+    """
+    measures = pd.Series(choose_by, runs.index, object)
+    pairs = zip(measures, runs.to_dict("records"), strict=True)
+    values = [row[f"valid_{measure}"] for measure, row in pairs]
+    value = pd.Series(values, runs.index, float).fillna(math.inf)
+    return runs.assign(value=value, score=value.mask(measures == "loss", -value))
 
 
 def settings_of_variants(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -66,7 +104,7 @@ def key_columns(keys: Iterable[Run]) -> pd.DataFrame:
 
 def read_baselines(folders: Iterable[Path]) -> pd.DataFrame:
     """A row per baseline: its keys and what was measured of it."""
-    found = read_all(folders, read_measured)
+    found = read_all(folders, read_baseline)
     others = pd.DataFrame(found.values()).drop(columns=[*KEYS], errors="ignore")
     return key_columns(found).join(others)
 

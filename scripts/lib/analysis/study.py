@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from lib.analysis.groups import Groups
 from lib.analysis.representatives import find, representatives
-from lib.analysis.results import read_all, read_measured
+from lib.analysis.results import read_all, read_baseline
 from lib.command.console import UserError
 from lib.files.manifests import reading
 from lib.files.predictions import read_predictions
@@ -20,11 +20,14 @@ from lib.study.runs import KEYS, Run, is_baseline
 class Study(NamedTuple):
     """The finished runs of a study and its baselines.
 
+    Of runs at learning rates that are not chosen there are no tests: they are in `runs` alone, and
+    in what follows from it.
+
     Attributes:
         runs: the table runs.
         folders: those of all runs.
         measured: what was measured of each run and baseline, in the order of the study.
-        predictions: a row per test review and run or baseline, by `id`.
+        predictions: a row per test review and tested run or baseline, by `id`.
         groups: of the test reviews, in the order of the predictions.
     """
 
@@ -35,25 +38,25 @@ class Study(NamedTuple):
     groups: Groups
 
     def learned(self) -> list[Run]:
-        """The runs that learned."""
-        return list(find(self.runs[self.runs["learned"]], self.folders))
+        """The tested runs that learned."""
+        return list(find(self.runs[self.runs["learned"] & self.runs["chosen"]], self.folders))
 
     def representatives(self) -> list[Run]:
         """The run that stands for each model of which one learned."""
         return list(find(representatives(self.runs), self.folders))
 
     def encoders(self) -> list[Run]:
-        """All runs, without the baselines."""
+        """The tested runs, without the baselines."""
         return [run for run in self.predictions if not is_baseline(run)]
 
     def that_count(self) -> dict[Run, pd.DataFrame]:
-        """The predictions of the runs that learned, and of the baselines."""
+        """The predictions of the tested runs that learned, and of the baselines."""
         baselines = filter(is_baseline, self.predictions)
         return {run: self.predictions[run] for run in (*self.learned(), *baselines)}
 
 
 def read_study(
-    table: Path, runs: Sequence[Path], baselines: Iterable[Path], reviews: Path
+    table: Path, runs: Sequence[Path], baselines: Sequence[Path], reviews: Path
 ) -> Study:
     """Read what the analyses share.
 
@@ -68,12 +71,12 @@ def read_study(
     """
     trained = read_table(table)
     rows = {Run(*(row[key] for key in KEYS)): row for row in trained.to_dict("records")}
-    folders = [*runs, *baselines]
-    predictions = read_all(folders, read_predictions)
+    tested = find(trained[trained["chosen"]], runs).values()
+    predictions = read_all([*tested, *baselines], read_predictions)
     return Study(
         runs=trained,
         folders=runs,
-        measured=rows | read_all(folders[len(runs) :], read_measured),
+        measured=rows | read_all(baselines, read_baseline),
         predictions=predictions,
         groups=read_groups(reviews, predictions.values()),
     )

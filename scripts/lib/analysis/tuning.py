@@ -6,27 +6,54 @@ arXiv:2002.06305).
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from lib.analysis.contrasts import RATE, Tuning, Variants
-from lib.analysis.results import BETTER, settings_of_variants
+from lib.analysis.results import (
+    BETTER,
+    CHOOSE_BY,
+    read_all,
+    read_trained,
+    runs_table,
+    settings_of_variants,
+    with_scores,
+)
+from lib.command.console import log
+from lib.files.tables import write_table
 from lib.study.runs import CONDITION, Condition, Run
 
 Content = TypeVar("Content")
 TUNED = " (tuned)"  # ends the name of a tuned setting, and of no variant, which has no parenthesis
 SETTING = ["model", "pooling", "batch", "setting"]
+ADDED = ["setting", "rates", "chosen"]  # to the table runs
+
+
+def choose(runs: Sequence[Path], out: Path) -> None:
+    """Choose a learning rate for each tuned setting; write the tables tuning and budgets.
+
+    Args:
+        runs: folders of the runs, which are trained, in the order of the tables.
+        out: folder of the tables.
+    """
+    table = with_settings(runs_table(read_all(runs, read_trained)), tuned=True)
+    write_table(out, "tuning", rates_tried(table))
+    write_table(out, "budgets", budgets(table))
+    tested, rates = table["chosen"].sum(), table[RATE].nunique()
+    log.info("%d of %d runs, with %d learning rates, are to be tested", tested, len(runs), rates)
 
 
 def with_settings(runs: pd.DataFrame, tuned: bool) -> pd.DataFrame:
     """Name the setting of each run, and tell whether it has the learning rate that is chosen.
 
-    Of a tuned setting, the rate with the best mean validation accuracy over seeds is chosen (ties:
-    the lower validation loss, then the rate that comes first in the study). A rate counts as tried
-    where it has as many seeds as any of its setting; a setting of one rate is not tuned.
+    Of a tuned setting, the rate with the best validation in the mean over seeds is chosen, by the
+    measure by which its runs choose an epoch, `training.choose_by` (ties: the lower loss, then the
+    rate that comes first in the study). A rate counts as tried where it has as many seeds as any of
+    its setting; a setting of one rate is not tuned.
 
     Args:
         runs: the table runs, without what is added.
@@ -57,11 +84,13 @@ def with_settings(runs: pd.DataFrame, tuned: bool) -> pd.DataFrame:
 
 def means(runs: pd.DataFrame) -> pd.DataFrame:
     """A row per condition: `setting`, the rate in use, `seeds`, and means of validation."""
-    groups = runs.groupby([*CONDITION, "setting"], sort=False)
+    groups = with_scores(runs, runs[CHOOSE_BY]).groupby([*CONDITION, "setting"], sort=False)
     return groups.agg(
         learning_rate=(RATE, "first"),
         seeds=("seed", "count"),
-        valid_accuracy=("valid_accuracy", "mean"),
+        choose_by=(CHOOSE_BY, "first"),
+        value=("value", "mean"),
+        score=("score", "mean"),
         valid_loss=("valid_loss", "mean"),
     ).reset_index()
 
@@ -73,13 +102,13 @@ def rates_tried(runs: pd.DataFrame) -> pd.DataFrame:
         runs: the table runs.
 
     Returns:
-        A row per condition: its keys, `setting`, `learning_rate` (the one in use), `seeds`, means
-        of `valid_accuracy` and `valid_loss`, `rates`, `chosen`, and `edge`: whether the chosen one
-        is the lowest or the highest that was tried.
+        A row per condition: its keys, `setting`, `learning_rate` (the one in use), `seeds`, the
+        measure `choose_by` and its mean `value`, the mean `valid_loss`, `rates`, `chosen`, and
+        `edge`: whether the chosen one is the lowest or the highest that was tried.
     """
     tuned = runs[runs["rates"] > 1]
     choices = tuned[[*CONDITION, "rates", "chosen"]].drop_duplicates()
-    rows = means(tuned).merge(choices, on=CONDITION)
+    rows = means(tuned).drop(columns="score").merge(choices, on=CONDITION)
     place = rows.groupby(SETTING)[RATE].rank()
     return rows.assign(edge=rows["chosen"] & ((place == 1) | (place == rows["rates"])))
 
@@ -98,7 +127,7 @@ def tuned_settings(variants: Variants) -> dict[str, str]:
 
 
 def budgets(runs: pd.DataFrame) -> pd.DataFrame:
-    """The validation accuracy that is expected of the best of so many runs of a tuned setting.
+    """The validation that is expected of the best of so many runs of a tuned setting.
 
     Runs are drawn from those of the setting, with replacement (Dodge et al. 2019,
     arXiv:1909.03004, equation 4), which is biased low (Tang et al. 2020, arXiv:2004.13705).
@@ -107,17 +136,19 @@ def budgets(runs: pd.DataFrame) -> pd.DataFrame:
         runs: the table runs.
 
     Returns:
-        A row per setting and number of runs, its `budget`, with the `expected` accuracy.
+        A row per setting and number of runs, its `budget`, with the measure `choose_by` of which
+        the value is `expected`.
     """
-    tables = []
-    for keys, group in runs[runs["rates"] > 1].groupby(SETTING, sort=False):
-        values = np.sort(group["valid_accuracy"].to_numpy())
+    tables, tuned = [], runs[runs["rates"] > 1]
+    for keys, group in with_scores(tuned, tuned[CHOOSE_BY]).groupby(SETTING, sort=False):
+        values = group.sort_values("score")["value"].to_numpy()
         budget = np.arange(1, len(values) + 1)
         shares = np.arange(len(values) + 1)[:, None] / len(values)
         chances = np.diff(shares**budget, axis=0)  # (run, budget): that this one is the best
         table = pd.DataFrame({"budget": budget, "expected": values @ chances})
+        table["choose_by"] = group[CHOOSE_BY].iloc[0]
         tables.append(table.assign(**dict(zip(SETTING, keys, strict=True))))
-    columns = [*SETTING, "budget", "expected"]
+    columns = [*SETTING, "choose_by", "budget", "expected"]
     return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
 
 

@@ -59,6 +59,12 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {'text' if count == 1 else noun}"
 
 
+def measures_named(keys: Iterable[str]) -> str:
+    """Measures of predictions, as a sentence names them: `accuracy or macro F1`."""
+    names = [key.replace("_", " ").replace("f1", "F1") for key in dict.fromkeys(keys)]
+    return joined(names, "or")
+
+
 def joined(names: Sequence[str], word: str = "and") -> str:
     """Names in a sentence, as `a, b and c`."""
     return f" {word} ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

@@ -12,7 +12,7 @@ import pandas as pd
 
 from lib.analysis.results import ALL, are_baselines, at_chosen_rates
 from lib.analysis.wording import ALIKE, ALONE, IDENTICAL, SHOWN, UNDECIDED
-from lib.command.formats import NOT_LEARNED
+from lib.command.formats import NOT_LEARNED, measures_named
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 SHAPES = (  # one more than colours, so that together they tell 56 things apart
@@ -135,7 +135,7 @@ def learning_curves(curves: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
 
 
 def tuning(rates: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
-    """Validation accuracy by learning rate, a panel per model and pooling.
+    """Validation by learning rate, a panel per model and pooling.
 
     From the table tuning; rings mark the chosen rates.
     """
@@ -147,16 +147,18 @@ def tuning(rates: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
             values=sorted(rates["learning_rate"].unique()), format="~g", labelOverlap=True
         ),
     )
-    return _by_setting(rates, x, "valid_accuracy", "Validation accuracy", "datum.chosen")
+    title = f"Validation {measures_named(rates['choose_by'])}"
+    return _by_setting(rates, x, "value", title, "datum.chosen")
 
 
 def budgets(expected: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
-    """Expected validation accuracy by number of runs, a panel per model and pooling.
+    """Expected validation by number of runs, a panel per model and pooling.
 
     From the table budgets.
     """
     x = alt.X("budget:O", title="Runs", axis=alt.Axis(labelAngle=0))
-    return _by_setting(expected, x, "expected", "Expected validation accuracy", "false")
+    title = f"Expected validation {measures_named(expected['choose_by'])}"
+    return _by_setting(expected, x, "expected", title, "false")
 
 
 def _by_setting(
@@ -164,7 +166,8 @@ def _by_setting(
 ) -> alt.TopLevelMixin:
     """A line per tuned setting in a panel per model and pooling, with rings around some points."""
     batches, settings = table["batch"].astype(str), table["setting"].str.removesuffix(" (tuned)")
-    table = table.assign(series=batches + " " + settings)
+    table = table.assign(series=batches + " " + settings).replace([np.inf, -np.inf], np.nan)
+    table = table.dropna(subset=field)
     series = table["series"].unique().tolist()
     base = alt.Chart().encode(
         x=x,
@@ -570,7 +573,7 @@ def _scale(names: list[str], values: tuple[Any, ...]) -> alt.Scale:
 
 def _tooltip(*fields: str) -> list[alt.Tooltip]:
     numbers = {"accuracy", "low", "high", "value", "confidence", "weight"}
-    numbers |= {"valid_accuracy", "expected"}
+    numbers |= {"expected"}
     return [
         alt.Tooltip(f"{name}:Q", format=".4f") if name in numbers else alt.Tooltip(f"{name}:N")
         for name in fields

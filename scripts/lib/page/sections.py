@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from lib.analysis.representatives import find, representatives
-from lib.analysis.results import at_chosen_rates
+from lib.analysis.results import CHOOSE_BY, at_chosen_rates
 from lib.analysis.statistics import BINS
 from lib.analysis.wording import NOT_ASKED, OBSERVED
-from lib.command.formats import NOT_LEARNED, counted, plural
+from lib.command.formats import NOT_LEARNED, counted, measures_named, plural
 from lib.command.markup import escape
 from lib.page import tables
 from lib.page.markdown import folded, table
@@ -67,6 +67,10 @@ class Page:
         """The first rows of a table of errors."""
         return tables.errors_table(rows, self.names, columns)
 
+    def chosen_by(self) -> str:
+        """The measures of validation by which epochs, rates and best runs are chosen."""
+        return measures_named(self.tables["runs"][CHOOSE_BY])
+
     def best_runs(self) -> Iterator[str]:
         """The folder of the run that stands for each model; which models have none."""
         runs = self.tables["runs"]
@@ -107,8 +111,9 @@ def results(page: Page) -> Iterator[str]:
     notes = [
         *tables.notes(runs, page.majority, page.noun),
         "Where one run has to stand for a model, as for reliability, errors, map and attention, it "
-        "is its best run: of the condition with the best validation accuracy in the mean over "
-        "seeds, the run nearest to the median. `scripts/predict.py` labels texts with it.",
+        "is its best run: of the condition with the best validation "
+        f"{page.chosen_by()} in the mean over seeds, the run nearest to the median. "
+        "`scripts/predict.py` labels texts with it.",
     ]
     if len(page.baselines):
         notes.append(
@@ -182,9 +187,9 @@ def tuning(page: Page) -> Iterator[str]:
     yield folded(
         "How rates are chosen",
         "Variants that differ in the learning rate alone are one setting, with the name of the "
-        "first of them. Its rate is the one with the best validation accuracy in the mean over "
-        "seeds; the test has no part in that. Settings with equally many rates and seeds are "
-        "compared each at its own, others at the same rate.",
+        f"first of them. Its rate is the one with the best validation {page.chosen_by()} in the "
+        "mean over seeds; no run at another rate is tested. Settings with equally many rates and "
+        "seeds are compared each at its own, others where both are tested at the same rate.",
     )
     if len(rates):
         yield page.figure(

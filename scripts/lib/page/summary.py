@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib.analysis.results import read_baselines, read_measured, settings_of_variants
+from lib.analysis.results import read_baselines, read_trained, settings_of_variants
 from lib.command.formats import class_names, counted, joined, plural
 from lib.command.markup import escape
 from lib.files.tables import read_table
@@ -54,7 +54,7 @@ def summarise(
     data = read_json(reviews, "source", "labels", "classes", "dropped")
     division = read_json(splits, "train", "valid", "test")
     counts = {keys_in(path)["model"]: read_json(path, *TOLD) for path in tokens}
-    trainings = [read_measured(run) for run in runs]
+    trainings = [read_trained(run) for run in runs]
     classes = division["test"]["classes"]
     page = Page(
         tables={path.stem: read_table(path) for path in tables},
@@ -72,7 +72,7 @@ def summarise(
     paragraphs = [
         f"# Study: {study}",
         told,
-        opening(trainings, division, noun),
+        opening(trainings, division, noun, page.chosen_by(), page.tables["runs"]["chosen"].all()),
         *warnings(counts),
         *sections(page),
         "## What was run",
@@ -99,13 +99,20 @@ def first_page(page: Page, told: str) -> str:
     return f"{told}\n\n{page.picture('findings')}" if compared else told
 
 
-def opening(trainings: Sequence[Mapping[str, Any]], splits: Mapping[str, Any], noun: str) -> str:
+def opening(
+    trainings: Sequence[Mapping[str, Any]],
+    splits: Mapping[str, Any],
+    noun: str,
+    chosen_by: str,
+    all_tested: bool,
+) -> str:
     """What the study is, which says plainly what it can't show."""
+    tested = "Each run" if all_tested else "Each run at a chosen learning rate"
     text = (
         f"{plural(len(trainings), 'run')} on {escape(trainings[0]['dataset'])}: "
         f"{splits['train']['reviews']:,} training, {splits['valid']['reviews']:,} validation and "
-        f"{splits['test']['reviews']:,} test {noun}. Each run is tested once, at its best epoch "
-        "by validation accuracy."
+        f"{splits['test']['reviews']:,} test {noun}. {tested} is tested once, at its best "
+        f"epoch by validation {chosen_by}."
     )
     sources = {run["model"]: run["encoder"]["source"] for run in trainings}
     scratch = [model for model, source in sources.items() if source == "scratch"]

@@ -25,6 +25,7 @@ from lib.command.formats import (
     duration,
     interval,
     marked,
+    measures_named,
     over_seeds,
     p_value,
     percent,
@@ -203,13 +204,14 @@ def tuning_table(rates: pd.DataFrame) -> str:
         names = map(escape, map(str, keys))
         rows.append([*names, ", ".join(texts), "yes" if group["edge"].any() else ""])
     headings = ["Model", "Pooling", "Batch", "Setting"]
-    headings += ["Validation accuracy at each learning rate", "At the edge"]
+    measures = measures_named(rates["choose_by"])
+    headings += [f"Validation {measures} at each learning rate", "At the edge"]
     return table(pd.DataFrame(rows, columns=headings), [*LEFT, *headings[3:5]])
 
 
 def rate_text(row: Mapping[str, Any]) -> str:
-    """A learning rate with its validation accuracy, as `5e-05: 0.8123`."""
-    return f"{row['learning_rate']:.3g}: {row['valid_accuracy']:.4f}"
+    """A learning rate with its validation, as `5e-05: 0.8123`."""
+    return f"{row['learning_rate']:.3g}: {row['value']:.4f}"
 
 
 def edge_notes(rates: pd.DataFrame) -> list[str]:

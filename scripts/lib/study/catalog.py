@@ -62,7 +62,8 @@ TABLES = (
         part="results",
         row="run",
         content="its keys, every number that was measured, and its training settings; its setting, "
-        "how many learning rates that has tried, and whether this one is chosen",
+        "how many learning rates that has tried, and whether this one is chosen, without which it "
+        "has no test",
     ),
     Table(
         name="histories",
@@ -81,17 +82,18 @@ TABLES = (
     ),
     Table(
         name="tuning",
-        command="collect",
+        command="choose",
         part="tuned",
         row="condition: a setting and a learning rate",
-        content="mean validation accuracy, whether the rate is chosen, and whether at an edge",
+        content="the measure of validation that chooses, its mean, whether the rate is chosen, and "
+        "whether at an edge",
     ),
     Table(
         name="budgets",
-        command="collect",
+        command="choose",
         part="tuned",
         row="setting and number of runs",
-        content="the validation accuracy that is expected of the best of so many",
+        content="what is expected of the best of so many in validation",
         drawn=True,
     ),
     Table(
@@ -256,18 +258,18 @@ FIGURES = (
         name="tuning",
         table="tuning",
         theme="Tuning",
-        title="Validation accuracy by learning rate",
-        alternative="Validation accuracy by learning rate, a line per tuned setting",
-        caption="Mean validation accuracy over seeds by learning rate, a line per tuned setting. A "
+        title="Validation by learning rate",
+        alternative="Validation by learning rate, a line per tuned setting",
+        caption="Mean validation over seeds by learning rate, a line per tuned setting. A "
         "ring marks the rate that is chosen; where it ends its line, a rate beyond may be better.",
     ),
     Figure(
         name="budgets",
         table="budgets",
         theme="Tuning",
-        title="Validation accuracy by number of runs",
-        alternative="Expected validation accuracy by number of runs, a line per tuned setting",
-        caption="Validation accuracy that is expected of the best of so many runs of a setting, "
+        title="Validation by number of runs",
+        alternative="Expected validation by number of runs, a line per tuned setting",
+        caption="Validation that is expected of the best of so many runs of a setting, "
         "drawn from its learning rates and seeds (Dodge et al. 2019).",
     ),
     Figure(

@@ -32,12 +32,13 @@ class Engine:
 
     def __init__(self, workflow: Any) -> None:
         self.workflow = workflow
-        self.is_module = not workflow.modifier.is_main_snakefile()
+        self.modifier = workflow.modifier  # that of a module, while its Snakefile is read
+        self.is_module = not self.modifier.is_main_snakefile()
         self.config_files: list[str] = workflow.overwrite_configfiles or []
 
     def place(self, path: str) -> str:
         """Where a result is, with the prefix that a module may have before it."""
-        return str(self.workflow.modifier.modify_path(path))
+        return str(self.modifier.modify_path(path))
 
     def all_cores(self, _: Any) -> int:
         """All cores that Snakemake may use on this machine, as the threads of a rule."""

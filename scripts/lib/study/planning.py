@@ -4,6 +4,7 @@ Plain Python, so that it is linted and tested; the rules and their input functio
 workflow/rules/.
 """
 
+import csv
 import getpass
 import os
 import shlex
@@ -15,7 +16,7 @@ from lib.command.console import UserError, refusals_explained
 from lib.files import manifests
 from lib.study import config, schema
 from lib.study.catalog import PARTS
-from lib.study.runs import Run, texts_of
+from lib.study.runs import CONDITION, Run, texts_of
 
 MARKER = Path("results/.study")
 
@@ -99,6 +100,25 @@ def baselines(study: Mapping[str, Any], runs: Iterable[Run]) -> tuple[list[str],
             if settings["examples"] != "all":
                 samples[f"{text}/examples={settings['examples']}/seed={run.seed}"] = None
     return list(whole), list(samples)
+
+
+def at_chosen_rates(runs: Iterable[Run], rates: Path) -> list[Run]:
+    """The runs at learning rates that are chosen, or of settings that have tried no other.
+
+    Args:
+        runs: of the study.
+        rates: the table tuning, as CSV.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    with manifests.reading(rates), rates.open(encoding="utf-8", newline="") as file:
+        others = {
+            tuple(row[key] for key in CONDITION)
+            for row in csv.DictReader(file)
+            if row["chosen"] == "False"
+        }
+    return [run for run in runs if tuple(map(str, run.condition)) not in others]
 
 
 def parts(study: Mapping[str, Any], runs: Iterable[Run]) -> list[str]:

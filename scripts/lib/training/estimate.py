@@ -59,18 +59,20 @@ exchange; all other rules, some minutes.
 """
 
 
-def estimate(jobs: Sequence[Job], cores: int, out: Path) -> None:
+def estimate(jobs: Sequence[Job], cores: int, tuned: bool, out: Path) -> None:
     """Find the speed of each kind of training of which something is left, and write the page.
 
     Args:
         jobs: of all runs of a study.
         cores: that it has.
+        tuned: whether validation decides which runs are tested.
         out: the page.
 
     Raises:
         UserError: something can't be used, or a process that measures has failed.
     """
-    left = [job for job in jobs if not (is_there(job, "train") and is_there(job, "test"))]
+    needed = ("train",) if tuned else ("train", "test")
+    left = [job for job in jobs if not all(is_there(job, name) for name in needed)]
     kinds, speeds, available = by_kind(left), speeds_of_finished(jobs), gpus.count()
     new = {kind: alike[0] for kind, alike in kinds.items() if kind not in speeds}
     if any(gpus.uses_gpus(job.settings, available) for job in new.values()):
