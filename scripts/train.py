@@ -1,4 +1,4 @@
-"""Train one classifier, and keep the best epoch by validation accuracy.
+"""Train one classifier, and keep the epoch that validation chooses.
 
 Writes into the run's folder: checkpoint/ (encoder, tokenizer and head), history.csv (a line per
 epoch) and train.json (how it was trained, and what was measured); with --keep-checkpoints all,

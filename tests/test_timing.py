@@ -8,7 +8,7 @@ from lib.command import timing
 
 RUN = {"dataset": "d", "model": "m", "pooling": "cls", "batch": 64, "variant": "base", "seed": 1}
 RUN |= {"settings.examples": "50", "settings.max_length": 64, "settings.truncation": "tail"}
-RUN |= {"chosen": True}
+RUN |= {"tested": True}
 
 
 def test_a_log_tells_what_its_command_took(tmp_path, monkeypatch):
@@ -71,7 +71,7 @@ def test_seconds_are_added_up_by_part(tmp_path):
     }.items():
         (logs / path).parent.mkdir(parents=True, exist_ok=True)
         (logs / path).write_text(f"12:00:00 {line}\n")
-    runs = pd.DataFrame([RUN, RUN | {"seed": 3, "chosen": False}])
+    runs = pd.DataFrame([RUN, RUN | {"seed": 3, "tested": False}])
     found = costs(runs, logs).set_index("part")
     assert found["jobs"].to_dict() == {
         "data and encoders": 1,

@@ -38,8 +38,7 @@ from lib.analysis.wording import NOT_ASKED
 from lib.command.console import UserError
 from lib.files.whole import write_text
 from lib.page import figures
-from lib.study import config
-from lib.study.planning import at_chosen_rates
+from lib.study import config, planning
 from lib.study.runs import KEYS, Run, baseline_name, run_of
 
 CHANGES = {
@@ -344,7 +343,7 @@ CHOSEN = {"batch=64 variant=slow", "batch=256 variant=fast"}
 def test_the_plan_tests_what_the_table_tells(study):
     runs = [run_of(folder) for folder in study.runs]
     untuned = Run("d", "b", "cls", 64, "base", 1)
-    found = at_chosen_rates([*runs, untuned], study.tables / "tuning.csv")
+    found = planning.tested([*runs, untuned], study.tables / "tuning.csv")
     assert {f"batch={run.batch} variant={run.variant}" for run in found[:-1]} == CHOSEN
     assert len(found) == 7 and found[-1] == untuned
 
@@ -355,19 +354,21 @@ def test_a_damaged_choice_is_one_line(study, tmp_path):
     path = tmp_path / "tuning.csv"
     path.write_text(path.read_text().replace("False", "True"))
     with pytest.raises(UserError, match=r"tuning\.csv' is damaged"):
-        at_chosen_rates([], path)
+        planning.tested([], path)
 
 
-def test_questions_that_only_untested_runs_answer_are_not_asked(tmp_path):
+@pytest.mark.parametrize("best", RATES)
+def test_what_is_compared_at_the_same_rate_is_tested_whichever_is_chosen(tmp_path, best):
     variants = {**{name: CHANGES[name] for name in RATES}, "spread": CHANGES["spread"]}
-    for best, is_asked in (("base", True), ("slow", False)):
-        study = MadeUp(tmp_path / best, 600, variants=variants)
-        for variant, seed in itertools.product(variants, (1, 2, 3)):
-            right = right_or_wrong(600, 0.9, seed)
-            study.add(right, "a", "cls", 64, variant, seed, valid=0.8 + 0.1 * (variant == best))
-        findings = study.analyse(tuned=True).set_index("question")
-        assert (findings.loc[BACKEND, "verdict"] != NOT_ASKED) == is_asked
-    assert findings.loc[BACKEND, "answer"].startswith("no two tested runs differ in the back-end")
+    study = MadeUp(tmp_path, 600, variants=variants)
+    for variant, seed in itertools.product(variants, (1, 2, 3)):
+        right = right_or_wrong(600, 0.9, seed)
+        study.add(right, "a", "cls", 64, variant, seed, valid=0.8 + 0.1 * (variant == best))
+    findings = study.analyse(tuned=True).set_index("question")
+    assert findings.loc[BACKEND, "verdict"] != NOT_ASKED
+    runs = study.read("runs").groupby("variant")[["chosen", "tested"]].all()
+    assert set(runs.index[runs["chosen"]]) == {best, "spread"}
+    assert set(runs.index[runs["tested"]]) == {best, "spread", "base"}
 
 
 def right(study: MadeUp, batch: int, variant: str, seed: int) -> float:

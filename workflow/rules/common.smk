@@ -106,14 +106,14 @@ def files_of_runs(*names):
 
 
 def tested_folders():
-    """The folders of the runs that are tested: of a tuned study those at chosen learning rates.
+    """The folders of the runs that are tested: of a tuned study not those at all rates.
 
     Which these are is known once all runs are trained: until then, Snakemake plans no further.
     """
     if not ANALYSIS["tuned"]:
         return RUN_FOLDERS
     checkpoints.choose.get()
-    return [RUN.format(**run._asdict()) for run in planning.at_chosen_rates(RUNS, RATES)]
+    return [RUN.format(**run._asdict()) for run in planning.tested(RUNS, RATES)]
 
 
 def files_of_tested_runs(*names):

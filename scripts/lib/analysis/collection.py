@@ -23,8 +23,8 @@ COLUMNS = [f"{split}_{measure}" for split in SPLITS for measure in MEASURES]
 def collect(runs: Sequence[Path], logs: Path, tuned: bool, out: Path) -> None:
     """Write the tables runs, histories and costs.
 
-    What tests tell is missing of runs at learning rates that are not chosen, whether there are
-    tests of them or not.
+    What tests tell is missing of runs at learning rates that are neither chosen nor compared,
+    whether there are tests of them or not.
 
     Args:
         runs: folders of the runs, in the order of the tables.
@@ -34,7 +34,7 @@ def collect(runs: Sequence[Path], logs: Path, tuned: bool, out: Path) -> None:
     """
     trained, histories = read_all(runs, read_trained), read_all(runs, read_history)
     settings = with_settings(runs_table(trained), tuned)[ADDED]
-    tested = read_all(compress(runs, settings["chosen"]), read_tested)
+    tested = read_all(compress(runs, settings["tested"]), read_tested)
     table = runs_table({run: told | tested.get(run, {}) for run, told in trained.items()})
     table = table.join(settings)
     if tuned:

@@ -43,7 +43,7 @@ def costs(runs: pd.DataFrame, logs: Path) -> pd.DataFrame:
 def logs_of(runs: pd.DataFrame, logs: Path) -> list[Path]:
     """The logs of the runs, of what they are made from, and of the baselines.
 
-    Tests are those of the runs at chosen learning rates.
+    Tests are those of the runs that count as tested.
     """
     folders = [
         logs.joinpath(*(f"{key}={value}" for key, value in run.items()))
@@ -51,8 +51,8 @@ def logs_of(runs: pd.DataFrame, logs: Path) -> list[Path]:
     ]
     own = [
         folder / f"{name}.log"
-        for folder, chosen in zip(folders, runs["chosen"], strict=True)
-        for name in (LOOPS if chosen else ["train"])
+        for folder, tested in zip(folders, runs["tested"], strict=True)
+        for name in (LOOPS if tested else ["train"])
     ]
     columns = ["dataset", "model", "seed", *(SETTING + key for key in CUT_AND_SAMPLE)]
     allowed = {name.removeprefix(SETTING): set(runs[name].map(str)) for name in columns}

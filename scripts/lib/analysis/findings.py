@@ -54,15 +54,15 @@ FAILURE = "Did any run fail to learn?"
 COST = "What does accuracy cost in seconds?"
 # question -> why a study may leave it out
 WHEN_ASKED = {
-    ENCODER: "no two {runs} differ in the encoder alone",
+    ENCODER: "no two runs differ in the encoder alone",
     BASELINE: "the study leaves the baseline out",
-    POOLING: "no two {runs} differ in the pooling alone, but for the two means",
-    PADDING: "no two {runs} differ in that alone, padded-mean against masked-mean",
-    LENGTH: "no two {runs} differ in max_length alone",
-    TRUNCATION: "no two {runs} differ in truncation alone",
-    BATCH: "no two {runs} differ in the batch alone",
-    BACKEND: "no two {runs} differ in the back-end alone (one with backend: accelerate would)",
-    SCALING: "no two {runs} differ in that alone, one scaled and one not, above lr_scaling_base",
+    POOLING: "no two runs differ in the pooling alone, but for the two means",
+    PADDING: "no two runs differ in that alone, padded-mean against masked-mean",
+    LENGTH: "no two runs differ in max_length alone",
+    TRUNCATION: "no two runs differ in truncation alone",
+    BATCH: "no two runs differ in the batch alone",
+    BACKEND: "no two runs differ in the back-end alone (one with backend: accelerate would)",
+    SCALING: "no two runs differ in that alone, one scaled and one not, above lr_scaling_base",
 }
 COLUMNS = (
     *("question", "first", "second", "verdict", "answer", "difference", "low", "high", "margin"),
@@ -100,7 +100,7 @@ def answer(
     judged = judge(planned, predictions, known, margin, study.groups, noun)
     tables = [
         judged,
-        pd.DataFrame(not_asked(planned, "tested runs" if tuned.settings else "runs")),
+        pd.DataFrame(not_asked(planned)),
         pd.DataFrame(failures(study.runs)),
         pd.DataFrame(costs(conditions, representatives(study.runs))),
     ]
@@ -212,13 +212,12 @@ def sentence(row: Mapping[str, Any], margin: float, noun: str) -> str:
     return f"{text} {RESTS}." if row["rests_on_others"] else text
 
 
-def not_asked(contrasts: Sequence[Contrast], runs: str) -> Iterator[dict[str, Any]]:
-    """The questions to which some runs, by what they are called, have no contrast."""
+def not_asked(contrasts: Sequence[Contrast]) -> Iterator[dict[str, Any]]:
+    """The questions to which the grid has no contrast."""
     asked = {contrast.question for contrast in contrasts}
     for question, reason in WHEN_ASKED.items():
         if question not in asked:
-            answer = f"{reason.format(runs=runs)}."
-            yield {"question": question, "verdict": NOT_ASKED, "answer": answer}
+            yield {"question": question, "verdict": NOT_ASKED, "answer": f"{reason}."}
 
 
 def failures(runs: pd.DataFrame) -> Iterator[dict[str, Any]]:

@@ -20,8 +20,8 @@ from lib.study.runs import KEYS, Run, is_baseline
 class Study(NamedTuple):
     """The finished runs of a study and its baselines.
 
-    Of runs at learning rates that are not chosen there are no tests: they are in `runs` alone, and
-    in what follows from it.
+    Runs at learning rates that are neither chosen nor compared are not tested: they are in `runs`
+    alone, and in what follows from it.
 
     Attributes:
         runs: the table runs.
@@ -39,7 +39,7 @@ class Study(NamedTuple):
 
     def learned(self) -> list[Run]:
         """The tested runs that learned."""
-        return list(find(self.runs[self.runs["learned"] & self.runs["chosen"]], self.folders))
+        return list(find(self.runs[self.runs["learned"] & self.runs["tested"]], self.folders))
 
     def representatives(self) -> list[Run]:
         """The run that stands for each model of which one learned."""
@@ -71,7 +71,7 @@ def read_study(
     """
     trained = read_table(table)
     rows = {Run(*(row[key] for key in KEYS)): row for row in trained.to_dict("records")}
-    tested = find(trained[trained["chosen"]], runs).values()
+    tested = find(trained[trained["tested"]], runs).values()
     predictions = read_all([*tested, *baselines], read_predictions)
     return Study(
         runs=trained,

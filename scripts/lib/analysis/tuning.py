@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from lib.analysis.contrasts import RATE, Tuning, Variants
+from lib.analysis.contrasts import RATE, Tuning, Variants, pairs
 from lib.analysis.results import (
     BETTER,
     CHOOSE_BY,
@@ -30,7 +30,8 @@ from lib.study.runs import CONDITION, Condition, Run
 Content = TypeVar("Content")
 TUNED = " (tuned)"  # ends the name of a tuned setting, and of no variant, which has no parenthesis
 SETTING = ["model", "pooling", "batch", "setting"]
-ADDED = ["setting", "rates", "chosen"]  # to the table runs
+CHOICES = ["rates", "chosen", "tested"]
+ADDED = ["setting", *CHOICES]  # to the table runs
 
 
 def choose(runs: Sequence[Path], out: Path) -> None:
@@ -43,7 +44,7 @@ def choose(runs: Sequence[Path], out: Path) -> None:
     table = with_settings(runs_table(read_all(runs, read_trained)), tuned=True)
     write_table(out, "tuning", rates_tried(table))
     write_table(out, "budgets", budgets(table))
-    tested, rates = table["chosen"].sum(), table[RATE].nunique()
+    tested, rates = table["tested"].sum(), table[RATE].nunique()
     log.info("%d of %d runs, with %d learning rates, are to be tested", tested, len(runs), rates)
 
 
@@ -61,10 +62,11 @@ def with_settings(runs: pd.DataFrame, tuned: bool) -> pd.DataFrame:
 
     Returns:
         The runs with `setting` (that of a run that is not tuned is its variant), `rates` (how many
-        its setting has tried) and `chosen` (so are all runs that are not tuned).
+        its setting has tried), `chosen` (so are all runs that are not tuned) and `tested`: chosen
+        ones, and those that are compared at the same rate with what is not tuned alike.
     """
     if not tuned:
-        return runs.assign(setting=runs["variant"], rates=1, chosen=True)
+        return runs.assign(setting=runs["variant"], rates=1, chosen=True, tested=True)
     names = tuned_settings(settings_of_variants(runs))
     runs = runs.assign(setting=runs["variant"].map(lambda name: names.get(name, name)))
     rows = means(runs)
@@ -75,11 +77,21 @@ def with_settings(runs: pd.DataFrame, tuned: bool) -> pd.DataFrame:
     rows["chosen"] = rows.index.isin(best.drop_duplicates(SETTING).index)
     runs = runs.merge(rows[[*CONDITION, "rates", "chosen"]], "left", on=CONDITION)
     untuned = runs["rates"].isna()
-    return runs.assign(
+    runs = runs.assign(
         setting=runs["setting"].mask(untuned, runs["variant"]),
         rates=runs["rates"].fillna(1).astype(int),
         chosen=runs["chosen"].mask(untuned, True).astype(bool),
     )
+    return runs.assign(tested=runs["chosen"] | are_compared(runs))
+
+
+def are_compared(runs: pd.DataFrame) -> np.ndarray:
+    """Which runs are compared at their own rates, and not as those of a tuned setting."""
+    tuned, variants = tuning_of(runs)
+    conditions = [Condition(*keys) for keys in runs[CONDITION].itertuples(index=False)]
+    known = [*dict.fromkeys(conditions), *tuned.budgets]
+    compared = {each for *_, pair in pairs(known, variants, tuned) for each in pair}
+    return np.array([condition in compared for condition in conditions])
 
 
 def means(runs: pd.DataFrame) -> pd.DataFrame:
@@ -103,11 +115,11 @@ def rates_tried(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row per condition: its keys, `setting`, `learning_rate` (the one in use), `seeds`, the
-        measure `choose_by` and its mean `value`, the mean `valid_loss`, `rates`, `chosen`, and
-        `edge`: whether the chosen one is the lowest or the highest that was tried.
+        measure `choose_by` and its mean `value`, the mean `valid_loss`, `rates`, `chosen`,
+        `tested`, and `edge`: whether the chosen one is the lowest or the highest that was tried.
     """
     tuned = runs[runs["rates"] > 1]
-    choices = tuned[[*CONDITION, "rates", "chosen"]].drop_duplicates()
+    choices = tuned[[*CONDITION, *CHOICES]].drop_duplicates()
     rows = means(tuned).drop(columns="score").merge(choices, on=CONDITION)
     place = rows.groupby(SETTING)[RATE].rank()
     return rows.assign(edge=rows["chosen"] & ((place == 1) | (place == rows["rates"])))

@@ -188,8 +188,8 @@ def tuning(page: Page) -> Iterator[str]:
         "How rates are chosen",
         "Variants that differ in the learning rate alone are one setting, with the name of the "
         f"first of them. Its rate is the one with the best validation {page.chosen_by()} in the "
-        "mean over seeds; no run at another rate is tested. Settings with equally many rates and "
-        "seeds are compared each at its own, others where both are tested at the same rate.",
+        "mean over seeds. Settings with equally many rates and seeds are compared each at its own, "
+        "others at the same rate; runs at further rates are not tested.",
     )
     if len(rates):
         yield page.figure(

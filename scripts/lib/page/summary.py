@@ -72,7 +72,7 @@ def summarise(
     paragraphs = [
         f"# Study: {study}",
         told,
-        opening(trainings, division, noun, page.chosen_by(), page.tables["runs"]["chosen"].all()),
+        opening(trainings, division, noun, page.chosen_by(), page.tables["runs"]["tested"].all()),
         *warnings(counts),
         *sections(page),
         "## What was run",
@@ -107,7 +107,7 @@ def opening(
     all_tested: bool,
 ) -> str:
     """What the study is, which says plainly what it can't show."""
-    tested = "Each run" if all_tested else "Each run at a chosen learning rate"
+    tested = "Each run" if all_tested else "Each run at a learning rate that is chosen or compared"
     text = (
         f"{plural(len(trainings), 'run')} on {escape(trainings[0]['dataset'])}: "
         f"{splits['train']['reviews']:,} training, {splits['valid']['reviews']:,} validation and "

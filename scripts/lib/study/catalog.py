@@ -62,8 +62,8 @@ TABLES = (
         part="results",
         row="run",
         content="its keys, every number that was measured, and its training settings; its setting, "
-        "how many learning rates that has tried, and whether this one is chosen, without which it "
-        "has no test",
+        "how many learning rates that has tried, and whether this one is chosen; whether it is "
+        "tested, as those at rates that are chosen, or compared with others at the same rate",
     ),
     Table(
         name="histories",
@@ -85,8 +85,8 @@ TABLES = (
         command="choose",
         part="tuned",
         row="condition: a setting and a learning rate",
-        content="the measure of validation that chooses, its mean, whether the rate is chosen, and "
-        "whether at an edge",
+        content="the measure of validation that chooses, its mean, whether the rate is chosen, "
+        "whether it is tested, and whether at an edge",
     ),
     Table(
         name="budgets",

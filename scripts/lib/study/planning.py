@@ -102,8 +102,8 @@ def baselines(study: Mapping[str, Any], runs: Iterable[Run]) -> tuple[list[str],
     return list(whole), list(samples)
 
 
-def at_chosen_rates(runs: Iterable[Run], rates: Path) -> list[Run]:
-    """The runs at learning rates that are chosen, or of settings that have tried no other.
+def tested(runs: Iterable[Run], rates: Path) -> list[Run]:
+    """The runs that are to be tested: all but those at learning rates that are out of question.
 
     Args:
         runs: of the study.
@@ -116,7 +116,7 @@ def at_chosen_rates(runs: Iterable[Run], rates: Path) -> list[Run]:
         others = {
             tuple(row[key] for key in CONDITION)
             for row in csv.DictReader(file)
-            if row["chosen"] == "False"
+            if row["tested"] == "False"
         }
     return [run for run in runs if tuple(map(str, run.condition)) not in others]
 
