@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -11,7 +12,9 @@ from conftest import call
 from made_up import epoch_of
 from test_training import BACKEND, SETTINGS, build, fit, load
 
+from lib.analysis.results import updates_of
 from lib.data.sampling import first_of
+from lib.study.runs import Condition
 from lib.training.batches import Bounds
 from lib.training.job import measure
 from lib.training.loop import Recipe, Result, scaled_learning_rate
@@ -98,3 +101,12 @@ def test_a_sample_is_learned_as_if_there_were_no_other_reviews(encoders, tokens,
         (tmp_path / x / "checkpoint/model.safetensors").read_bytes() for x in ("some", "all")
     ]
     assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize(("updates", "expected"), [(["auto", "50"], [14, 50]), ([9, 50], [9, 50])])
+def test_the_updates_of_a_condition_are_those_that_it_is_to_have(updates, expected):
+    keys = {"model": "a", "pooling": "cls", "batch": 16, "variant": ["base", "longer"]}
+    told = {"examples": 100, "updates": [7, 50], "settings.epochs": 2, "settings.updates": updates}
+    runs = pd.DataFrame(keys | told)  # of which patience has ended the first
+    conditions = [Condition("a", "cls", 16, name) for name in ("base", "longer")]
+    assert updates_of(runs) == dict(zip(conditions, expected, strict=True))

@@ -92,9 +92,15 @@ def has_cuts(runs: pd.DataFrame) -> bool:
 
 
 def updates_of(runs: pd.DataFrame) -> dict[Condition, int]:
-    """How many updates each condition has, from the table runs; fewer where a run diverged."""
-    most = runs.groupby(CONDITION, sort=False)["updates"].max()
-    return {Condition(*keys): int(count) for keys, count in most.items()}
+    """How many updates each condition is to have, from the table runs.
+
+    Runs that diverge, or that patience ends, have fewer.
+    """
+    first = runs.drop_duplicates(CONDITION)
+    of_epochs = first[f"{SETTING}epochs"] * -(-first["examples"] // first["batch"])
+    given = pd.to_numeric(first[f"{SETTING}updates"], errors="coerce")
+    counts = zip(first[CONDITION].itertuples(index=False), given.fillna(of_epochs), strict=True)
+    return {Condition(*keys): int(count) for keys, count in counts}
 
 
 def key_columns(keys: Iterable[Run]) -> pd.DataFrame:
