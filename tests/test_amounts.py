@@ -66,7 +66,7 @@ def test_a_run_tells_the_measures_of_its_best_epoch(encoders, tokens):
     last = epoch_of(3, valid_accuracy=0.65, seconds=4.0)
     result = Result([first, best, last], best, False, Bounds(8, 99), 2)
     settings = SETTINGS | {"backend": "torch", "threads": 1}
-    settings |= {"lr_scaling": "linear", "lr_scaling_base": 32}
+    settings |= {"lr_scaling": "linear", "lr_scaling_base": 32, "epochs": 3}
     data = load(tokens, "bert"), load(tokens, "bert", "valid")
     found = measure(Recipe(16, 1, settings), build(encoders, "bert"), data, BACKEND, result)
     assert [found[name] for name in ("train_accuracy", "valid_accuracy", "valid_loss")] == [

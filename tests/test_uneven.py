@@ -445,9 +445,9 @@ AT = {
     },
     "tuning": LIFT
     | {
-        "line color=series x=learning_rate y=valid_accuracy",
-        "point color=series shape=series x=learning_rate y=valid_accuracy",
-        "point x=learning_rate y=valid_accuracy if datum.chosen",
+        "line color=series x=learning_rate y=value",
+        "point color=series shape=series x=learning_rate y=value",
+        "point x=learning_rate y=value if datum.chosen",
     },
     "budgets": LIFT
     | {
@@ -491,8 +491,10 @@ PLACE = {"model": "a", "label_name": "bad", "confidence": 0.7, "x": 1.0, "y": 2.
 POINT = {"seeds": 3, "learned": 3, "accuracy": 0.6, "low": 0.5, "high": 1.1}
 POINT |= {"train_seconds": 7.0}
 GIVEN = {  # of tables that the study does not have
-    "tuning": [SETTING | {"learning_rate": 1e-5, "valid_accuracy": 0.7, "chosen": True}],
-    "budgets": [SETTING | {"budget": 1, "expected": 0.7}],
+    "tuning": [
+        SETTING | {"learning_rate": 1e-5, "value": 0.7, "chosen": True, "choose_by": "macro_f1"}
+    ],
+    "budgets": [SETTING | {"budget": 1, "expected": 0.7, "choose_by": "accuracy"}],
     "data_curve": [
         POINT | {"curve": model, "model": model, "examples": size}
         for model in ("a", BASELINE)
@@ -552,7 +554,7 @@ AXES = {
     "reliability": {"confidence": "Confidence", "accuracy": "Accuracy", "n": "Reviews in the bin"},
     "tuning": {
         "learning_rate": "Learning rate (logarithmic)",
-        "valid_accuracy": "Validation accuracy",
+        "value": "Validation macro F1",
     },
     "budgets": {"budget": "Runs", "expected": "Expected validation accuracy"},
     "data_curve": {"place": "Training reviews (logarithmic)", "accuracy": "Test accuracy"},
