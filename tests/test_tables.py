@@ -28,6 +28,7 @@ from lib.page.tables import (
     edge_notes,
     errors_table,
     estimate_cells,
+    interval_cautions,
     notes,
     results_table,
     tuning_table,
@@ -299,3 +300,16 @@ def test_the_first_errors_are_shown():
     found = cells(errors_table(rows, ["bad", "good"], {"label": "Label", "confidence": "Sure"}))
     assert list(found) == [str(i) for i in range(8)]
     assert found["7"] == ["good", "0.877", "a text"]
+
+
+def test_few_right_or_wrong_answers_of_a_class_are_warned_of():
+    rows = [  # label, recall and n of runs that learned, or not
+        (0, 0.5, 20, True),
+        (1, 0.09, 100, True),
+        (2, 0.95, 180, True),
+        (3, 0.0, 100, False),
+    ]
+    table = pd.DataFrame(rows, columns=["label", "recall", "n", "learned"])
+    (text,) = interval_cautions(table, ["even", "missed", "found", "failed"])
+    assert text.startswith("**Few answers of a kind**: of missed and found, some runs")
+    assert interval_cautions(table[table["label"].isin([0, 3])], ["even", "", "", "failed"]) == []

@@ -209,6 +209,8 @@ def certainty(page: Page) -> Iterator[str]:
     """The metric with its interval, other metrics and calibration by condition."""
     yield page.figure("batches")
     yield tables.conditions_table(at_chosen_rates(page.tables["conditions"]), page.metric)
+    if page.metric != ACCURACY:
+        yield from tables.interval_cautions(page.tables["classes"], page.names)
     yield folded(
         HOW,
         f"The 95% interval of one seed tells how exactly the test {page.noun} measure this one "
@@ -359,7 +361,7 @@ SECTIONS: dict[str, tuple[tuple[str, ...], Callable[[Page], Iterator[str]]]] = {
     "How much of a text": (("cuts",), cuts),
     "Learning curve over data": (("data_curve",), data_curve),
     "Tuned learning rates": (("tuning", "budgets"), tuning),
-    "Intervals and calibration": (("conditions",), certainty),
+    "Intervals and calibration": (("conditions", "classes"), certainty),
     "By model and setting": (("estimates", "comparisons"), estimates),
     "Reliability and confusion": (("reliability", "confusion", "classes"), calibration),
     "Published and measured": (("published",), published),

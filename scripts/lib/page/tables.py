@@ -41,6 +41,7 @@ from lib.study.runs import CONDITION
 
 NONE = "-"
 NOT_ALONE = "‡"  # marks a verdict that rests on the variance of other settings
+FEW = 10  # answers of a kind, with fewer of which an interval is too narrow
 ROWS = 8  # of a long table, whose file holds them all
 LEFT = (
     *("Question", "Difference", "Verdict", "What would decide it"),
@@ -271,6 +272,25 @@ def conditions_table(conditions: pd.DataFrame, metric: str) -> str:
     cells["Calibration error"] = share(conditions["calibration_error"])
     cells["Brier score"] = share(conditions["brier"])
     return table(cells, LEFT)
+
+
+def interval_cautions(classes: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """That intervals of runs are too narrow which label few texts of a class right, or few wrong.
+
+    Args:
+        classes: the table classes.
+        names: of the classes.
+    """
+    right = (classes["recall"] * classes["n"]).round()
+    few = classes[classes["learned"] & (np.minimum(right, classes["n"] - right) < FEW)]
+    if few.empty:
+        return []
+    rare = joined([escape(names[label]) for label in sorted(few["label"].unique())])
+    return [
+        f"**Few answers of a kind**: of {rare}, some runs that learned label fewer than {FEW} "
+        "texts right, or fewer wrong. The 95% interval of such a run is too narrow; verdicts hold "
+        "their level."
+    ]
 
 
 def data_curve_table(points: pd.DataFrame, noun: str) -> str:
