@@ -9,7 +9,8 @@ with any false verdict and with an interval that misses the truth; what choosing
 half as many studies in which one model is 2 points better than the others, the share that finds
 this. A second table sets the multi-bootstrap beside the test of a page, for two settings alone; a
 third is of reviews in groups that are alike, with errors clustered by the groups and without; a
-fourth tells how often runs are wrongly said to have learned, or not to.
+fourth of each metric where classes have unequal shares; a fifth tells how often runs are wrongly
+said to have learned, or not to.
 """
 
 import argparse
@@ -30,13 +31,15 @@ from threadpoolctl import threadpool_limits
 
 from lib.analysis.contrasts import BACKEND, BASELINE, ENCODER, Contrast, Tuning, distinct, plan
 from lib.analysis.groups import Groups
+from lib.analysis.metrics import values_of
 from lib.analysis.results import SETTING, key_columns
-from lib.analysis.statistics import SIGNIFICANCE, compare_pair, proportion
+from lib.analysis.statistics import SIGNIFICANCE, mean_of, p_of_pair
 from lib.analysis.tuning import as_settings, tuning_of, with_settings
-from lib.analysis.verdicts import Answers, Known, accuracy_of, decide, estimate, known_of
+from lib.analysis.verdicts import Answers, Known, decide, estimate, known_of, value_of
 from lib.analysis.wording import ALIKE, SHOWN
 from lib.command.console import progress
 from lib.study import config
+from lib.study.metrics import ACCURACY, BALANCED_ACCURACY, MACRO_F1, METRICS
 from lib.study.planning import baselines as of_baselines
 from lib.study.runs import PREFIX, Condition, Run, baseline_name
 from lib.training.loop import Recipe
@@ -51,8 +54,13 @@ FAILING, LOSS = 0.1, 0.1  # share of runs, and how much lower they are
 SHARES = (0.6, 0.1, 0.3)
 ALONE, TOGETHER, BY_MODEL = "nothing", "half, all settings", "half, those of a model"
 BOOTSTRAPS = 1000
+TWO_RUNS = [PREFIX + name for name in "ab"]
 REVIEWS = 2500  # of the two settings of the multi-bootstrap, and of those in groups
 RUNS = 20_000  # that learn, or do not
+NORMAL = NormalDist()
+BOUNDS = (0.5, 0.999)  # of accuracies
+QUANTILES = 40  # of deviations, in means over them
+CLASS_SHARES = (0.5, 0.8, 0.95)
 
 
 class Size(NamedTuple):
@@ -133,6 +141,9 @@ class Scenario:
         unequal: whether settings deviate by 1.65 times more or less.
         failing: whether a tenth of all runs is 10 points lower.
         chosen: whether the rates of tuned settings are chosen by validation; else the first is.
+        metric: in which the page is. But for accuracy, each of two classes deviates for itself.
+        share: of the reviews that are of the first class, which is labelled right as much more
+            often as makes accuracy the highest.
     """
 
     points: float = 0.0
@@ -140,12 +151,50 @@ class Scenario:
     unequal: bool = False
     failing: bool = False
     chosen: bool = False
+    metric: str = ACCURACY
+    share: float = 0.5
 
     @property
     def seed(self) -> list[int]:
         """Of the chance of its studies."""
         place = (ALONE, TOGETHER, BY_MODEL).index(self.shared)
-        return [int(10 * self.points), place, self.unequal, self.failing, self.chosen]
+        classes = [] if self.metric == ACCURACY else [[*METRICS].index(self.metric), self.percent]
+        deviations = [int(10 * self.points), place, self.unequal, self.failing, self.chosen]
+        return [*deviations, *classes]
+
+    @property
+    def percent(self) -> int:
+        """Of the reviews in the first class."""
+        return round(100 * self.share)
+
+    def ease(self, accuracies: Sequence[float], usual: float) -> list[float]:
+        """How far the mean review of each of two classes is from being labelled wrongly.
+
+        Args:
+            accuracies: of each class, where both have as many reviews.
+            usual: accuracy there.
+        """
+        shift = np.log(self.share / (1 - self.share)) / 2 / NORMAL.inv_cdf(usual)
+        one, other = map(NORMAL.inv_cdf, accuracies)
+        return [one + shift, other - shift]
+
+    def truth(self, accuracies: Sequence[float], usual: float) -> float:
+        """The metric on endlessly many reviews, of the same arguments."""
+        right = np.array([NORMAL.cdf(each) for each in self.ease(accuracies, usual)])
+        shares = np.array([self.share, 1 - self.share])
+        if self.metric == ACCURACY:
+            return float(shares @ right)
+        if self.metric == BALANCED_ACCURACY:
+            return float(right.mean())
+        hits = shares * right
+        return float((2 * hits / (shares + hits + (shares - hits)[::-1])).mean())
+
+    def mean_truth(self, usual: float) -> float:
+        """The same in the mean over seeds."""
+        deviations = [NORMAL.inv_cdf((i + 0.5) / QUANTILES) for i in range(QUANTILES)]
+        found = np.clip(usual + self.points / 100 * np.array(deviations), *BOUNDS)
+        pairs = [(x, x) for x in found] if self.metric == ACCURACY else product(found, found)
+        return float(np.mean([self.truth(pair, usual) for pair in pairs]))
 
     def describe(self) -> dict[str, str]:
         """Columns of the table."""
@@ -244,7 +293,7 @@ def accuracies(
             deviation = factor * (common * shared[group, seed] + own)
             lost = LOSS * (scenario.failing and rng.random() < FAILING)
             shifted = mean + scenario.points / 100 * deviation - lost
-            found[condition, seed] = float(np.clip(shifted, 0.5, 0.999))
+            found[condition, seed] = float(np.clip(shifted, *BOUNDS))
     return found
 
 
@@ -281,7 +330,8 @@ def make_up(row: Row, better: str, rng: np.random.Generator, alike: Alike | None
         rng: where chance comes from.
         alike: the groups of the reviews, if they are in any.
     """
-    size = STUDIES[row.study.name]
+    size, scenario = STUDIES[row.study.name], row.scenario
+    label = (np.arange(size.test) >= round(scenario.share * size.test)).astype(int)
     by_review, by_setting, chance = np.sqrt(SHARES)
     groups = alike.groups() if alike else None
 
@@ -294,29 +344,38 @@ def make_up(row: Row, better: str, rng: np.random.Generator, alike: Alike | None
 
     hard = by_review * deviations()
 
-    def answer(of_setting: np.ndarray, mean: float) -> np.ndarray:
-        return NormalDist().inv_cdf(mean) + hard + of_setting + chance * deviations() > 0
+    def answer(of_setting: np.ndarray, means: Sequence[float]) -> np.ndarray:
+        ease = np.array(scenario.ease(means, size.accuracy), np.float32)[label]
+        right = ease + hard + of_setting + chance * deviations() > 0
+        return values_of(label, np.where(right, label, 1 - label), scenario.metric)
 
     answers: dict[tuple[Condition, int | None], np.ndarray] = {}
-    accuracy = accuracies(row, better, rng)
+    one = accuracies(row, better, rng)
+    other = one if scenario.metric == ACCURACY else accuracies(row, better, rng)
     for condition in row.study.known:
         of_setting = by_setting * deviations()
         for seed in row.study.seeds[condition]:
-            answers[condition, seed] = answer(of_setting, accuracy[condition, seed])
-    for setting, condition in chosen_rates(row, accuracy, rng).items():
+            both = one[condition, seed], other[condition, seed]
+            answers[condition, seed] = answer(of_setting, both)
+    for setting, condition in chosen_rates(row, one, rng).items():
         for seed in row.study.seeds[condition]:
             answers[setting, seed] = answers[row.study.same[condition], seed]
     for name in row.study.baselines:
         of_setting = by_setting * deviations()
-        answers[Condition(name), None] = answer(of_setting, size.accuracy)
+        answers[Condition(name), None] = answer(of_setting, (size.accuracy, size.accuracy))
     return answers
 
 
-def truths(contrasts: Sequence[Contrast], better: str) -> np.ndarray:
+def truths(row: Row, better: str) -> np.ndarray:
     """The true difference of each contrast."""
-    weights = [contrast.weights.items() for contrast in contrasts]
+    usual = STUDIES[row.study.name].accuracy
+    usually, ahead = (row.scenario.truth((x, x), usual) for x in (usual, usual + ADVANTAGE))
+    weights = [contrast.weights.items() for contrast in row.study.contrasts]
     return np.array(
-        [ADVANTAGE * sum(x for each, x in found if each.model == better) for found in weights]
+        [
+            (ahead - usually) * sum(x for each, x in found if each.model == better)
+            for found in weights
+        ]
     )
 
 
@@ -324,7 +383,7 @@ def judge_many(row: Row, better: str) -> pd.DataFrame:
     """Per made-up study whether a verdict is false, an interval misses, and the models differ."""
     study = row.study
     rng = np.random.default_rng([*row.scenario.seed, better != ""])
-    truth = truths(study.contrasts, better)
+    truth = truths(row, better)
     gc.freeze()  # statsmodels collects garbage at each correction
     asked = [contrast.question == ENCODER for contrast in study.contrasts]
     beside = [contrast.question == BASELINE for contrast in study.contrasts]
@@ -443,31 +502,32 @@ def simulate_two(studies: int, processes: int) -> pd.DataFrame:
         return pd.DataFrame(progress(pool.map(compare, cases), len(cases), "two settings", "line"))
 
 
-def errs(study: Study, answers: Answers, groups: Groups) -> dict[str, bool]:
+def errs(row: Row, answers: Answers, groups: Groups = None) -> dict[str, bool]:
     """What is false of a study in which all is equally good.
 
     Args:
-        study: a page, or two settings, beside which there may be two baselines.
+        row: a page, or two settings, beside which there may be two baselines.
         answers: made up.
         groups: by which errors are clustered.
     """
+    study, scenario = row.study, row.scenario
     if len(study.contrasts) > 1:
         found = decide(study.contrasts, answers, study.known, study.margin, groups, ahead=False)
         return {f"pages of {study.name}": (found["verdict"] == SHOWN).any()}
     (contrast,), (first, _) = study.contrasts, study.known
-    truth, seeds = STUDIES[study.name].accuracy, contrast.seeds
+    usual, seeds = STUDIES[study.name].accuracy, contrast.seeds
+    truth = scenario.mean_truth(usual)
     (found,) = estimate([contrast], answers, study.known, groups).to_dict("records")
-    accuracy = accuracy_of(first, seeds, answers, study.known, groups)
+    several = value_of(first, seeds, answers, study.known, groups)
     told = {
         f"difference of two settings, {len(seeds)} seeds": not found["low"] <= 0 <= found["high"],
-        f"accuracy over {len(seeds)} seeds": not accuracy.low <= truth <= accuracy.high,
+        f"metric over {len(seeds)} seeds": not several.low <= truth <= several.high,
     }
     runs = [answers[Condition(name), None] for name in study.baselines]
     if runs:
-        one = proportion(runs[0], groups)
-        told["accuracy of one run"] = not one.low <= truth <= one.high
-        pair = compare_pair(np.ones_like(runs[0]), runs[0], runs[1], groups)
-        told["difference of two runs"] = pair.p < SIGNIFICANCE
+        one, gains = mean_of(runs[0], groups), runs[1].astype(float) - runs[0]
+        told["metric of one run"] = not one.low <= scenario.truth((usual, usual), usual) <= one.high
+        told["difference of two runs"] = p_of_pair(gains, groups, scenario.metric) < SIGNIFICANCE
     return told
 
 
@@ -484,7 +544,7 @@ def cluster(case: tuple[Alike, Study, int]) -> pd.DataFrame:
     with threadpool_limits(1):
         for _ in range(studies):
             answers = make_up(row, "", rng, alike)
-            found.append([errs(study, answers, each) for each in (groups, None)])
+            found.append([errs(row, answers, each) for each in (groups, None)])
     shares = [pd.DataFrame(each).mean().map("{:.1%}".format) for each in zip(*found, strict=True)]
     table = pd.concat(shares, axis=1, keys=["clustered", "unclustered"]).rename_axis("what")
     described = {"groups": alike.name, "in common": alike.common, "studies": f"{studies:,}"}
@@ -493,10 +553,9 @@ def cluster(case: tuple[Alike, Study, int]) -> pd.DataFrame:
 
 def simulate_groups(studies: int, processes: int) -> pd.DataFrame:
     """The table of reviews in groups, from four times as many studies, and twice as many pages."""
-    two_runs = [PREFIX + name for name in "ab"]
     designs = [
         (two_settings(3), 4 * studies),
-        (two_settings(10)._replace(baselines=two_runs), 4 * studies),
+        (two_settings(10)._replace(baselines=TWO_RUNS), 4 * studies),
         (read_study("config.yaml"), 2 * studies),
     ]
     cases = [(alike, *design) for alike in GROUPS for design in designs]
@@ -504,6 +563,36 @@ def simulate_groups(studies: int, processes: int) -> pd.DataFrame:
         found = list(progress(pool.map(cluster, cases), len(cases), "groups", "line"))
     columns = ["groups", "in common", "what", "clustered", "unclustered", "studies"]
     return pd.concat(found)[columns]
+
+
+def measure_metric(row: Row) -> dict[str, Any]:
+    """One line of the table of metrics: a page, and two settings and two runs on its reviews."""
+    two = row._replace(study=two_settings(3)._replace(name=row.study.name, baselines=TWO_RUNS))
+    rng = np.random.default_rng(row.scenario.seed)
+    with threadpool_limits(1):
+        found = [errs(two, make_up(two, "", rng)) for _ in range(row.studies)]
+    usual = STUDIES[row.study.name].accuracy
+    right = [NORMAL.cdf(each) for each in row.scenario.ease((usual, usual), usual)]
+    page = measure(row)
+    told = ("pages with a false verdict", "2 points between models found", "false verdicts besides")
+    return {
+        "metric": METRICS[row.scenario.metric],
+        "classes": f"{row.scenario.percent}:{100 - row.scenario.percent}",
+        "study": row.study.name,
+        "labelled right of each": " and ".join(f"{share:.0%}" for share in right),
+        **{name: page[name] for name in told},
+        **pd.DataFrame(found).mean().map("{:.1%}".format),
+    }
+
+
+def simulate_metrics(studies: int, processes: int) -> pd.DataFrame:
+    """The table of metrics and class shares, from twice as many studies."""
+    rows = [
+        Row(read_study(name), Scenario(1.0, metric=metric, share=share), 2 * studies)
+        for metric, share, name in product((BALANCED_ACCURACY, MACRO_F1), CLASS_SHARES, STUDIES)
+    ]
+    with ProcessPoolExecutor(processes) as pool:
+        return pd.DataFrame(progress(pool.map(measure_metric, rows), len(rows), "metrics", "line"))
 
 
 def simulate_learned(reviews: int) -> dict[str, str]:
@@ -534,6 +623,8 @@ def main() -> None:
     print(simulate_two(options.studies, options.processes).to_markdown(index=False), flush=True)
     print()
     print(simulate_groups(options.studies, options.processes).to_markdown(index=False), flush=True)
+    print()
+    print(simulate_metrics(options.studies, options.processes).to_markdown(index=False), flush=True)
     print()
     learned = pd.DataFrame(map(simulate_learned, (60, 120, 250, 500, 1000, 2000)))
     print(learned.to_markdown(index=False))

@@ -20,7 +20,7 @@ def arguments() -> Parser:
     names = ("--table", "--runs", "--baselines", "--samples", "--reviews", "--tokens")
     add_shared_flags(flags, *names, "--noun", "--out")
     flags.add_argument("--published", type=Path, help="CSV of published figures to set beside")
-    add_flags(flags, "analysis", keys=("statistics", "errors", "margin"))
+    add_flags(flags, "analysis", keys=("statistics", "errors", "metric", "margin"))
     return flags
 
 

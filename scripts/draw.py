@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from lib.command.cli import Parser, run
-from lib.study.flags import add_shared_flags
+from lib.study.flags import add_flags, add_shared_flags
 
 
 def arguments() -> Parser:
@@ -12,6 +12,7 @@ def arguments() -> Parser:
     flags = Parser(description=__doc__)
     flags.add_argument("--tables", required=True, nargs="+", type=Path, help="tables to show")
     add_shared_flags(flags, "--noun")
+    add_flags(flags, "analysis", keys=("metric",))
     flags.add_argument("--out", required=True, type=Path, help="folder of the figures")
     return flags
 

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from lib.command.cli import Parser, run
-from lib.study.flags import add_shared_flags
+from lib.study.flags import add_flags, add_shared_flags
 
 
 def arguments() -> Parser:
@@ -19,6 +19,7 @@ def arguments() -> Parser:
     flags.add_argument("--tables", required=True, nargs="+", type=Path, help="tables of the study")
     flags.add_argument("--figures", nargs="*", default=[], type=Path, help="figures to show")
     add_shared_flags(flags, "--runs", "--baselines", "--noun")
+    add_flags(flags, "analysis", keys=("metric",))
     flags.add_argument("--reviews", required=True, type=Path, help="reviews.json of the dataset")
     flags.add_argument("--splits", required=True, type=Path, help="splits.json of the dataset")
     flags.add_argument(

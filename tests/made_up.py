@@ -100,6 +100,7 @@ class MadeUp:
         variants: what each variant changes of the defaults of training.
         noun: what the dataset calls its texts.
         groups: of the test reviews, which have none where they are not given.
+        metric: of the study.
     """
 
     def __init__(
@@ -112,9 +113,10 @@ class MadeUp:
         labels: Sequence[int] | None = None,
         noun: str = "reviews",
         groups: Sequence[str | None] | None = None,
+        metric: str = "accuracy",
     ) -> None:
         self.folder = folder
-        self.noun = f"--noun {noun}"
+        self.words = f"--noun {noun} --metric {metric}"
         self.variants = variants or {}
         self.tables = folder / "tables"
         self.ids = np.arange(n) * 3
@@ -306,7 +308,7 @@ class MadeUp:
         call(
             analyse,
             f"--table {self.tables}/runs.parquet {self.flags()} --samples {samples} "
-            f"--reviews {self.reviews} --tokens {tokens} --margin {margin} {self.noun} {more} "
+            f"--reviews {self.reviews} --tokens {tokens} --margin {margin} {self.words} {more} "
             f"{out}",
         )
         return self.read("findings")
@@ -348,14 +350,14 @@ class MadeUp:
             f"--study made-up --tables {tables} --figures {shown} {self.flags()} "
             f"--reviews {self.folder}/reviews.json --splits {self.folder}/splits.json "
             f"--tokens {' '.join(str(self.counts(model)) for model in self.models())} "
-            f"{self.noun} --out {self.folder}",
+            f"{self.words} --out {self.folder}",
         )
         return (self.folder / "summary.md").read_text()
 
     def draw(self, *tables: str) -> None:
         """Draw the figures of some tables."""
         paths = " ".join(f"{self.tables}/{name}.parquet" for name in dict.fromkeys(tables))
-        call(draw, f"--tables {paths} {self.noun} --out {self.folder}/figures")
+        call(draw, f"--tables {paths} {self.words} --out {self.folder}/figures")
 
 
 CLASSES = ["bad", "so-so", "good"]

@@ -36,7 +36,7 @@ def row(question: str, first: str, second: str, verdict: str, *points: float, **
 
 
 def told(*rows: dict, noun: str = "reviews") -> str:
-    return answer(pd.DataFrame(rows), noun)
+    return answer(pd.DataFrame(rows), "accuracy", noun)
 
 
 def open_one(question: str, first: str, second: str, detectable: float, **ways: float) -> dict:

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     },
     "page": {
         "data.folding",
-        *("analysis.contrasts", "analysis.representatives", "analysis.results"),
+        *("analysis.contrasts", "analysis.metrics", "analysis.representatives", "analysis.results"),
         *("analysis.statistics", "analysis.wording"),
     },
 }

@@ -23,7 +23,7 @@ from lib.analysis.contrasts import (
     distinct,
     plan,
 )
-from lib.analysis.verdicts import accuracy_of, decide, estimate, known_of, parts
+from lib.analysis.verdicts import decide, estimate, known_of, parts, value_of
 from lib.study import config
 from lib.study.runs import Condition, Run, baseline_name, baselines_of
 from lib.study.schema import options_of
@@ -267,7 +267,7 @@ def test_accuracies_have_intervals_over_seeds_and_reviews():
     same = rng.random(2000) < 0.8
     conditions = [Condition(model, "cls", 64, "base") for model in "ab"]
     steady = {(each, seed): same for each in conditions for seed in (1, 2, 3)}
-    found = accuracy_of(conditions[0], [1, 2, 3], steady, conditions)
+    found = value_of(conditions[0], [1, 2, 3], steady, conditions)
     half = 1.96 * np.sqrt(same.var() / 2000)
     assert found.value == same.mean()
     assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half), 1e-3)
@@ -276,7 +276,7 @@ def test_accuracies_have_intervals_over_seeds_and_reviews():
         for each in conditions
         for seed in (1, 2, 3)
     }
-    wide = accuracy_of(conditions[0], [1, 2, 3], shaken, conditions)
+    wide = value_of(conditions[0], [1, 2, 3], shaken, conditions)
     assert wide.high - wide.low > 1.5 * (found.high - found.low)
 
 

@@ -46,7 +46,7 @@ def test_variances_are_those_of_an_analysis_of_variance():
         (found.within, "C(setting):C(seed)", "Residual", 6),
         (found.shared, "C(seed)", "C(seed):C(review)", 3),
     ):
-        assert stratum.accuracy == pytest.approx(table.loc[line, "mean_sq"] / 9)
+        assert stratum.metric == pytest.approx(table.loc[line, "mean_sq"] / 9)
         assert stratum.residual == pytest.approx(table.loc[residual, "mean_sq"])
         assert stratum.df == table.loc[line, "df"] == df
     assert found.settings == 3
@@ -63,8 +63,8 @@ def test_strata_are_pooled_over_models_of_unequal_size():
         lines = anova_lm(smf.ols("right ~ C(setting) + C(seed)", rows).fit())["sum_sq"]
         shared += lines["C(seed)"]
         within += lines["Residual"]
-    assert found.shared.accuracy == pytest.approx(shared / 9)
-    assert found.within.accuracy == pytest.approx(within / 9)
+    assert found.shared.metric == pytest.approx(shared / 9)
+    assert found.within.metric == pytest.approx(within / 9)
     assert (found.within.df, found.shared.df, found.settings) == (9, 9, 2)
 
 
@@ -75,7 +75,7 @@ def test_sums_of_squares_do_not_lose_digits():
         right[i, j, :wrong] = False
     accuracy = 1 - np.array([[1, 2, 4], [3, 9, 5]]) / 1e6
     shared = 2 * accuracy.mean(axis=0).var(ddof=1)
-    assert seed_variance([right]).shared.accuracy == pytest.approx(shared, rel=1e-9, abs=0)
+    assert seed_variance([right]).shared.metric == pytest.approx(shared, rel=1e-9, abs=0)
 
 
 @pytest.mark.filterwarnings("ignore")  # of the optimiser
@@ -86,11 +86,11 @@ def test_the_parts_of_the_seeds_are_those_of_a_mixed_model():
     rows = long(right).groupby(["setting", "seed"], as_index=False)["right"].mean()
     model = smf.mixedlm("right ~ C(setting)", rows, groups=rows["seed"]).fit()
     found = seed_variance([right])
-    assert found.within.accuracy == pytest.approx(model.scale, rel=1e-3)
-    common = (found.shared.accuracy - found.within.accuracy) / 4
+    assert found.within.metric == pytest.approx(model.scale, rel=1e-3)
+    common = (found.shared.metric - found.within.metric) / 4
     assert common == pytest.approx(float(model.cov_re.iloc[0, 0]), rel=1e-3)
     ((weight, stratum),) = found.strata(2, 0)
-    whole = Spread(6, 1000, [Part(weight * stratum.accuracy, 0, stratum.df)], by_review=0)
+    whole = Spread(6, 1000, [Part(weight * stratum.metric, 0, stratum.df)], by_review=0)
     error, df = whole.standard_error(6, 1000)
     assert error == pytest.approx(model.bse["C(setting)[T.1]"], rel=1e-3)
     assert df == pytest.approx(15)
@@ -138,7 +138,7 @@ def test_standard_errors_are_right_on_average_over_whole_studies(weights, shared
 
 
 def test_no_part_is_less_than_what_chance_makes_of_it():
-    found = spread(np.zeros(100), 3, [(2, Stratum(accuracy=0.0, residual=0.09, df=4))])
+    found = spread(np.zeros(100), 3, [(2, Stratum(metric=0.0, residual=0.09, df=4))])
     error, df = found.standard_error(3, 100)
     assert error == pytest.approx(np.sqrt(2 * 0.09 / 100 / 3)) and df == pytest.approx(4)
     certain = spread(np.full(100, 0.1), 3, [(2, Stratum(0.0, 0.0, 4))])

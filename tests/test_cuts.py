@@ -59,7 +59,7 @@ def test_numbers_are_those_of_the_conditions_and_of_the_runs(study):
     found = study.read("cuts").iloc[:4]
     conditions = study.read("conditions").query("model == 'a'").set_index("variant")
     expected = conditions.loc[["short", "base", "tail", "long"]]
-    for name in ("seeds", "learned", "accuracy", "low", "high", "train_seconds"):
+    for name in ("seeds", "learned", "value", "low", "high", "train_seconds"):
         assert found[name].tolist() == pytest.approx(expected[name].tolist(), nan_ok=True), name
     assert found["texts_cut"].tolist() == [32 / n for n in (64, 128, 128, 256)]
     assert found["tokens_lost"].tolist() == [16 / n for n in (64, 128, 128, 256)]
@@ -95,7 +95,7 @@ def test_the_page_asks_and_answers_both_questions(study):
 
 
 def test_points_of_one_length_stand_side_by_side(study):
-    chart = figures.cuts(study.read("cuts"), "texts").to_dict()
+    chart = figures.cuts(study.read("cuts"), "accuracy", "texts").to_dict()
     points = [x for x in rows_of(chart) if "place" in x]
     places = pd.DataFrame(points).drop_duplicates()
     assert places["place"].nunique() == len(places) == 8
@@ -136,10 +136,13 @@ def test_one_cut_is_no_table(tmp_path):
 
 def test_cells_that_are_missing_are_marked():
     row = {"curve": "a", "truncation": "head", "max_length": 64, "seeds": 3, "learned": 2}
-    row |= {"texts_cut": 0.801, "tokens_lost": 0.25, "accuracy": 0.8, "low": 0.7, "high": 1.2}
+    row |= {"texts_cut": 0.801, "tokens_lost": 0.25, "value": 0.8, "low": 0.7, "high": 1.2}
     rows = [row | {"train_seconds": 61.0}, row | {"curve": "b", "max_length": None, "learned": 3}]
     rows[1] |= {"texts_cut": None, "tokens_lost": None, "train_seconds": 2.0}
     table = pd.DataFrame(rows).astype({"max_length": "Int64"})
-    lines = [[x.strip() for x in line.split("|")[1:-1]] for line in cut_table(table).splitlines()]
+    lines = [
+        [x.strip() for x in line.split("|")[1:-1]]
+        for line in cut_table(table, "accuracy").splitlines()
+    ]
     assert lines[2][2:6] == ["64", "80.1%", "25.0%", "0.8000 (0.7000 to 1.0000) †"]
     assert lines[3][2:6] == ["all", "-", "-", "0.8000 (0.7000 to 1.0000)"]

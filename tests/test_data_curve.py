@@ -50,14 +50,14 @@ def test_curves_have_sizes_in_their_order(study):
     assert table["setting"].tolist() == ["base"] * 6 + [""] * 6
     failed = table[table["learned"] < table["seeds"]]
     assert failed[["curve", "examples"]].to_numpy().tolist() == [["b", 50]]
-    assert failed["low"].isna().all() and failed["accuracy"].notna().all()
+    assert failed["low"].isna().all() and failed["value"].notna().all()
 
 
 def test_encoders_have_the_numbers_of_their_conditions(study):
     conditions = study.read("conditions").query("pooling == 'cls'").set_index(["model", "variant"])
     table = study.read("data_curve").query("pooling == 'cls'")
     variants = table["examples"].map({50: "n50", 100: "n100", TRAIN: "base"})
-    columns = ["seeds", "learned", "accuracy", "low", "high", "deviation"]
+    columns = ["seeds", "learned", "value", "low", "high", "deviation"]
     expected = conditions.loc[zip(table["model"], variants, strict=True), columns]
     pd.testing.assert_frame_equal(
         table[columns].reset_index(drop=True), expected.reset_index(drop=True)
@@ -83,15 +83,15 @@ def test_baselines_over_seeds_by_hand(study):
         review = max(own.mean(axis=0).var(ddof=1) - answer / seeds, 0) / N
         half = np.sqrt(seed + review) * stats.t.isf(0.025, df * ((seed + review) / seed) ** 2)
         row = table.loc[(name, 100)]
-        assert row["accuracy"] == pytest.approx(own.mean())
+        assert row["value"] == pytest.approx(own.mean())
         assert row["deviation"] == pytest.approx(own.mean(axis=1).std(ddof=1))
         assert (row["low"], row["high"]) == pytest.approx((own.mean() - half, own.mean() + half))
 
 
 def test_the_baseline_on_all_reviews_has_its_wilson_interval(study):
     row = study.read("data_curve").query(f"model == 'TF-IDF, full text' and examples == {TRAIN}")
-    found = proportion(np.arange(N) < round(row["accuracy"].item() * N))
-    assert row[["accuracy", "low", "high"]].to_numpy()[0] == pytest.approx(tuple(found))
+    found = proportion(np.arange(N) < round(row["value"].item() * N))
+    assert row[["value", "low", "high"]].to_numpy()[0] == pytest.approx(tuple(found))
     assert row["seeds"].item() == 1
 
 
@@ -123,7 +123,7 @@ def test_the_figure_marks_what_did_not_learn(study, daggers, tmp_path):
 
 
 def test_points_of_one_size_stand_side_by_side(study):
-    chart = figures.data_curve(study.read("data_curve"), "reviews").to_dict()
+    chart = figures.data_curve(study.read("data_curve"), "accuracy", "reviews").to_dict()
     places = pd.DataFrame(chart["data"]["values"])
     assert places["place"].nunique() == len(places)
     assert (places["place"] / places["examples"]).between(0.8, 1.25).all()
@@ -132,7 +132,7 @@ def test_points_of_one_size_stand_side_by_side(study):
 
 
 def test_baselines_stand_beside_encoders_that_learned_from_all_reviews(study):
-    panels = figures.accuracy(study.read("conditions"), "reviews").to_dict()["concat"]
+    panels = figures.batches(study.read("conditions"), "accuracy", "reviews").to_dict()["concat"]
     dashed = {x["title"]: "strokeDash" in str(x) for x in panels}
     assert dashed == {
         "cls, n100": False,
@@ -143,7 +143,7 @@ def test_baselines_stand_beside_encoders_that_learned_from_all_reviews(study):
 
 
 def test_no_points_are_a_picture_that_says_so():
-    assert "nothing to show" in figures.data_curve(pd.DataFrame(), "reviews").to_json()
+    assert "nothing to show" in figures.data_curve(pd.DataFrame(), "accuracy", "reviews").to_json()
 
 
 def test_the_page_shows_the_curves(study):

@@ -1,5 +1,6 @@
 """Made-up studies without true differences: how often the page claims one."""
 
+import numpy as np
 import pytest
 
 import false_positives
@@ -24,6 +25,30 @@ def test_few_pages_claim_what_is_not_so(name, scenario, most):
     found = false_positives.judge_many(row, "")
     assert found["false"].mean() < most and found["missed"].mean() < most
     assert found["false"].mean() > 0.005  # else nothing would ever be found
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "macro_f1"])
+@pytest.mark.parametrize("share", [0.8, 0.95])
+def test_unequal_classes_leave_the_level_as_it_is(metric, share):
+    scenario = Scenario(0.5, metric=metric, share=share)
+    row = false_positives.Row(false_positives.read_study("imdb.yaml"), scenario, 400)
+    found = false_positives.judge_many(row, "")
+    assert found["false"].mean() < 0.085 and found["missed"].mean() < 0.085
+    assert found["false"].mean() > 0.005
+
+
+def test_made_up_metrics_are_those_of_their_made_up_answers():
+    study = false_positives.two_settings(3)
+    big = false_positives.STUDIES["imdb.yaml"]._replace(test=500_000)
+    for metric in ("accuracy", "balanced_accuracy", "macro_f1"):
+        scenario = Scenario(0, metric=metric, share=0.8)
+        row = false_positives.Row(study._replace(name="big"), scenario, 1)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(false_positives.STUDIES, "big", big)
+            answers = false_positives.make_up(row, "", np.random.default_rng(1))
+        truth = scenario.truth((big.accuracy, big.accuracy), big.accuracy)
+        for values in answers.values():
+            assert values.mean() == pytest.approx(truth, abs=0.003)
 
 
 def test_a_true_difference_is_found():

@@ -72,7 +72,7 @@ def drawn(tmp_path_factory) -> MadeUp:
     write_table(study.tables, "budgets", rows)
     rows = [
         {"curve": model, "model": model, "examples": examples, "seeds": 3, "learned": learned}
-        | {"accuracy": height, "low": height - 0.05, "high": height + 0.05}
+        | {"value": height, "low": height - 0.05, "high": height + 0.05}
         for i, model in enumerate(("bert", "modernbert", "TF-IDF, full text"))
         for examples, learned, height in ((125, 2, 0.6 + i / 50), (500, 3, 0.8))
     ]
@@ -80,7 +80,7 @@ def drawn(tmp_path_factory) -> MadeUp:
     seen = ((64, "head", 0.6), (128, "head", 0.7), (512, "head", 0.8), (512, "head-tail", 0.82))
     rows = [
         {"curve": model, "model": model, "max_length": length, "truncation": part, "seeds": 3}
-        | {"learned": 3 - (i + length == 64), "accuracy": height + i / 50, "train_seconds": length}
+        | {"learned": 3 - (i + length == 64), "value": height + i / 50, "train_seconds": length}
         | {"low": height - 0.05, "high": height + 0.05}
         for i, model in enumerate(("bert", "modernbert", "TF-IDF, tokens of bert"))
         for length, part, height in seen
@@ -119,7 +119,7 @@ def test_texts_are_legible_and_not_clipped(drawn, name):
     titles = {
         "findings": {"Difference of test accuracy (points)", "Which encoder?", "modernbert − bert"},
         "learning_curves": {"Epoch", "Accuracy", "Loss (nats)", "Effective batch", "validation"},
-        "accuracy": {
+        "batches": {
             "Effective batch (reviews)",
             "Test accuracy",
             "TF-IDF, full text",
@@ -153,7 +153,7 @@ def test_interactive_pages_need_no_network(drawn, name):
 @pytest.mark.slow
 def test_figures_are_the_same_again_and_white_behind(drawn, tmp_path):
     tables = dict.fromkeys(f"{drawn.tables}/{figure.table}.parquet" for figure in FIGURE.values())
-    call(draw, f"{drawn.noun} --tables {' '.join(tables)} --out {tmp_path}")
+    call(draw, f"{drawn.words} --tables {' '.join(tables)} --out {tmp_path}")
     for name in FIGURE:
         svgs = [
             re.sub(r"(gradient|clip)_?\d+", "", path.read_text())  # numbered within a process
@@ -175,7 +175,7 @@ def test_panels_of_a_grid_with_gaps_show_what_their_titles_say(tmp_path):
     ):
         study.add(right_or_wrong(60, 0.7, i), model, pooling, 64, variant, 1)
     study.analyse()
-    found = figures.accuracy(study.read("conditions"), "reviews").to_dict()
+    found = figures.batches(study.read("conditions"), "accuracy", "reviews").to_dict()
     shown = {
         panel["title"]: {(row["pooling"], row["variant"]) for row in rows(found, panel)}
         for panel in found["concat"]
@@ -185,7 +185,7 @@ def test_panels_of_a_grid_with_gaps_show_what_their_titles_say(tmp_path):
         "max, steep": {("max", "steep")},
         "padded-mean, base": {("padded-mean", "base")},
     }
-    curves = figures.learning_curves(study.read("histories"), "reviews").to_dict()
+    curves = figures.learning_curves(study.read("histories"), "accuracy", "reviews").to_dict()
     for panel in curves["concat"]:
         assert {f"{row['model']}, {row['pooling']}" for row in rows(curves, panel)} == {
             panel["title"]
@@ -202,7 +202,7 @@ READ_TITLES = """() => [...document.querySelectorAll(".role-scope > g")].flatMap
 
 @needs_chromium
 @pytest.mark.parametrize(
-    "name", ["learning_curves", "tuning", "budgets", "accuracy", "reliability", "tsne", "attention"]
+    "name", ["learning_curves", "tuning", "budgets", "batches", "reliability", "tsne", "attention"]
 )
 def test_titles_of_panels_are_at_one_height(drawn, name):
     with opened(drawn.folder / f"figures/{name}.svg") as page:
@@ -227,7 +227,7 @@ def test_training_is_hollow_and_validation_filled(tmp_path):
 
 
 def test_attention_is_on_one_scale_from_0_to_1(drawn):
-    chart = figures.attention(drawn.read("attention"), "reviews").to_dict()
+    chart = figures.attention(drawn.read("attention"), "accuracy", "reviews").to_dict()
     colours = [panel["layer"][0]["encoding"]["color"] for panel in chart["concat"]]
     assert len(colours) == 2 and all(each["scale"]["domain"] == [0, 1] for each in colours)
     svg = (drawn.folder / "figures/attention.svg").read_text()
@@ -236,7 +236,7 @@ def test_attention_is_on_one_scale_from_0_to_1(drawn):
 
 def test_the_legend_of_the_bins_names_numbers_that_there_are(drawn):
     table = drawn.read("reliability")
-    chart = figures.reliability(table, "reviews").to_dict()
+    chart = figures.reliability(table, "accuracy", "reviews").to_dict()
     shown = [
         layer["encoding"]["size"]["legend"]["values"]
         for layer in chart["concat"][0]["layer"]
@@ -259,7 +259,7 @@ def rows(chart: dict, panel: dict) -> list[dict]:
 def test_marks_differ_in_shape_and_dash_besides_colour(drawn):
     curves = (drawn.folder / "figures/learning_curves.svg").read_text()
     assert "stroke-dasharray" in curves
-    for name in ("accuracy", "cost", "lengths", "tsne"):
+    for name in ("batches", "cost", "lengths", "tsne"):
         svg = (drawn.folder / f"figures/{name}.svg").read_text()
         marks = svg.partition('class="mark-symbol')[2]
         points = re.findall(r'<path transform="[^"]*" d="([^"]+)" fill="(#[^"]+)"', marks)

@@ -415,7 +415,7 @@ def test_every_table_with_runs_that_did_not_learn_has_a_column_for_it(daggers):
 
 
 def test_every_figure_marks_what_did_not_learn(daggers):
-    for name, count in {"learning_curves": 2, "accuracy": 1, "cost": 1}.items():
+    for name, count in {"learning_curves": 2, "batches": 1, "cost": 1}.items():
         svg = (daggers.folder / f"figures/{name}.svg").read_text()
         assert svg.count(">†<") == count, name
 

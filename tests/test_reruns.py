@@ -61,8 +61,8 @@ OF_RULES = {
     "analyse": "analysis.analyse analysis.comparisons analysis.crossed analysis.cuts "
     "analysis.data_curve analysis.errors analysis.findings analysis.lengths analysis.measures "
     "analysis.published analysis.study analysis.verdicts",
-    "analyse summary": "analysis.groups analysis.statistics",
-    "analyse draw summary": "analysis.wording",
+    "analyse summary": "analysis.groups analysis.metrics analysis.statistics",
+    "analyse draw summary": "analysis.wording study.metrics",
     "analyse explain summary": "analysis.representatives",
     "explain": "analysis.attention analysis.explain analysis.maps training.inference",
     "draw": "page.drawing page.figures",

@@ -112,6 +112,7 @@ OF_STUDY: dict[str, tuple[Any, set[str]]] = {
     "analysis.attention": (False, EXPLAINED),
     "analysis.published": ("other.csv", ANALYSED),
     "analysis.tuned": (True, TABLES | {"choose"}),
+    "analysis.metric": ("macro_f1", ANALYSED),
     "analysis.margin": (2, ANALYSED),
     "analysis.seed": (43, EXPLAINED),
     "analysis.sample": (50, EXPLAINED),

@@ -48,7 +48,7 @@ def test_mcnemar_is_a_binomial_test_of_the_discordant_pairs():
     assert found.p == pytest.approx(stats.binomtest(2, 11).pvalue)
     assert found.p == pytest.approx(2 * (1 + 11 + 55) / 2**11)
     assert found.difference == pytest.approx(7 / 40)
-    assert (found.accuracy_first, found.accuracy_second) == (28 / 40, 35 / 40)
+    assert (found.value_first, found.value_second) == (28 / 40, 35 / 40)
     assert found.agreement == 29 / 40
 
 

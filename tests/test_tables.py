@@ -28,6 +28,7 @@ from lib.page.tables import (
     edge_notes,
     errors_table,
     estimate_cells,
+    interval_cautions,
     notes,
     results_table,
     tuning_table,
@@ -68,7 +69,7 @@ NO_BASELINES = pd.DataFrame()
 
 
 def main_table(table: pd.DataFrame) -> str:
-    return results_table(table, NO_BASELINES)
+    return results_table(table, NO_BASELINES, "accuracy")
 
 
 def cells(table: str) -> dict[str, list[str]]:
@@ -98,7 +99,7 @@ def test_seeds_give_mean_and_sample_deviation():
     assert rows["a"][2] == "3"
     assert rows["a"][5] == "**0.8200 ± 0.0200**"
     assert rows["a"][-1] == "5, 7, 11"
-    texts = notes(table, 0.5, "tickets")
+    texts = notes(table, 0.5, "accuracy", "tickets")
     assert "± is the standard deviation over seeds." in texts
     assert any("with 1 under Seeds comes from one seed" in text for text in cautions(table))
 
@@ -109,7 +110,10 @@ def test_the_lowest_loss_is_best_and_no_duration():
     assert (rows["a"][6], rows["b"][6]) == ("0.2000", "**0.1000**")
     assert (rows["a"][8], rows["b"][8]) == ("1m 20s", "1m 30s")
     assert rows["a"][9] == rows["b"][9] == "1,000"
-    assert any("depend on what else the machine does" in x for x in notes(table, 0.5, "tickets"))
+    assert any(
+        "depend on what else the machine does" in x
+        for x in notes(table, 0.5, "accuracy", "tickets")
+    )
 
 
 def test_runs_at_the_majority_class_are_marked_and_never_best():
@@ -206,10 +210,10 @@ def test_each_verdict_has_the_p_that_it_is_judged_by():
     assert what_would_decide(VERDICT | {"reviews_to_halve": 4800.0}, "tickets").endswith(
         "or 4,800 tickets"
     )
-    note = verdict_note(pd.DataFrame(rows), "tickets")
+    note = verdict_note(pd.DataFrame(rows), "accuracy", "tickets")
     assert "correction over the 3 lines" in note and "margin of 1 point are" in note
     assert "Seeds and test tickets" in note and "Identical" not in note
-    others, alone = verdict_cautions(pd.DataFrame(rows), "tickets")
+    others, alone = verdict_cautions(pd.DataFrame(rows), "accuracy", "tickets")
     assert others.startswith("‡ rests on") and "needs three seeds" in alone
 
 
@@ -262,7 +266,7 @@ def test_points_of_curves_in_their_columns():
         ("b", 1500, 0.9, 0.85, 0.95, 2, 3),
         ("a", 500, 0.6, -0.1, 0.7, 1, 1),
     ]
-    names = ["curve", "examples", "accuracy", "low", "high", "learned", "seeds"]
+    names = ["curve", "examples", "value", "low", "high", "learned", "seeds"]
     assert cells(data_curve_table(pd.DataFrame(rows, columns=names), "tickets")) == {
         "b": ["0.8000 (0.7000 to 1.0000)", "0.9000 (0.8500 to 0.9500) †"],
         "a": ["0.6000 (0.0000 to 0.7000)", "-"],
@@ -271,12 +275,12 @@ def test_points_of_curves_in_their_columns():
 
 def test_conditions_have_their_own_columns():
     row = {"model": "m", "pooling": "cls", "batch": 32, "variant": "base", "seeds": 3, "learned": 3}
-    row |= {"accuracy": 0.8, "low": 0.7, "high": 0.9, "macro_f1": 0.6, "calibration_error": 0.1}
+    row |= {"value": 0.8, "low": 0.7, "high": 0.9, "macro_f1": 0.6, "calibration_error": 0.1}
     rows = [
         row | {"brier": 0.2, "deviation": 0.0123},
         row | {"brier": 0.3, "deviation": math.nan, "model": "n", "learned": 2},
     ]
-    assert cells(conditions_table(pd.DataFrame(rows))) == {
+    assert cells(conditions_table(pd.DataFrame(rows), "accuracy")) == {
         "m": [
             "cls",
             "32",
@@ -296,3 +300,16 @@ def test_the_first_errors_are_shown():
     found = cells(errors_table(rows, ["bad", "good"], {"label": "Label", "confidence": "Sure"}))
     assert list(found) == [str(i) for i in range(8)]
     assert found["7"] == ["good", "0.877", "a text"]
+
+
+def test_few_right_or_wrong_answers_of_a_class_are_warned_of():
+    rows = [  # label, recall and n of runs that learned, or not
+        (0, 0.5, 20, True),
+        (1, 0.09, 100, True),
+        (2, 0.95, 180, True),
+        (3, 0.0, 100, False),
+    ]
+    table = pd.DataFrame(rows, columns=["label", "recall", "n", "learned"])
+    (text,) = interval_cautions(table, ["even", "missed", "found", "failed"])
+    assert text.startswith("**Few answers of a kind**: of missed and found, some runs")
+    assert interval_cautions(table[table["label"].isin([0, 3])], ["even", "", "", "failed"]) == []

@@ -295,14 +295,14 @@ def test_the_page_compares_and_shows_the_chosen_rates(study):
     assert main.count("base (tuned)") == 2 and "| fast |" not in main
     paper = (study.tables / "results.tex").read_text()
     assert paper.count("base (tuned)") == 2 and "fast" not in paper
-    certainty = page.partition("## Accuracy and calibration")[2].partition("## ")[0]
+    certainty = page.partition("## Intervals and calibration")[2].partition("## ")[0]
     assert certainty.count("base (tuned)") == 2 and "| fast" not in certainty
     own = [[right(study, batch, chosen[batch], seed) for seed in (1, 2, 3)] for batch in chosen]
     assert all(f"{np.mean(each):.4f} ± {np.std(each, ddof=1):.4f}" in main for each in own)
-    for name, table in {"accuracy": "conditions", "cost": "conditions"}.items():
-        drawn = str(getattr(figures, name)(study.read(table), "reviews").to_dict())
+    for name, table in {"batches": "conditions", "cost": "conditions"}.items():
+        drawn = str(getattr(figures, name)(study.read(table), "accuracy", "reviews").to_dict())
         assert "base (tuned)" in drawn and "'variant': 'fast'" not in drawn
-    drawn = str(figures.learning_curves(study.read("histories"), "reviews").to_dict())
+    drawn = str(figures.learning_curves(study.read("histories"), "accuracy", "reviews").to_dict())
     assert "base (tuned)" in drawn and "'variant': 'slow'" not in drawn
 
 

@@ -91,7 +91,9 @@ def test_the_runs_are_measured_as_their_matrices_say(study):
         interval = stats.binomtest(sum(right), 60).proportion_ci(method="wilson")
         expected = {
             "n": 60,
+            "value": accuracy(matrix),
             "accuracy": accuracy(matrix),
+            "balanced_accuracy": mean(row[i] / sum(row) for i, row in enumerate(matrix)),
             "low": interval.low,
             "high": interval.high,
             "loss": loss(key),
@@ -173,14 +175,14 @@ def test_the_main_table_in_full(study):
         cell.split("**")[1] for cell in results.partition("\n\n**")[0].split("|") if "**" in cell
     ]
     assert bold == ["0.9300 ± 0.0283", "0.8000 ± 0.0236", *rows[0][7:9], "0.8500"]
-    assert "always the most frequent class has an accuracy of 0.5000" in results
+    assert "accuracy of the answer that is always the most frequent class is 0.5000" in results
 
 
 def test_conditions_are_means_over_their_seeds(study):
     table = study.read("conditions")
     several = table.iloc[0]
     errors = [1 - accuracy(MATRICES["a", 32, seed]) for seed in (1, 2)]
-    assert several["accuracy"] == pytest.approx(1 - mean(errors))
+    assert several["accuracy"] == several["value"] == pytest.approx(1 - mean(errors))
     assert several["deviation"] == pytest.approx(stdev(errors))
     assert several["valid_accuracy"] == pytest.approx(0.78)
     assert several["train_seconds"] == 120
@@ -333,8 +335,8 @@ def test_pairs_of_runs_that_differ_in_one_key(study):
         ]
         alone = [sum(x > y for x, y in zip(*each, strict=True)) for each in (right, right[::-1])]
         expected = {
-            "accuracy_first": mean(right[0]),
-            "accuracy_second": mean(right[1]),
+            "value_first": mean(right[0]),
+            "value_second": mean(right[1]),
             "difference": mean(right[1]) - mean(right[0]),
             "only_first": alone[0],
             "only_second": alone[1],
@@ -421,21 +423,21 @@ AT = {
         "point x=epoch y=value if datum.best",
         "text x=epoch y=value if !datum.learned && datum.last && datum.split === 'validation'",
     },
-    "accuracy": LIFT
+    "batches": LIFT
     | {
         "rule color=model x=batch xOffset=model y=low y2=high",
-        "point color=model shape=model x=batch xOffset=model y=accuracy",
+        "point color=model shape=model x=batch xOffset=model y=value",
         f"text x=batch xOffset=model y=top{FAILED}",
-        "rule strokeDash=model y=accuracy",
+        "rule strokeDash=model y=value",
     },
     "cost": {
         "rule color=model x=train_seconds y=low y2=high",
-        "point color=model shape=model x=train_seconds y=accuracy",
+        "point color=model shape=model x=train_seconds y=value",
         f"text x=train_seconds y=top{FAILED}",
     },
     "lengths": {
         "rule color=model x=group xOffset=model y=low y2=high",
-        "point color=model shape=model x=group xOffset=model y=accuracy",
+        "point color=model shape=model x=group xOffset=model y=value",
     },
     "reliability": LIFT
     | {
@@ -456,22 +458,22 @@ AT = {
         "point x=budget y=expected if false",
     },
     "data_curve": {
-        "line strokeDash=curve x=place y=accuracy if datum.classical",
+        "line strokeDash=curve x=place y=value if datum.classical",
         "rule x=place y=low y2=high if datum.classical",
-        "point x=place y=accuracy if datum.classical",
-        "line color=curve x=place y=accuracy if !datum.classical",
+        "point x=place y=value if datum.classical",
+        "line color=curve x=place y=value if !datum.classical",
         "rule color=curve x=place y=low y2=high if !datum.classical",
-        "point color=curve shape=curve x=place y=accuracy if !datum.classical",
+        "point color=curve shape=curve x=place y=value if !datum.classical",
         f"text x=place y=top{FAILED}",
     },
     "cuts": LIFT
     | {
-        "line detail=line strokeDash=curve x=place y=accuracy if datum.classical",
-        "point detail=line shape=truncation x=place y=accuracy if datum.classical",
-        "line color=curve detail=line x=place y=accuracy if !datum.classical",
+        "line detail=line strokeDash=curve x=place y=value if datum.classical",
+        "point detail=line shape=truncation x=place y=value if datum.classical",
+        "line color=curve detail=line x=place y=value if !datum.classical",
         "rule color=curve detail=line x=place y=low y2=high if !datum.classical",
-        "point color=curve detail=line shape=truncation x=place y=accuracy if !datum.classical",
-        "rule strokeDash=curve y=accuracy",
+        "point color=curve detail=line shape=truncation x=place y=value if !datum.classical",
+        "rule strokeDash=curve y=value",
         f"text detail=line x=place y=top{FAILED}",
         "line detail=line strokeDash=curve x=place y=train_seconds if datum.classical",
         "point detail=line shape=truncation x=place y=train_seconds if datum.classical",
@@ -488,7 +490,7 @@ AT = {
 }
 SETTING = {"model": "a", "pooling": "cls", "batch": 32, "setting": "base (tuned)"}
 PLACE = {"model": "a", "label_name": "bad", "confidence": 0.7, "x": 1.0, "y": 2.0}
-POINT = {"seeds": 3, "learned": 3, "accuracy": 0.6, "low": 0.5, "high": 1.1}
+POINT = {"seeds": 3, "learned": 3, "value": 0.6, "low": 0.5, "high": 1.1}
 POINT |= {"train_seconds": 7.0}
 GIVEN = {  # of tables that the study does not have
     "tuning": [
@@ -534,7 +536,7 @@ GIVEN = {  # of tables that the study does not have
 
 def chart(study: MadeUp, name: str) -> dict:
     table = pd.DataFrame(GIVEN[name]) if name in GIVEN else study.read(FIGURE[name].table)
-    return getattr(figures, name)(table, "reviews").to_dict()
+    return getattr(figures, name)(table, "accuracy", "reviews").to_dict()
 
 
 @pytest.mark.parametrize("name", FIGURE)
@@ -545,22 +547,22 @@ def test_each_mark_of_a_figure_shows_its_columns(study, name):
 AXES = {
     "findings": {"difference": "Difference of test accuracy (points)"},
     "learning_curves": {"epoch": "Epoch"},
-    "accuracy": {"batch": "Effective batch (reviews)", "accuracy": "Test accuracy"},
+    "batches": {"batch": "Effective batch (reviews)", "value": "Test accuracy"},
     "cost": {
         "train_seconds": "Training (seconds per run, logarithmic)",
-        "accuracy": "Test accuracy",
+        "value": "Test accuracy",
     },
-    "lengths": {"accuracy": "Test accuracy"},
+    "lengths": {"value": "Test accuracy"},
     "reliability": {"confidence": "Confidence", "accuracy": "Accuracy", "n": "Reviews in the bin"},
     "tuning": {
         "learning_rate": "Learning rate (logarithmic)",
         "value": "Validation macro F1",
     },
     "budgets": {"budget": "Runs", "expected": "Expected validation accuracy"},
-    "data_curve": {"place": "Training reviews (logarithmic)", "accuracy": "Test accuracy"},
+    "data_curve": {"place": "Training reviews (logarithmic)", "value": "Test accuracy"},
     "cuts": {
         "place": "Tokens of a text at most (logarithmic)",
-        "accuracy": "Test accuracy",
+        "value": "Test accuracy",
         "train_seconds": "Training (seconds, logarithmic)",
         "truncation": "Part of the text",
     },
@@ -606,7 +608,7 @@ def test_figures_show_the_rows_that_they_should(study):
         (BASELINE, None),
     }
     found = {(x["model"], x["batch"]): x for x in rows_of(chart(study, "cost"))}
-    assert [found["a", 32]["accuracy"], found["b", 128]["accuracy"]] == pytest.approx([0.8, 0.5])
+    assert [found["a", 32]["value"], found["b", 128]["value"]] == pytest.approx([0.8, 0.5])
     assert found["b", 32]["train_seconds"] == 7230
     found = [x for x in rows_of(chart(study, "learning_curves")) if x.get("last")]
     assert {x["epoch"] for x in found} == {3} and len(found) == 4 * len(MATRICES)
@@ -655,12 +657,12 @@ def test_scales_and_orders_of_figures_say_what_is_what(study):
     ]
     conditions = study.read("conditions").assign(low=math.nan)
     conditions.loc[0, "high"] = math.nan
-    found = rows_of(figures.accuracy(conditions, "reviews").to_dict())
+    found = rows_of(figures.batches(conditions, "accuracy", "reviews").to_dict())
     tops = {(x["model"], x["batch"]): x["top"] for x in found if "top" in x}
     assert tops["a", 32] == pytest.approx(0.8) and tops["a", 128] == conditions["high"][1]
     verdicts = study.read("findings").dropna(subset="difference").head(2)
     found = figures.findings(
-        verdicts.assign(verdict=["undecided", "difference shown"]), "reviews"
+        verdicts.assign(verdict=["undecided", "difference shown"]), "accuracy", "reviews"
     ).to_dict()
     scales = found["spec"]["layer"][3]["encoding"]
     assert scales["shape"]["scale"]["domain"] == ["difference shown", "undecided"]

@@ -100,7 +100,7 @@ rule analyse:
         runs=run_folders,
         baselines=baseline_folders,
         samples=lambda wildcards, input: planning.files(samples=folders(input.samples)),
-        how=flags({key: ANALYSIS[key] for key in ("statistics", "errors", "margin")}),
+        how=flags({key: ANALYSIS[key] for key in ("statistics", "errors", "metric", "margin")}),
         noun=config["dataset"]["noun"],
         published=Unrecorded(planning.files(published=map(outside, published_figures()))),
         figures=[sha256(Path(path)) for path in published_figures()],

@@ -291,7 +291,10 @@ MODELS = list(dict.fromkeys(run.model for run in RUNS))
 RUN_FOLDERS = [RUN.format(**run._asdict()) for run in RUNS]
 TEXTS, SAMPLES = planning.baselines(config, RUNS) if ANALYSIS["baseline"] else ([], [])
 PARTS = planning.parts(config, RUNS)
-SHOWN_FIGURES = catalog.figures_in(PARTS)
+SHOWN_FIGURES = [
+    catalog.FIGURE[name].told(ANALYSIS["metric"], config["dataset"]["noun"])
+    for name in catalog.figures_in(PARTS)
+]
 BASELINES, SAMPLE_BASELINES = (
     expand(
         f"{BASELINE}/{{file}}",

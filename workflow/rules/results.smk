@@ -3,17 +3,19 @@
 
 rule draw:
     input:
-        tables=[table(catalog.FIGURE[name].table) for name in SHOWN_FIGURES],
+        tables=[table(figure.table) for figure in SHOWN_FIGURES],
     output:
-        pictures=expand(f"{FIGURES}/{{figure}}.svg", figure=SHOWN_FIGURES),
+        pictures=expand(
+            f"{FIGURES}/{{figure}}.svg", figure=[figure.name for figure in SHOWN_FIGURES]
+        ),
         pages=[
             report(
-                f"{FIGURES}/{name}.html",
+                f"{FIGURES}/{figure.name}.html",
                 category="2 Figures",
-                subcategory=catalog.FIGURE[name].theme,
-                labels={"figure": catalog.FIGURE[name].title},
+                subcategory=figure.theme,
+                labels={"figure": figure.title},
             )
-            for name in SHOWN_FIGURES
+            for figure in SHOWN_FIGURES
         ],
     log:
         f"{LOGS}/draw.log",
@@ -24,11 +26,12 @@ rule draw:
         command=command("draw"),
         code=code("draw"),
         noun=config["dataset"]["noun"],
+        metric=flags({"metric": ANALYSIS["metric"]}),
         out=output_folder,
     message:
         "draw the figures; log: {log}"
     shell:
-        "python {params.command:q} --log {log:q} --tables {input.tables:q} --noun {params.noun:q} --out {params.out:q}"
+        "python {params.command:q} --log {log:q} --tables {input.tables:q} --noun {params.noun:q} {params.metric} --out {params.out:q}"
 
 
 rule summary:
@@ -72,6 +75,7 @@ rule summary:
         code=code("summary"),
         study=STUDY,
         noun=config["dataset"]["noun"],
+        metric=flags({"metric": ANALYSIS["metric"]}),
         runs=run_folders,
         baselines=baseline_folders,
         out=output_folder,
@@ -80,4 +84,4 @@ rule summary:
     shell:
         "python {params.command:q} --log {log:q} --study {params.study} --tables {input.tables:q} --figures {input.figures:q} "
         "--runs {params.runs} {params.baselines} --reviews {input.reviews:q} --splits {input.splits:q} "
-        "--tokens {input.tokens:q} --noun {params.noun:q} --out {params.out:q}"
+        "--tokens {input.tokens:q} --noun {params.noun:q} {params.metric} --out {params.out:q}"

@@ -30,10 +30,12 @@ def compare(study: Study) -> pd.DataFrame:
         both = measured[first], measured[second]
         rows.append(
             describe(factor, first, second)
-            | {"both_learned": all(each["learned"] for each in both)}
-            | compare_runs(predictions[first], predictions[second], study.groups)._asdict()
+            | {"both_learned": all(each["learned"] for each in both), "metric": study.metric}
+            | compare_runs(
+                predictions[first], predictions[second], study.groups, study.metric
+            )._asdict()
         )
-    columns = ["factor", *KEYS, "first", "second", "both_learned", *Paired._fields]
+    columns = ["factor", *KEYS, "first", "second", "both_learned", "metric", *Paired._fields]
     return pd.DataFrame(rows, columns=columns).astype(
         NUMBERS | {"both_learned": bool, "groups": "Int64"}
     )
@@ -82,9 +84,9 @@ def describe(factor: str, first: Run, second: Run) -> dict[str, Any]:
     }
 
 
-def compare_runs(first: pd.DataFrame, second: pd.DataFrame, groups: Groups) -> Paired:
+def compare_runs(first: pd.DataFrame, second: pd.DataFrame, groups: Groups, metric: str) -> Paired:
     """Compare the predictions of two runs on the reviews that both were tested on."""
     shared = first.index.intersection(second.index)
     first, second = first.loc[shared], second.loc[shared]
     right, one, other = first["label"], first["prediction"], second["prediction"]
-    return compare_pair(right.to_numpy(), one.to_numpy(), other.to_numpy(), groups)
+    return compare_pair(right.to_numpy(), one.to_numpy(), other.to_numpy(), groups, metric)

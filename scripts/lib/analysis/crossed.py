@@ -1,4 +1,4 @@
-"""Differences of accuracy where seeds and test reviews are both a sample.
+"""Differences of a metric where seeds and test reviews are both a sample.
 
 Settings are fixed; seeds and reviews are crossed random factors, as readers and cases are in the
 multi-reader multi-case studies of radiology (Dorfman, Berbaum and Metz 1992, Investigative
@@ -31,18 +31,18 @@ class Stratum(NamedTuple):
     """Mean squares of what seeds do at one level, each of which estimates the same variance twice.
 
     Attributes:
-        accuracy: of accuracies.
+        metric: of the metrics of runs.
         residual: of single answers, as far as nothing else explains them.
         df: degrees of freedom of both, per review.
     """
 
-    accuracy: float
+    metric: float
     residual: float
     df: int
 
 
 class SeedVariance(NamedTuple):
-    """How much accuracies vary with the seed, as all settings tell together.
+    """How much the metric varies with the seed, as all settings tell together.
 
     Attributes:
         within: interaction of settings and seeds within models.
@@ -138,17 +138,18 @@ def seed_variance(models: Sequence[np.ndarray], groups: Groups = None) -> SeedVa
     difference between two of them, but of one between the model and another, or a baseline.
 
     Args:
-        models: per model `(settings, seeds, n)`, 1 where a review is labelled right, else 0.
+        models: per model `(settings, seeds, n)` answers: values whose mean is the metric, such as 1
+            where a review is labelled right, else 0.
         groups: of the reviews.
     """
     seeds = models[0].shape[1]
-    settings = sum(len(right) for right in models)
+    settings = sum(len(answers) for answers in models)
     within, shared = np.zeros(2), np.zeros(2)
-    for right in models:
-        of_seeds = right - right.mean(axis=1, keepdims=True, dtype=float)
+    for answers in models:
+        of_seeds = answers - answers.mean(axis=1, keepdims=True, dtype=float)
         of_model = of_seeds.mean(axis=0)
         within += sums_of_squares(of_seeds - of_model, groups)
-        shared += len(right) * sums_of_squares(of_model, groups)
+        shared += len(answers) * sums_of_squares(of_model, groups)
     n = models[0].shape[2]
     return SeedVariance(
         within=stratum(within, (settings - len(models)) * (seeds - 1), n),
@@ -158,15 +159,15 @@ def seed_variance(models: Sequence[np.ndarray], groups: Groups = None) -> SeedVa
 
 
 def sums_of_squares(deviations: np.ndarray, groups: Groups) -> np.ndarray:
-    """Of accuracies, and of what single answers deviate from them; reviews are the last axis."""
-    accuracy = deviations.mean(axis=-1, keepdims=True)
-    return np.array([(accuracy**2).sum(), (units(deviations - accuracy, groups) ** 2).sum()])
+    """Of metrics, and of what single answers deviate from them; reviews are the last axis."""
+    metric = deviations.mean(axis=-1, keepdims=True)
+    return np.array([(metric**2).sum(), (units(deviations - metric, groups) ** 2).sum()])
 
 
 def stratum(squares: np.ndarray, df: int, n: int) -> Stratum:
     """The mean squares of sums of squares over some degrees of freedom; of none where these are."""
-    accuracy, residual = squares / [df, df * (n - 1)] if df else (0, 0)
-    return Stratum(float(accuracy), float(residual), df)
+    metric, residual = squares / [df, df * (n - 1)] if df else (0, 0)
+    return Stratum(float(metric), float(residual), df)
 
 
 def spread(
@@ -189,7 +190,7 @@ def spread(
     n = len(gains)
     parts = [
         Part(
-            by_seed=weight * max(found.accuracy - found.residual / n, 0),
+            by_seed=weight * max(found.metric - found.residual / n, 0),
             by_answer=weight * found.residual,
             df=found.df,
         )

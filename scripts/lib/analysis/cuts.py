@@ -1,4 +1,4 @@
-"""Accuracy and seconds by how many tokens are seen of each text, and by which part of it."""
+"""The metric and seconds by how many tokens are seen of each text, and by which part of it."""
 
 import numpy as np
 import pandas as pd

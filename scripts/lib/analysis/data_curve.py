@@ -1,4 +1,4 @@
-"""Accuracy by the number of training reviews: the learning curves of encoders and baselines."""
+"""The metric by the number of training reviews: the learning curves of encoders and baselines."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,40 +18,42 @@ from lib.analysis.results import (
     read_baseline,
     stack,
 )
+from lib.analysis.study import Study
 from lib.analysis.tuning import tuning_of
 from lib.analysis.verdicts import answers_of
 from lib.files.predictions import read_predictions
 
 EXAMPLES = "examples"
 KEYS = ["pooling", "batch", "setting"]  # that tell the curves of a model apart
-MEASURED = ["seeds", "learned", "accuracy", "low", "high", "deviation"]
+MEASURED = ["seeds", "learned", "metric", "value", "low", "high", "deviation"]
 COLUMNS = ["curve", "model", *KEYS, EXAMPLES, *MEASURED]
 
 
-def data_curve(
-    runs: pd.DataFrame, conditions: pd.DataFrame, baselines: Sequence[Path], groups: Groups
-) -> pd.DataFrame:
+def data_curve(study: Study, conditions: pd.DataFrame, baselines: Sequence[Path]) -> pd.DataFrame:
     """The table data_curve.
 
     Args:
-        runs: the table runs.
+        study: whose runs tell how many reviews they learned from.
         conditions: the table conditions.
         baselines: folders of the baselines on samples of the training reviews.
-        groups: of the test reviews.
     """
-    found = [at_chosen_rates(conditions), *([measured(baselines, groups)] if baselines else [])]
-    return curves(with_sizes(pd.concat(found, ignore_index=True), runs), tuning_of(runs)[1])
+    found = [at_chosen_rates(conditions)]
+    if baselines:
+        found.append(measured(baselines, study.metric, study.groups))
+    points = with_sizes(pd.concat(found, ignore_index=True), study.runs)
+    return curves(points, tuning_of(study.runs)[1])
 
 
-def measured(folders: Sequence[Path], groups: Groups) -> pd.DataFrame:
+def measured(folders: Sequence[Path], metric: str, groups: Groups) -> pd.DataFrame:
     """The baselines on samples, as in the table conditions: a row per text and size."""
     tests, predictions = read_all(folders, read_baseline), read_all(folders, read_predictions)
+    bins = {key: reliability_bins(found, groups) for key, found in predictions.items()}
     rows = {
-        key: pd.DataFrame([measure_run(tests[key], found, reliability_bins(found, groups), groups)])
+        key: pd.DataFrame([measure_run(tests[key], found, bins[key], metric, groups)])
         for key, found in predictions.items()
     }
     known = {key.condition: key.variant for key in predictions}
-    measures, answers = stack(rows, tests, ()), answers_of(predictions)
+    measures, answers = stack(rows, tests, ()), answers_of(predictions, metric)
     return conditions_of(measures, answers, known, UNTUNED, {}, groups)
 
 

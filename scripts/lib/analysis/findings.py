@@ -26,7 +26,6 @@ from lib.analysis.contrasts import (
     Contrast,
     plan,
 )
-from lib.analysis.groups import Groups
 from lib.analysis.representatives import representatives
 from lib.analysis.results import ALL, are_baselines, at_chosen_rates, updates_of
 from lib.analysis.statistics import SIGNIFICANCE, Paired, holm
@@ -48,10 +47,10 @@ from lib.analysis.wording import (
     what_would_decide,
 )
 from lib.command.formats import counted, duration, interval, p_is, percent, plural, points
+from lib.study.metrics import METRICS
 from lib.study.runs import CONDITION, Condition, Run, is_baseline
 
 FAILURE = "Did any run fail to learn?"
-COST = "What does accuracy cost in seconds?"
 # question -> why a study may leave it out
 WHEN_ASKED = {
     ENCODER: "no two runs differ in the encoder alone",
@@ -65,7 +64,8 @@ WHEN_ASKED = {
     SCALING: "no two runs differ in that alone, one scaled and one not, above lr_scaling_base",
 }
 COLUMNS = (
-    *("question", "first", "second", "verdict", "answer", "difference", "low", "high", "margin"),
+    *("question", "first", "second", "verdict", "answer"),
+    *("metric", "difference", "low", "high", "margin"),
     *("p", "p_holm", "p_alike", "p_alike_holm", "standard_error", "df", "rests_on_others"),
     *("agreement",),
     *("detectable", "seeds_to_halve", "reviews_to_halve", "settings", "seeds", "n", "groups"),
@@ -97,18 +97,18 @@ def answer(
     predictions = study.that_count()
     predictions |= as_settings(predictions, tuned)
     planned = plan(grid, variants, predictions, tuned)
-    judged = judge(planned, predictions, known, margin, study.groups, noun)
+    judged = judge(planned, predictions, known, margin, study, noun)
     tables = [
         judged,
         pd.DataFrame(not_asked(planned)),
         pd.DataFrame(failures(study.runs)),
-        pd.DataFrame(costs(conditions, representatives(study.runs))),
+        pd.DataFrame(costs(conditions, representatives(study.runs), study.metric)),
     ]
     findings = pd.concat([each for each in tables if len(each)], ignore_index=True)
     differing = [planned[i] for i in judged.index[judged["verdict"] != IDENTICAL]]
     return {
-        "findings": findings.reindex(columns=COLUMNS).astype(TYPES),
-        "estimates": estimates(differing, predictions, known, study.groups, noun),
+        "findings": findings.assign(metric=study.metric).reindex(columns=COLUMNS).astype(TYPES),
+        "estimates": estimates(differing, predictions, known, study, noun),
     }
 
 
@@ -117,7 +117,7 @@ def judge(
     predictions: Predictions,
     known: Known,
     margin: float,
-    groups: Groups,
+    study: Study,
     noun: str,
 ) -> pd.DataFrame:
     """The verdicts on all contrasts, each with its sentence.
@@ -125,7 +125,8 @@ def judge(
     Identical predictions and contrasts without runs that learned can't earn a verdict, and count in
     no family.
     """
-    pairs = [pairs_of_runs(contrast, predictions, groups) for contrast in contrasts]
+    groups = study.groups
+    pairs = [pairs_of_runs(contrast, predictions, study) for contrast in contrasts]
     table = pd.DataFrame(
         {
             "question": [asked(contrast, noun) for contrast in contrasts],
@@ -137,7 +138,7 @@ def judge(
     table["verdict"] = np.where(table["agreement"] == 1, IDENTICAL, NOTHING)
     open_ones = table.index[table["agreement"] < 1]
     compared = table.index[table["agreement"].notna()]
-    answers = answers_of(predictions)
+    answers = answers_of(predictions, study.metric)
     several = [contrasts[i] for i in open_ones]
     decided = decide(several, answers, known, margin, groups).set_index(open_ones)
     several = [contrasts[i] for i in compared]
@@ -147,11 +148,13 @@ def judge(
     for i in table.index[table["verdict"] == ALONE]:
         table.loc[i, "p"] = holm(pd.Series([pair.p for pair in pairs[i]])).min()
     table = table.assign(margin=margin).astype(TYPES)
-    table["answer"] = [sentence(row, margin, noun) for row in table.to_dict("records")]
+    table["answer"] = [
+        sentence(row, margin, study.metric, noun) for row in table.to_dict("records")
+    ]
     return table
 
 
-def pairs_of_runs(contrast: Contrast, predictions: Predictions, groups: Groups) -> list[Paired]:
+def pairs_of_runs(contrast: Contrast, predictions: Predictions, study: Study) -> list[Paired]:
     """The single runs of a contrast, compared in pairs."""
     by_key = {(run.condition, run.seed): found for run, found in predictions.items()}
 
@@ -159,7 +162,7 @@ def pairs_of_runs(contrast: Contrast, predictions: Predictions, groups: Groups) 
         return by_key[condition, None if is_baseline(condition) else seed]
 
     return [
-        compare_runs(of(first, seed), of(second, seed), groups)
+        compare_runs(of(first, seed), of(second, seed), study.groups, study.metric)
         for first, second in contrast.pairs
         for seed in contrast.seeds
     ]
@@ -179,7 +182,7 @@ def level(contrast: Contrast, name: str) -> str:
     return f"{name} tokens" if contrast.question == LENGTH else name
 
 
-def sentence(row: Mapping[str, Any], margin: float, noun: str) -> str:
+def sentence(row: Mapping[str, Any], margin: float, metric: str, noun: str) -> str:
     """What a contrast shows, with its evidence; the better level comes first."""
     first, second = row["first"], row["second"]
     both = f"{first} and {second}"
@@ -196,9 +199,10 @@ def sentence(row: Mapping[str, Any], margin: float, noun: str) -> str:
     ends = interval(low, high, points)
     tested = f"mean of {plural(row['settings'], 'setting')}, {seeds}, {n}"
     if row["verdict"] == ALONE:
+        test = f"{paired_test(row['groups'], metric)}, {p_is(row['p'])}"
         return (
-            f"{found} on these runs alone ({ends} over {noun}; {paired_test(row['groups'])}, "
-            f"{p_is(row['p'])}; {tested}). Nothing is said of other seeds."
+            f"{found} on these runs alone ({ends} over {noun}; {test}; {tested}). "
+            "Nothing is said of other seeds."
         )
     text = {
         SHOWN: f"{found} ({ends}, {p_is(row['p_holm'])}; {tested}).",
@@ -243,17 +247,21 @@ def seeds_and_p(rows: pd.DataFrame) -> str:
     )
 
 
-def costs(conditions: pd.DataFrame, best: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def costs(conditions: pd.DataFrame, best: pd.DataFrame, metric: str) -> Iterator[dict[str, Any]]:
     """Seconds of training: each model, each pair of models at equal conditions, the baselines.
 
     Args:
         conditions: the table conditions.
         best: the run that stands for each model.
+        metric: of the study.
     """
+    name = METRICS[metric]
     encoders = at_chosen_rates(conditions[~are_baselines(conditions)])
     whole = encoders[encoders["learned"] == encoders["seeds"]]
     best = at_chosen_rates(best)[CONDITION].merge(encoders, on=CONDITION)
-    texts = [cost_of(row, whole[whole["model"] == row["model"]]) for _, row in best.iterrows()]
+    texts = [
+        cost_of(row, whole[whole["model"] == row["model"]], name) for _, row in best.iterrows()
+    ]
     seconds = whole.set_index(CONDITION)["train_seconds"].unstack("model")
     for pair in itertools.combinations(whole["model"].unique(), 2):
         ratio = (seconds[pair[1]] / seconds[pair[0]]).dropna()
@@ -262,19 +270,23 @@ def costs(conditions: pd.DataFrame, best: pd.DataFrame) -> Iterator[dict[str, An
     for _, row in conditions[are_baselines(conditions)].iterrows():
         texts.append(
             f"{row['model']}: {duration(row['train_seconds'])}, tuning included, for a test "
-            f"accuracy of {row['accuracy']:.4f}."
+            f"{name} of {row['value']:.4f}."
         )
     for text in texts:
-        yield {"question": COST, "verdict": OBSERVED, "answer": text}
+        yield {
+            "question": f"What does {name} cost in seconds?",
+            "verdict": OBSERVED,
+            "answer": text,
+        }
 
 
-def cost_of(best: pd.Series, rows: pd.DataFrame) -> str:
+def cost_of(best: pd.Series, rows: pd.DataFrame, metric: str) -> str:
     """The seconds of a model, and of its condition that is best in validation."""
     seconds = rows["train_seconds"] if len(rows) else pd.Series([best["train_seconds"]])
     return (
         f"{best['model']}: {duration(seconds.median())} of training per run, in the median "
         f"over its settings; {condition(best)}, best in validation, took "
-        f"{duration(best['train_seconds'])} for a test accuracy of {best['accuracy']:.4f} "
+        f"{duration(best['train_seconds'])} for a test {metric} of {best['value']:.4f} "
         f"({plural(int(best['seeds']), 'seed')})."
     )
 
@@ -301,7 +313,7 @@ def estimates(
     contrasts: Sequence[Contrast],
     predictions: Predictions,
     known: Known,
-    groups: Groups,
+    study: Study,
     noun: str,
 ) -> pd.DataFrame:
     """The contrasts of single models and settings: a row each, without verdicts."""
@@ -318,5 +330,7 @@ def estimates(
         ],
         columns=["question", "first", "second", *CONDITION],
     )
-    measured = estimate([part for *_, part in found], answers_of(predictions), known, groups)
-    return keys.astype({"batch": "Int64"}).join(measured.drop(columns="settings"))
+    answers = answers_of(predictions, study.metric)
+    measured = estimate([part for *_, part in found], answers, known, study.groups)
+    table = keys.assign(metric=study.metric).astype({"batch": "Int64"})
+    return table.join(measured.drop(columns="settings"))

@@ -8,35 +8,37 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from lib.analysis.contrasts import Tuning, Variants, size_of
 from lib.analysis.groups import Groups, count
+from lib.analysis.metrics import values_of
 from lib.analysis.results import ALL, stack, updates_of
 from lib.analysis.statistics import (
     brier,
     calibration_error,
-    proportion,
+    mean_of,
     reliability,
 )
 from lib.analysis.study import Study
 from lib.analysis.tuning import tuning_of
-from lib.analysis.verdicts import Answers, Known, accuracy_of, answers_of, known_of
+from lib.analysis.verdicts import Answers, Known, answers_of, known_of, value_of
+from lib.study.metrics import ACCURACY, METRICS
 from lib.study.runs import CONDITION, Condition, is_baseline
 
-MEANS = ["loss", "macro_f1", "calibration_error", "brier", "valid_accuracy", "train_seconds"]
+MEANS = [*METRICS, "loss", "calibration_error", "brier", "valid_accuracy", "train_seconds"]
 
 
 def measure(study: Study) -> dict[str, pd.DataFrame]:
     """The tables measures, conditions, reliability, classes and confusion."""
     predictions, measured, chosen = study.predictions, study.measured, study.representatives()
-    groups = study.groups
+    metric, groups = study.metric, study.groups
     bins = {key: reliability_bins(found, groups) for key, found in predictions.items()}
     rows = {
-        key: pd.DataFrame([measure_run(measured[key], found, bins[key], groups)])
+        key: pd.DataFrame([measure_run(measured[key], found, bins[key], metric, groups)])
         for key, found in predictions.items()
     }
     measures = stack(rows, measured, chosen)
     tuned, variants = tuning_of(study.runs)
     encoders = (key.condition for key in study.encoders())
     known = known_of(encoders, variants, updates_of(study.runs))
-    answers = answers_of({key: predictions[key] for key in study.learned()})
+    answers = answers_of({key: predictions[key] for key in study.learned()}, metric)
     by_run = {"reliability": bins}
     for name, tabulate in (("classes", classes), ("confusion", confusion)):
         by_run[name] = {key: tabulate(found) for key, found in predictions.items()}
@@ -51,22 +53,22 @@ def measure_run(
     measured: dict[str, Any],
     predictions: pd.DataFrame,
     bins: pd.DataFrame,
+    metric: str,
     groups: Groups,
 ) -> dict[str, Any]:
     """What the table measures says of one run."""
-    right = (predictions["label"] == predictions["prediction"]).to_numpy()
-    accuracy = proportion(right, groups)
+    label, prediction = predictions["label"].to_numpy(), predictions["prediction"].to_numpy()
+    found = mean_of(values_of(label, prediction, metric), groups)
     return {
         "chance_p": measured["chance_p"],
         "diverged": bool(measured.get("diverged")),
-        "n": len(right),
-        "accuracy": accuracy.value,
-        "low": accuracy.low,
-        "high": accuracy.high,
+        "n": len(label),
+        "metric": metric,
+        **found._asdict(),
+        **{name: measured[name] for name in METRICS},
         "loss": measured["loss"],
-        "macro_f1": measured["macro_f1"],
         "calibration_error": calibration_error(bins),
-        "brier": brier(right, predictions["confidence"].to_numpy()),
+        "brier": brier(label == prediction, predictions["confidence"].to_numpy()),
         "valid_accuracy": measured["valid_accuracy"],
         "train_seconds": measured["train_seconds"],
     }
@@ -82,12 +84,12 @@ def conditions(
 ) -> pd.DataFrame:
     """One row per condition: the mean over its seeds.
 
-    The interval of accuracy is over seeds and reviews; of one seed Wilson's, over reviews. There is
-    none where some of several runs did not learn.
+    The interval of the metric is over seeds and reviews; of one seed, over reviews. There is none
+    where some of several runs did not learn.
 
     Args:
         measures: of the runs and baselines.
-        answers: by condition and seed, which reviews the runs that learned label right.
+        answers: by condition and seed, the values of the runs that learned.
         known: the conditions that do not repeat the training of another.
         tuned: the settings whose learning rate is tuned.
         variants: per variant the settings of its training.
@@ -95,7 +97,8 @@ def conditions(
     """
     rows = []
     for keys, group in measures.groupby(CONDITION, sort=False, dropna=False):
-        only, kind, own = group.iloc[0], "Wilson", Condition(*keys)
+        only, own = group.iloc[0], Condition(*keys)
+        kind = "Wilson" if only["metric"] == ACCURACY else "reviews"
         if is_baseline(own):
             own = own._replace(batch=None)
         low, high = only["low"], only["high"]
@@ -106,7 +109,7 @@ def conditions(
             low, high, kind = np.nan, np.nan, ""
             if group["learned"].all():
                 alike = [each for each, size in known.items() if size == examples]
-                _, low, high = accuracy_of(own, group["seed"], answers, alike, groups)
+                _, low, high = value_of(own, group["seed"], answers, alike, groups)
                 kind = "seeds and reviews"
         rows.append(
             {
@@ -116,8 +119,9 @@ def conditions(
                 "examples": examples,
                 "seeds": len(group),
                 "learned": int(group["learned"].sum()),
-                "accuracy": group["accuracy"].mean(),
-                "deviation": group["accuracy"].std(ddof=1),
+                "metric": only["metric"],
+                "value": group["value"].mean(),
+                "deviation": group["value"].std(ddof=1),
                 "low": low,
                 "high": high,
                 "interval": kind if groups is None or not kind else f"{kind}, clustered",

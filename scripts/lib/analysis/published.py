@@ -29,7 +29,7 @@ def set_beside(published: Path, study: Study, conditions: pd.DataFrame) -> pd.Da
     Args:
         published: CSV of published figures.
         study: whose runs tell how they were trained, and where their encoders come from.
-        conditions: the table conditions.
+        conditions: the table conditions, in accuracy.
 
     Raises:
         UserError: the published figures can't be used.

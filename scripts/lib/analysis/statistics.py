@@ -10,6 +10,8 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from lib.analysis.groups import Groups, count, freedom, part, units
+from lib.analysis.metrics import values_of
+from lib.study.metrics import ACCURACY
 
 CONFIDENCE = 0.95
 SIGNIFICANCE = 0.05
@@ -33,26 +35,26 @@ class Estimate(NamedTuple):
 
 
 class Paired(NamedTuple):
-    """Two classifiers on the same examples.
+    """Two classifiers on the same examples, in a metric.
 
     Attributes:
         n: examples.
-        accuracy_first: share that the first gets right.
-        accuracy_second: share that the second gets right.
+        value_first: metric of the first.
+        value_second: metric of the second.
         difference: second minus first.
         low: lower end of the 95% t-interval of the difference; NaN where no example differs.
         high: upper end.
         only_first: examples that the first alone gets right.
         only_second: examples that the second alone gets right.
-        p: that both err equally often: of the exact McNemar test, or where examples are in groups,
-            of the t test with an error clustered by them.
+        p: that both are equally good: for accuracy of the exact McNemar test; for other metrics, or
+            where examples are in groups, of the t test, with an error clustered by them.
         agreement: share of examples with the same prediction.
         groups: number of groups of examples.
     """
 
     n: int
-    accuracy_first: float
-    accuracy_second: float
+    value_first: float
+    value_second: float
     difference: float
     low: float
     high: float
@@ -61,6 +63,11 @@ class Paired(NamedTuple):
     p: float
     agreement: float
     groups: int | None
+
+
+def mean_of(values: np.ndarray, groups: Groups = None) -> Estimate:
+    """The mean of `(n,)` values with an interval: Wilson's of booleans, else that of t."""
+    return (proportion if values.dtype == bool else mean_with_interval)(values, groups)
 
 
 def proportion(right: np.ndarray, groups: Groups = None) -> Estimate:
@@ -123,7 +130,11 @@ def clustered_error(values: np.ndarray, groups: Groups) -> float:
 
 
 def compare_pair(
-    label: np.ndarray, first: np.ndarray, second: np.ndarray, groups: Groups = None
+    label: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    groups: Groups = None,
+    metric: str = ACCURACY,
 ) -> Paired:
     """Compare two classifiers on the same examples.
 
@@ -132,43 +143,45 @@ def compare_pair(
         first: `(n,)` predictions of the first.
         second: `(n,)` predictions of the second.
         groups: of the examples.
+        metric: in which they are compared.
     """
     right_first, right_second = label == first, label == second
-    only_first = int((right_first & ~right_second).sum())
-    only_second = int((right_second & ~right_first).sum())
-    gains = right_second.astype(float) - right_first
+    values_first, values_second = (values_of(label, each, metric) for each in (first, second))
+    gains = values_second.astype(float) - values_first
     difference, low, high = mean_with_interval(gains, groups)
     return Paired(
         n=len(label),
-        accuracy_first=float(right_first.mean()),
-        accuracy_second=float(right_second.mean()),
+        value_first=float(values_first.mean()),
+        value_second=float(values_second.mean()),
         difference=difference,
         low=low,
         high=high,
-        only_first=only_first,
-        only_second=only_second,
-        p=p_of_pair(gains, groups),
+        only_first=int((right_first & ~right_second).sum()),
+        only_second=int((right_second & ~right_first).sum()),
+        p=p_of_pair(gains, groups, metric),
         agreement=float((first == second).mean()),
         groups=count(groups),
     )
 
 
-def p_of_pair(gains: np.ndarray, groups: Groups) -> float:
-    """P that two classifiers err equally often.
+def p_of_pair(gains: np.ndarray, groups: Groups, metric: str) -> float:
+    """P that two classifiers are equally good.
 
-    Of the exact McNemar test; where examples are in groups, of the mean gain over its clustered
-    error, as of Obuchowski 1998 (Statistics in Medicine 17), with a t distribution for few groups.
+    For accuracy of the exact McNemar test; where examples are in groups, and for other metrics, of
+    the mean gain over its clustered error, as of Obuchowski 1998 (Statistics in Medicine 17), with
+    a t distribution for few groups.
 
     Args:
-        gains: `(n,)` 1 where the second alone is right, -1 where the first alone is, else 0.
+        gains: `(n,)` what the second has more than the first; for accuracy 1 where it alone is
+            right, -1 where the first alone is, else 0.
         groups: of the examples.
+        metric: of the gains.
     """
-    if groups is None:
+    if groups is None and metric == ACCURACY:
         alone = [[0, int((gains < 0).sum())], [int((gains > 0).sum()), 0]]
         return float(mcnemar(alone, exact=True).pvalue)
-    return float(
-        2 * stats.t.sf(abs(gains.mean()) / clustered_error(gains, groups), freedom(groups))
-    )
+    df = min(freedom(groups), len(gains) - 1)
+    return float(2 * stats.t.sf(abs(gains.mean()) / clustered_error(gains, groups), df))
 
 
 def _same(values: np.ndarray) -> bool:

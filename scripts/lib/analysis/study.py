@@ -29,6 +29,7 @@ class Study(NamedTuple):
         measured: what was measured of each run and baseline, in the order of the study.
         predictions: a row per test review and tested run or baseline, by `id`.
         groups: of the test reviews, in the order of the predictions.
+        metric: in which all is told that does not name another.
     """
 
     runs: pd.DataFrame
@@ -36,6 +37,7 @@ class Study(NamedTuple):
     measured: dict[Run, dict[str, Any]]
     predictions: dict[Run, pd.DataFrame]
     groups: Groups
+    metric: str
 
     def learned(self) -> list[Run]:
         """The tested runs that learned."""
@@ -56,7 +58,7 @@ class Study(NamedTuple):
 
 
 def read_study(
-    table: Path, runs: Sequence[Path], baselines: Sequence[Path], reviews: Path
+    table: Path, runs: Sequence[Path], baselines: Sequence[Path], reviews: Path, metric: str
 ) -> Study:
     """Read what the analyses share.
 
@@ -65,6 +67,7 @@ def read_study(
         runs: folders of all its runs.
         baselines: folders of the baselines.
         reviews: the test split.
+        metric: of the study.
 
     Raises:
         UserError: a file is missing or damaged, or the groups are of other reviews.
@@ -79,6 +82,7 @@ def read_study(
         measured=rows | read_all(baselines, read_baseline),
         predictions=predictions,
         groups=read_groups(reviews, predictions.values()),
+        metric=metric,
     )
 
 

@@ -24,6 +24,7 @@ from lib.analysis.crossed import (
     spread,
 )
 from lib.analysis.groups import Groups, count
+from lib.analysis.metrics import values_of
 from lib.analysis.statistics import SIGNIFICANCE, Estimate, mean_with_interval
 from lib.analysis.wording import ALONE, UNDECIDED
 from lib.study.runs import Condition, Run, is_baseline
@@ -44,8 +45,8 @@ def decide(
 
     Args:
         contrasts: of the page, each with a pair of conditions or more.
-        answers: by condition and seed, `(n,)` booleans, which reviews are labelled right; the seed
-            of a baseline is None.
+        answers: by condition and seed, the `(n,)` values of `metrics.values_of`; the seed of a
+            baseline is None.
         known: the conditions that do not repeat the training of another.
         margin: difference up to which two levels count as equal in practice.
         groups: of the reviews.
@@ -93,14 +94,14 @@ def estimate(
     return table.assign(low=low.combine_first(table["low"]), high=high.combine_first(table["high"]))
 
 
-def accuracy_of(
+def value_of(
     condition: Condition,
     seeds: Sequence[int],
     answers: Answers,
     distinct: Collection[Condition],
     groups: Groups = None,
 ) -> Estimate:
-    """The accuracy of a condition, with its 95% interval over seeds and reviews.
+    """The metric of a condition, with its 95% interval over seeds and reviews.
 
     Args:
         condition: whose runs all learned.
@@ -110,13 +111,13 @@ def accuracy_of(
             another.
         groups: of the reviews.
     """
-    right = np.mean([answers[condition, seed] for seed in seeds], axis=0)
+    values = np.mean([answers[condition, seed] for seed in seeds], axis=0)
     pool = pool_of(seeds, [condition], answers, distinct)
     variance = seed_variance(stacked(pool, seeds, answers), groups)
     strata = variance.strata(*sums_of_weights({condition: 1}))
-    found = spread(right, len(seeds), strata, groups)
-    accuracy = pd.Series([right.mean()])
-    return Estimate(*map(float, pd.concat([accuracy, *interval(accuracy, [found], SIGNIFICANCE)])))
+    found = spread(values, len(seeds), strata, groups)
+    mean = pd.Series([values.mean()])
+    return Estimate(*map(float, pd.concat([mean, *interval(mean, [found], SIGNIFICANCE)])))
 
 
 def known_of(
@@ -133,10 +134,12 @@ def known_of(
     return {each: size_of(each, variants) for each in found}
 
 
-def answers_of(predictions: Mapping[Run, pd.DataFrame]) -> Answers:
-    """Which reviews each run labels right."""
+def answers_of(predictions: Mapping[Run, pd.DataFrame], metric: str) -> Answers:
+    """The values of each run, whose mean is its metric."""
     return {
-        (run.condition, run.seed): (found["label"] == found["prediction"]).to_numpy()
+        (run.condition, run.seed): values_of(
+            found["label"].to_numpy(), found["prediction"].to_numpy(), metric
+        )
         for run, found in predictions.items()
     }
 
@@ -248,7 +251,7 @@ def pool_of(
 def stacked(
     conditions: Sequence[Condition], seeds: Sequence[int], answers: Answers
 ) -> list[np.ndarray]:
-    """Per model `(conditions, seeds, n)`, whether a review is labelled right."""
+    """Per model the `(conditions, seeds, n)` values."""
     models: dict[str, list[list[np.ndarray]]] = defaultdict(list)
     for condition in conditions:
         models[condition.model].append([answers[condition, seed] for seed in seeds])

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from lib.command.formats import counted, plural
+from lib.study.metrics import ACCURACY
 
 SHOWN = "difference shown"
 ALIKE = "alike within the margin"
@@ -45,8 +46,13 @@ def to_halve(seeds: float, reviews: float, noun: str) -> str:
     return " or ".join(filter(None, ways)) or f"four times the seeds and the {noun}"
 
 
-def paired_test(groups: Any) -> str:
-    """The test of pairs of runs whose reviews are in so many groups; NA where none are known."""
+def paired_test(groups: Any, metric: str) -> str:
+    """The test of pairs of runs in a metric.
+
+    Args:
+        groups: how many groups the reviews are in; NA where none are known.
+        metric: its key.
+    """
     if pd.isna(groups):
-        return "exact McNemar test"
+        return "exact McNemar test" if metric == ACCURACY else "t test"
     return f"t test, its error clustered by {plural(int(groups), 'group')}"

@@ -76,6 +76,11 @@ def marked(names: Iterable[str], failed: Iterable[bool]) -> list[str]:
     return [f"{name} {NOT_LEARNED}" if each else name for name, each in pairs]
 
 
+def capital(text: str) -> str:
+    """A text that begins with a capital letter."""
+    return text[:1].upper() + text[1:]
+
+
 def beginning(text: str, letters: int) -> str:
     """A text on one line; of a longer one the words that fit, and `…`."""
     line = " ".join(text.split())

@@ -26,6 +26,7 @@ from lib.analysis.wording import (
 )
 from lib.command.formats import joined
 from lib.page.tables import NOT_ALONE
+from lib.study.metrics import METRICS
 from lib.study.runs import PREFIX
 
 LISTED = 4  # verdicts of a kind that are all named
@@ -38,11 +39,12 @@ Row = Mapping[str, Any]
 Pair = tuple[str, str]
 
 
-def answer(findings: pd.DataFrame, noun: str) -> str:
+def answer(findings: pd.DataFrame, metric: str, noun: str) -> str:
     """What is shown, what is alike, what stays undecided, and where the baseline stands.
 
     Args:
         findings: that table.
+        metric: of the study.
         noun: what the dataset calls its texts.
     """
     contrasts = findings.dropna(subset="first")
@@ -63,7 +65,7 @@ def answer(findings: pd.DataFrame, noun: str) -> str:
         "The table of findings has them all." if max(map(len, rows.values())) > LISTED else "",
     ]
     text = " ".join(filter(None, sentences))
-    text = re.sub(r"(?<=\d) points\b", " points of accuracy", text, count=1)
+    text = re.sub(r"(?<=\d) points\b", f" points of {METRICS[metric]}", text, count=1)
     rests = f" {NOT_ALONE} rests on the variance of other settings."
     return text + rests if NOT_ALONE in text else text
 

@@ -29,19 +29,20 @@ vegaEmbed("#figure", {chart}, {{renderer: "svg", actions}});
 """
 
 
-def draw(tables: Sequence[Path], noun: str, out: Path) -> None:
+def draw(tables: Sequence[Path], metric: str, noun: str, out: Path) -> None:
     """Draw the figures that show some tables, each by the function of its name.
 
     Args:
         tables: their Parquet files.
+        metric: of the study.
         noun: what the dataset calls its texts.
         out: folder of the figures.
     """
     rows = {path.stem: read_table(path) for path in tables}
-    shown = [figure.told(noun) for figure in FIGURES if figure.table in rows]
+    shown = [figure.told(metric, noun) for figure in FIGURES if figure.table in rows]
     library = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # a snippet is optional
     for figure in progress(shown, len(shown), "draw", "figure"):
-        chart = figures.styled(getattr(figures, figure.name)(rows[figure.table], noun))
+        chart = figures.styled(getattr(figures, figure.name)(rows[figure.table], metric, noun))
         text = chart.to_json(indent=None)
         write_text(out / f"{figure.name}.svg", vl_convert.vegalite_to_svg(text))
         page = PAGE.format(

@@ -1,4 +1,4 @@
-"""The figures of a study, each drawn from one table and what the dataset calls its texts.
+"""The figures of a study, each drawn from one table, in what it calls its texts and its metric.
 
 Colours are those of Okabe and Ito, which the colour-blind tell apart; shapes and dashes say the
 same in black and white. The background is white on light and dark pages.
@@ -12,7 +12,8 @@ import pandas as pd
 
 from lib.analysis.results import ALL, are_baselines, at_chosen_rates
 from lib.analysis.wording import ALIKE, ALONE, IDENTICAL, SHOWN, UNDECIDED
-from lib.command.formats import NOT_LEARNED, measures_named
+from lib.command.formats import NOT_LEARNED, capital, measures_named
+from lib.study.metrics import ACCURACY, METRICS
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 SHAPES = (  # one more than colours, so that together they tell 56 things apart
@@ -39,7 +40,7 @@ LIFT = 18  # pixels, which no mark exceeds
 NOT_FROM_ZERO = alt.Scale(zero=False, nice=True)
 
 
-def findings(answers: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
+def findings(answers: pd.DataFrame, metric: str, noun: str) -> alt.TopLevelMixin:
     """Differences with their intervals and verdicts, a row per contrast, from the table findings.
 
     The questions stand above their rows; the band is the margin of practical equality.
@@ -61,7 +62,7 @@ def findings(answers: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
     base = alt.Chart().encode(
         x=alt.X(
             "difference:Q",
-            title="Difference of test accuracy (points)",
+            title=f"Difference of test {METRICS[metric]} (points)",
             scale=alt.Scale(domain=[-widest, widest], nice=False),
         ),
         y=alt.Y(
@@ -88,7 +89,7 @@ def findings(answers: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
     )
 
 
-def learning_curves(curves: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
+def learning_curves(curves: pd.DataFrame, metric: str, noun: str) -> alt.TopLevelMixin:
     """Small multiples of the table histories: a panel per measure, pooling and model."""
     curves = at_chosen_rates(curves).replace([np.inf, -np.inf], np.nan).dropna(subset="value")
     curves = curves.assign(
@@ -134,7 +135,7 @@ def learning_curves(curves: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
     return _side_by_side(panels, 2)
 
 
-def tuning(rates: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
+def tuning(rates: pd.DataFrame, metric: str, noun: str) -> alt.TopLevelMixin:
     """Validation by learning rate, a panel per model and pooling.
 
     From the table tuning; rings mark the chosen rates.
@@ -151,7 +152,7 @@ def tuning(rates: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
     return _by_setting(rates, x, "value", title, "datum.chosen")
 
 
-def budgets(expected: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
+def budgets(expected: pd.DataFrame, metric: str, noun: str) -> alt.TopLevelMixin:
     """Expected validation by number of runs, a panel per model and pooling.
 
     From the table budgets.
@@ -187,8 +188,8 @@ def _by_setting(
     return _side_by_side(panels, 2)
 
 
-def data_curve(points: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
-    """Test accuracy by number of training texts, with 95% intervals.
+def data_curve(points: pd.DataFrame, metric: str, noun: str) -> alt.TopLevelMixin:
+    """The metric by number of training texts, with 95% intervals.
 
     From the table data_curve.
     """
@@ -198,7 +199,7 @@ def data_curve(points: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
     points = _beside(_within_bounds(points), "examples", "curve", 640).assign(classical=classical)
     encoders = points.loc[~classical, "curve"].unique().tolist()
     baselines = points.loc[classical, "curve"].unique().tolist()
-    scale = _spanning(points[["low", "accuracy", "high"]].stack())
+    scale = _spanning(points[["low", "value", "high"]].stack())
     base = alt.Chart().encode(
         x=alt.X(
             "place:Q",
@@ -208,13 +209,13 @@ def data_curve(points: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
                 values=sorted(points["examples"].unique().tolist()), format=",d", labelOverlap=True
             ),
         ),
-        y=_height("accuracy", scale),
-        tooltip=_tooltip("curve", "examples", "seeds", "accuracy", "low", "high"),
+        y=_height("value", scale, metric),
+        tooltip=_tooltip("curve", "examples", "seeds", "value", "low", "high", metric=metric),
     )
     grey = base.encode(color=alt.value(GREY)).transform_filter("datum.classical")
     behind = [
         grey.mark_line(strokeWidth=1.5).encode(strokeDash=_dash("curve", baselines)),
-        grey.mark_rule(strokeWidth=1).encode(y=_height("low", scale), y2="high:Q"),
+        grey.mark_rule(strokeWidth=1).encode(y=_height("low", scale, metric), y2="high:Q"),
         grey.mark_point(filled=True, size=30, opacity=1),
     ]
     coloured = base.transform_filter("!datum.classical")
@@ -222,14 +223,14 @@ def data_curve(points: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
     layers = [
         *(behind if baselines else []),
         line,
-        *_with_intervals(coloured, "curve", "Encoder", encoders, scale),
-        _daggers(base, scale),
+        *_with_intervals(coloured, "curve", "Encoder", encoders, scale, metric),
+        _daggers(base, scale, metric),
     ]
     return alt.layer(*layers, data=_data(points)).properties(width=680, height=320)
 
 
-def cuts(points: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
-    """Test accuracy with 95% intervals, and seconds, by the tokens that are seen of a text.
+def cuts(points: pd.DataFrame, metric: str, noun: str) -> alt.TopLevelMixin:
+    """The metric with 95% intervals, and seconds, by the tokens that are seen of a text.
 
     From the table cuts.
     """
@@ -242,7 +243,7 @@ def cuts(points: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
     encoders = points.loc[~points["classical"], "curve"].unique().tolist()
     dash = _dash("curve", points.loc[points["classical"], "curve"].unique().tolist())
     colour = _colour("curve", "Encoder", encoders)
-    scale = _spanning(points[["low", "accuracy", "high"]].stack())
+    scale = _spanning(points[["low", "value", "high"]].stack())
     lengths = sorted(cut["max_length"].unique().tolist())
     base = alt.Chart().encode(
         x=alt.X(
@@ -252,17 +253,23 @@ def cuts(points: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
             axis=alt.Axis(values=lengths, format=",d"),
         ),
         detail="line:N",
-        tooltip=_tooltip("curve", "truncation", "max_length", "seeds", "accuracy", "train_seconds"),
+        tooltip=_tooltip(
+            "curve", "truncation", "max_length", "seeds", "value", "train_seconds", metric=metric
+        ),
     )
-    bars = base.mark_rule(strokeWidth=2).encode(y=_height("low", scale), y2="high:Q", color=colour)
+    bars = base.mark_rule(strokeWidth=2).encode(
+        y=_height("low", scale, metric), y2="high:Q", color=colour
+    )
     seconds = alt.Y("train_seconds:Q", title="Training (seconds, logarithmic)")
-    heights = _height("accuracy", scale), seconds.scale(type="log", nice=False, padding=20)
-    own = [bars.transform_filter("!datum.classical"), _daggers(base, scale)]
+    heights = _height("value", scale, metric), seconds.scale(type="log", nice=False, padding=20)
+    own = [bars.transform_filter("!datum.classical"), _daggers(base, scale, metric)]
     if len(points) > len(cut):
         own.append(whole.encode(y=heights[0], strokeDash=dash))
     shape = _shape("truncation", "Part of the text", cut["truncation"].unique().tolist())
     panels = []
-    for title, height, others in zip(("Accuracy", "Seconds"), heights, (own, []), strict=True):
+    for title, height, others in zip(
+        (capital(METRICS[metric]), "Seconds"), heights, (own, []), strict=True
+    ):
         here = base.encode(y=height)
         grey = here.encode(color=alt.value(GREY)).transform_filter("datum.classical")
         coloured = here.encode(color=colour).transform_filter("!datum.classical")
@@ -276,8 +283,8 @@ def cuts(points: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
     return _side_by_side(panels, 2)
 
 
-def accuracy(conditions: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
-    """Test accuracy by batch with 95% intervals, a panel per pooling and variant.
+def batches(conditions: pd.DataFrame, metric: str, noun: str) -> alt.TopLevelMixin:
+    """The metric by batch with 95% intervals, a panel per pooling and variant.
 
     From the table conditions. Baselines learn from all training texts, and stand beside encoders
     that do.
@@ -286,7 +293,7 @@ def accuracy(conditions: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
     baselines = conditions[are_baselines(conditions)]
     encoders = conditions[~are_baselines(conditions)]
     models = encoders["model"].unique().tolist()
-    scale = _spanning(conditions[["low", "accuracy", "high"]].stack())
+    scale = _spanning(conditions[["low", "value", "high"]].stack())
     base = alt.Chart().encode(
         x=alt.X(
             "batch:O",
@@ -297,12 +304,17 @@ def accuracy(conditions: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
         xOffset=alt.XOffset(
             "model:N", scale=alt.Scale(domain=models, paddingOuter=0.8), sort=models
         ),
-        tooltip=_tooltip("model", "pooling", "batch", "variant", "seeds", "accuracy"),
+        tooltip=_tooltip("model", "pooling", "batch", "variant", "seeds", "value", metric=metric),
     )
-    layers = [*_with_intervals(base, "model", "Encoder", models, scale), _daggers(base, scale)]
+    layers = [
+        *_with_intervals(base, "model", "Encoder", models, scale, metric),
+        _daggers(base, scale, metric),
+    ]
     rules = alt.Chart(_data(baselines)).mark_rule(color=GREY, strokeWidth=1.5)
     dash = _dash("model", baselines["model"].tolist())
-    beside = [rules.encode(y=_height("accuracy", scale), strokeDash=dash)] * bool(len(baselines))
+    beside = [rules.encode(y=_height("value", scale, metric), strokeDash=dash)] * bool(
+        len(baselines)
+    )
     panels = []
     for (variant, pooling), shown in encoders.groupby(["variant", "pooling"], sort=False):
         title = pooling if encoders["variant"].nunique() == 1 else f"{pooling}, {variant}"
@@ -311,8 +323,8 @@ def accuracy(conditions: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
     return _side_by_side(panels, 3)
 
 
-def cost(conditions: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
-    """Test accuracy against seconds of training, with 95% intervals, from the table conditions."""
+def cost(conditions: pd.DataFrame, metric: str, noun: str) -> alt.TopLevelMixin:
+    """The metric against seconds of training, with 95% intervals, from the table conditions."""
     conditions = _within_bounds(at_chosen_rates(conditions))
     models = conditions["model"].unique().tolist()
     base = alt.Chart(_data(conditions)).encode(
@@ -323,17 +335,19 @@ def cost(conditions: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
             axis=alt.Axis(format="~r", tickCount=6),
         ),
         tooltip=_tooltip(
-            "model", "pooling", "batch", "variant", "seeds", "accuracy", "train_seconds"
+            "model", "pooling", "batch", "variant", "seeds", "value", "train_seconds", metric=metric
         ),
     )
-    points = _with_intervals(base, "model", "Model", models, NOT_FROM_ZERO)
-    return alt.layer(*points, _daggers(base, NOT_FROM_ZERO)).properties(width=680, height=300)
+    points = _with_intervals(base, "model", "Model", models, NOT_FROM_ZERO, metric)
+    return alt.layer(*points, _daggers(base, NOT_FROM_ZERO, metric)).properties(
+        width=680, height=300
+    )
 
 
-def lengths(groups: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
+def lengths(groups: pd.DataFrame, metric: str, noun: str) -> alt.TopLevelMixin:
     """Accuracy by length of the texts, with 95% intervals, from the table lengths."""
     order = groups["model"].unique()  # that of the study, as in other figures
-    groups = groups[groups["representative"]]
+    groups = groups[groups["representative"]].rename(columns={"accuracy": "value"})
     models = [name for name in order if name in set(groups["model"])]
     titles = {"words": "Words in the text", "truncation": "What the encoder sees of it"}
     panels = []
@@ -349,15 +363,15 @@ def lengths(groups: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
                 axis=alt.Axis(labelAngle=0, labelLimit=120),
             ),
             xOffset=alt.XOffset("model:N", sort=models, scale=alt.Scale(paddingOuter=0.6)),
-            tooltip=_tooltip("model", "group", "n", "accuracy", "low", "high"),
+            tooltip=_tooltip("model", "group", "n", "value", "low", "high", metric=ACCURACY),
         )
-        points = _with_intervals(base, "model", "Model", models, NOT_FROM_ZERO)
+        points = _with_intervals(base, "model", "Model", models, NOT_FROM_ZERO, ACCURACY)
         width = 480 if by == "words" else 200
         panels.append(alt.layer(*points).properties(width=width, height=260))
     return _side_by_side(panels, 2).resolve_scale(y="shared")
 
 
-def reliability(bins: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
+def reliability(bins: pd.DataFrame, metric: str, noun: str) -> alt.TopLevelMixin:
     """Accuracy by confidence, a panel per model, from the table reliability."""
     bins = bins[bins["representative"]]
     sizes = bins["n"].astype(float).quantile([0, 0.5, 1], interpolation="nearest").dropna().unique()
@@ -389,7 +403,7 @@ def reliability(bins: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
     return _side_by_side(panels, 3)
 
 
-def tsne(places: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
+def tsne(places: pd.DataFrame, metric: str, noun: str) -> alt.TopLevelMixin:
     """Maps of the sentence vectors, a panel per model, from the table tsne."""
     columns = ["model", "id", "label_name", "prediction", "confidence", "x", "y", "wrong"]
     labels = places.sort_values("label")["label_name"].unique().tolist()
@@ -419,7 +433,7 @@ def tsne(places: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
     return _side_by_side(panels, 2)
 
 
-def attention(weights: pd.DataFrame, noun: str) -> alt.TopLevelMixin:
+def attention(weights: pd.DataFrame, metric: str, noun: str) -> alt.TopLevelMixin:
     """Attention between the tokens of one text, a panel per model, from the table attention.
 
     Of longer texts, the 32 tokens are shown that receive most attention.
@@ -489,24 +503,24 @@ def _panel(
 
 
 def _with_intervals(
-    base: alt.Chart, field: str, title: str, names: list[str], scale: alt.Scale
+    base: alt.Chart, field: str, title: str, names: list[str], scale: alt.Scale, metric: str
 ) -> list[alt.Chart]:
-    """Accuracies with their intervals, in a colour and a shape for each name of a field."""
+    """Values of a metric with their intervals, in a colour and a shape for each name of a field."""
     base = base.encode(color=_colour(field, title, names))
-    bars = base.mark_rule(strokeWidth=2).encode(y=_height("low", scale), y2="high:Q")
+    bars = base.mark_rule(strokeWidth=2).encode(y=_height("low", scale, metric), y2="high:Q")
     points = base.mark_point(filled=True, size=80, opacity=1)
     shape = _shape(field, title, names)
-    return [bars, points.encode(y=_height("accuracy", scale), shape=shape)]
+    return [bars, points.encode(y=_height("value", scale, metric), shape=shape)]
 
 
-def _daggers(base: alt.Chart, scale: alt.Scale) -> alt.Chart:
+def _daggers(base: alt.Chart, scale: alt.Scale, metric: str) -> alt.Chart:
     """Daggers above the intervals of conditions of which a run did not learn."""
-    return _dagger(base.encode(y=_height("top", scale)), FAILED, dy=ABOVE)
+    return _dagger(base.encode(y=_height("top", scale, metric)), FAILED, dy=ABOVE)
 
 
-def _height(field: str, scale: alt.Scale) -> alt.Y:
-    """Test accuracy as the height of a mark."""
-    return alt.Y(f"{field}:Q", title="Test accuracy", scale=scale)
+def _height(field: str, scale: alt.Scale, metric: str) -> alt.Y:
+    """The metric of a test as the height of a mark."""
+    return alt.Y(f"{field}:Q", title=f"Test {METRICS[metric]}", scale=scale)
 
 
 def _dash(field: str, baselines: list[str]) -> alt.StrokeDash:
@@ -539,7 +553,7 @@ def _beside(points: pd.DataFrame, size: str, line: str, width: int) -> pd.DataFr
 def _within_bounds(table: pd.DataFrame) -> pd.DataFrame:
     """Intervals cut at 0 and 1, which those over two seeds may exceed, and the `top` of each."""
     table = table.assign(low=table["low"].clip(lower=0), high=table["high"].clip(upper=1))
-    return table.assign(top=table["high"].fillna(table["accuracy"]))
+    return table.assign(top=table["high"].fillna(table["value"]))
 
 
 def _data(table: pd.DataFrame) -> alt.Data:
@@ -571,11 +585,15 @@ def _scale(names: list[str], values: tuple[Any, ...]) -> alt.Scale:
     return alt.Scale(domain=names, range=[values[i % len(values)] for i in range(len(names))])
 
 
-def _tooltip(*fields: str) -> list[alt.Tooltip]:
+def _tooltip(*fields: str, metric: str = "") -> list[alt.Tooltip]:
+    """What is told of a mark that is pointed at; the field `value` has the name of a metric."""
+    titles = {"value": METRICS[metric]} if metric else {}
     numbers = {"accuracy", "low", "high", "value", "confidence", "weight"}
     numbers |= {"expected"}
     return [
-        alt.Tooltip(f"{name}:Q", format=".4f") if name in numbers else alt.Tooltip(f"{name}:N")
+        alt.Tooltip(f"{name}:Q", format=".4f", title=titles.get(name, name))
+        if name in numbers
+        else alt.Tooltip(f"{name}:N")
         for name in fields
     ]
 

@@ -32,16 +32,17 @@ LETTERS = str.maketrans(
 
 
 def papers(
-    tables: Mapping[str, pd.DataFrame], baselines: pd.DataFrame, noun: str
+    tables: Mapping[str, pd.DataFrame], baselines: pd.DataFrame, metric: str, noun: str
 ) -> dict[str, str]:
     """The main table as `results`, and the findings as `findings` where there are any.
 
     Args:
         tables: of the study, by name.
         baselines: what was measured of the baselines.
+        metric: of the study.
         noun: what the dataset calls its texts.
     """
-    cells, best = result_cells(at_chosen_rates(tables["runs"]), baselines)
+    cells, best = result_cells(at_chosen_rates(tables["runs"]), baselines, metric)
     cells = cells.map(escape)
     found = {"results": cells.where(~best, r"\textbf{" + cells + "}")}
     if "findings" in tables:

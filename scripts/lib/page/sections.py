@@ -18,6 +18,7 @@ from lib.command.markup import escape
 from lib.page import tables
 from lib.page.markdown import folded, table
 from lib.study.catalog import FIGURE
+from lib.study.metrics import ACCURACY
 
 HOW = "How to read this table"
 CONFIDENCES = {"label": "Label", "prediction": "Predicted", "confidence": "Confidence"}
@@ -34,8 +35,9 @@ class Page:
         runs: folders of the runs.
         baselines: what was measured of the baselines.
         names: of the classes.
+        metric: of the study.
         noun: what the dataset calls its texts.
-        majority: accuracy of the answer that is always the most frequent class.
+        majority: metric of the answer that is always the most frequent class.
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -44,17 +46,19 @@ class Page:
     runs: Sequence[Path]
     baselines: pd.DataFrame
     names: Sequence[str]
+    metric: str
     noun: str
     majority: float
 
     def picture(self, name: str) -> str:
         """A figure alone."""
-        return f"![{FIGURE[name].told(self.noun).alternative}]({self.figures[name]})"
+        alternative = FIGURE[name].told(self.metric, self.noun).alternative
+        return f"![{alternative}]({self.figures[name]})"
 
     def figure(self, name: str, *notes: str) -> str:
         """A figure, with a link to its interactive page; how to read it is folded."""
         page = self.figures[name].removesuffix("svg") + "html"
-        how = " ".join([FIGURE[name].told(self.noun).caption, *notes])
+        how = " ".join([FIGURE[name].told(self.metric, self.noun).caption, *notes])
         shown = [self.picture(name), f"[The same, interactive]({page})"]
         return "\n\n".join([*shown, folded("How to read this figure", how)])
 
@@ -89,8 +93,8 @@ def findings(page: Page) -> Iterator[str]:
     if len(contrasts):
         yield page.figure("findings")
         yield table(tables.verdict_cells(contrasts, page.noun).map(escape), tables.LEFT)
-        yield from tables.verdict_cautions(contrasts, page.noun)
-        yield folded("How this was tested", tables.verdict_note(contrasts, page.noun))
+        yield from tables.verdict_cautions(contrasts, page.metric, page.noun)
+        yield folded("How this was tested", tables.verdict_note(contrasts, page.metric, page.noun))
     for question, found in answers[answers["verdict"] == OBSERVED].groupby("question", sort=False):
         lines = [f"- {escape(text)}" for text in found["answer"]]
         yield "\n".join([f"**{question}**", "", *lines])
@@ -105,11 +109,11 @@ def findings(page: Page) -> Iterator[str]:
 def results(page: Page) -> Iterator[str]:
     """The main table and its notes."""
     runs = at_chosen_rates(page.tables["runs"])
-    yield tables.results_table(runs, page.baselines)
+    yield tables.results_table(runs, page.baselines, page.metric)
     yield from tables.cautions(runs)
     yield from page.best_runs()
     notes = [
-        *tables.notes(runs, page.majority, page.noun),
+        *tables.notes(runs, page.majority, page.metric, page.noun),
         "Where one run has to stand for a model, as for reliability, errors, map and attention, it "
         "is its best run: of the condition with the best validation "
         f"{page.chosen_by()} in the mean over seeds, the run nearest to the median. "
@@ -130,7 +134,7 @@ def results(page: Page) -> Iterator[str]:
 
 
 def data_curve(page: Page) -> Iterator[str]:
-    """Accuracy over the number of training texts."""
+    """The metric over the number of training texts."""
     points = page.tables["data_curve"]
     if len(points):
         yield page.figure("data_curve")
@@ -149,13 +153,13 @@ def data_curve(page: Page) -> Iterator[str]:
 
 
 def cuts(page: Page) -> Iterator[str]:
-    """Accuracy and seconds over the tokens that are seen of a text."""
+    """The metric and seconds over the tokens that are seen of a text."""
     points = page.tables["cuts"]
     if points.empty:
         yield "No two settings differ in the cut alone."
         return
     yield page.figure("cuts")
-    yield tables.cut_table(points)
+    yield tables.cut_table(points, page.metric)
     yield folded(
         HOW,
         "Texts cut and tokens lost are those of the training split. TF-IDF reads what the encoder "
@@ -202,9 +206,11 @@ def tuning(page: Page) -> Iterator[str]:
 
 
 def certainty(page: Page) -> Iterator[str]:
-    """Accuracy with its interval, F1 and calibration by condition."""
-    yield page.figure("accuracy")
-    yield tables.conditions_table(at_chosen_rates(page.tables["conditions"]))
+    """The metric with its interval, other metrics and calibration by condition."""
+    yield page.figure("batches")
+    yield tables.conditions_table(at_chosen_rates(page.tables["conditions"]), page.metric)
+    if page.metric != ACCURACY:
+        yield from tables.interval_cautions(page.tables["classes"], page.names)
     yield folded(
         HOW,
         f"The 95% interval of one seed tells how exactly the test {page.noun} measure this one "
@@ -253,7 +259,9 @@ def published(page: Page) -> Iterator[str]:
         "the source states. Inside tells whether the published accuracy lies in the 95% interval "
         "of the measured one. Where several conditions fit, because the source leaves some of "
         f"it unsaid, their range is shown. {NOT_LEARNED} marks what was measured with a run "
-        "that did not learn.",
+        "that did not learn."
+        + " Accuracies are compared, as sources state no other metric."
+        * (page.metric != ACCURACY),
     )
     yield page.file("published")
 
@@ -353,7 +361,7 @@ SECTIONS: dict[str, tuple[tuple[str, ...], Callable[[Page], Iterator[str]]]] = {
     "How much of a text": (("cuts",), cuts),
     "Learning curve over data": (("data_curve",), data_curve),
     "Tuned learning rates": (("tuning", "budgets"), tuning),
-    "Accuracy and calibration": (("conditions",), certainty),
+    "Intervals and calibration": (("conditions", "classes"), certainty),
     "By model and setting": (("estimates", "comparisons"), estimates),
     "Reliability and confusion": (("reliability", "confusion", "classes"), calibration),
     "Published and measured": (("published",), published),

@@ -7,8 +7,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from lib.analysis.metrics import values_of
 from lib.analysis.results import read_baselines, read_trained, settings_of_variants
 from lib.command.formats import class_names, counted, joined, plural
 from lib.command.markup import escape
@@ -34,6 +36,7 @@ def summarise(
     reviews: Path,
     splits: Path,
     tokens: Sequence[Path],
+    metric: str,
     noun: str,
     out: Path,
 ) -> None:
@@ -48,6 +51,7 @@ def summarise(
         reviews: reviews.json of the dataset.
         splits: splits.json of the dataset.
         tokens: tokens.json of each model, in folders that name it.
+        metric: of the study.
         noun: what the dataset calls its texts.
         out: folder to write to.
     """
@@ -56,6 +60,8 @@ def summarise(
     counts = {keys_in(path)["model"]: read_json(path, *TOLD) for path in tokens}
     trainings = [read_trained(run) for run in runs]
     classes = division["test"]["classes"]
+    labels = np.repeat(range(len(classes)), classes)
+    constant = np.full_like(labels, np.argmax(classes))
     page = Page(
         tables={path.stem: read_table(path) for path in tables},
         figures={path.stem: os.path.relpath(path, out) for path in figures},
@@ -63,12 +69,13 @@ def summarise(
         runs=runs,
         baselines=read_baselines(baselines),
         names=class_names(data),
+        metric=metric,
         noun=noun,
-        majority=max(classes) / sum(classes),
+        majority=values_of(labels, constant, metric).mean(),
     )
     told = "There are no verdicts: analysis.statistics is false."
     if "findings" in page.tables:
-        told = escape(answer(page.tables["findings"], noun))
+        told = escape(answer(page.tables["findings"], metric, noun))
     paragraphs = [
         f"# Study: {study}",
         told,
@@ -89,7 +96,7 @@ def summarise(
         shown = {name: page.tables[name] for name in tables_to_read(part) if name in page.tables}
         if shown:
             write_text(out / "pages" / f"{part}.html", html.sortable_tables(shown, page.names))
-    for name, text in papers(page.tables, page.baselines, noun).items():
+    for name, text in papers(page.tables, page.baselines, metric, noun).items():
         write_text(tables[0].parent / f"{name}.tex", text)
 
 

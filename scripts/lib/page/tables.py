@@ -21,9 +21,11 @@ from lib.analysis.wording import (
 )
 from lib.command.formats import (
     NOT_LEARNED,
+    capital,
     classes_named,
     duration,
     interval,
+    joined,
     marked,
     measures_named,
     over_seeds,
@@ -34,10 +36,12 @@ from lib.command.formats import (
 )
 from lib.command.markup import escape
 from lib.page.markdown import excerpt, table
+from lib.study.metrics import ACCURACY, BALANCED_ACCURACY, MACRO_F1, METRICS
 from lib.study.runs import CONDITION
 
 NONE = "-"
 NOT_ALONE = "‡"  # marks a verdict that rests on the variance of other settings
+FEW = 10  # answers of a kind, with fewer of which an interval is too narrow
 ROWS = 8  # of a long table, whose file holds them all
 LEFT = (
     *("Question", "Difference", "Verdict", "What would decide it"),
@@ -61,35 +65,50 @@ class Column(NamedTuple):
     show: Callable[[float], str]
 
 
-COLUMNS = (
+OF_TRAINING = (
     Column("train_accuracy", "Train accuracy", "max", "{:.4f}".format),
     Column("valid_accuracy", "Validation accuracy", "max", "{:.4f}".format),
-    Column("accuracy", "Test accuracy", "max", "{:.4f}".format),
-    Column("loss", "Test loss", "min", "{:.4f}".format),
-    Column("macro_f1", "Macro F1", "max", "{:.4f}".format),
+)
+OF_TEST = {
+    ACCURACY: Column(ACCURACY, "Test accuracy", "max", "{:.4f}".format),
+    BALANCED_ACCURACY: Column(BALANCED_ACCURACY, "Test balanced accuracy", "max", "{:.4f}".format),
+    "loss": Column("loss", "Test loss", "min", "{:.4f}".format),
+    MACRO_F1: Column(MACRO_F1, "Macro F1", "max", "{:.4f}".format),
+}
+OF_COST = (
     Column("train_seconds", "Duration", "", duration),
     Column("examples_per_second", "Examples/s", "", "{:,.0f}".format),
 )
 
 
-def results_table(runs: pd.DataFrame, baselines: pd.DataFrame) -> str:
+def columns(metric: str) -> list[Column]:
+    """The columns of the main table, of those of the test the metric of the study first."""
+    tested = dict.fromkeys([metric, ACCURACY, "loss", MACRO_F1])
+    return [*OF_TRAINING, *(OF_TEST[name] for name in tested), *OF_COST]
+
+
+def results_table(runs: pd.DataFrame, baselines: pd.DataFrame, metric: str) -> str:
     """The main table, with the best cells in bold.
 
     Args:
         runs: the table runs.
         baselines: what was measured of them, with the same names.
+        metric: of the study.
     """
-    cells, best = result_cells(runs, baselines)
+    cells, best = result_cells(runs, baselines, metric)
     cells = cells.map(escape)
     return table(cells.where(~best, "**" + cells + "**"), LEFT)
 
 
-def result_cells(runs: pd.DataFrame, baselines: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def result_cells(
+    runs: pd.DataFrame, baselines: pd.DataFrame, metric: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The texts of the main table: a row per condition, mean and deviation over its seeds.
 
     Args:
         runs: the table runs.
         baselines: what was measured of them, with the same names.
+        metric: of the study.
 
     Returns:
         The texts, and which of them are the best of a column among the encoders whose runs all
@@ -103,7 +122,7 @@ def result_cells(runs: pd.DataFrame, baselines: pd.DataFrame) -> tuple[pd.DataFr
     cells = condition_texts(firsts, failed)
     cells["Seeds"] = [str(len(group)) for group in groups]
     best = {}
-    for column in COLUMNS:
+    for column in columns(metric):
         values = [group[column.name] for group in groups]
         means = np.array([value.mean(skipna=False) for value in values], float)
         cells[column.title] = [over_seeds(value, column.show) for value in values]
@@ -152,11 +171,20 @@ def are_best(means: np.ndarray, eligible: np.ndarray, column: Column) -> np.ndar
     return eligible & np.array([column.show(mean) == best for mean in means])
 
 
-def notes(runs: pd.DataFrame, majority: float, noun: str) -> list[str]:
-    """How to read the main table."""
+def notes(runs: pd.DataFrame, majority: float, metric: str, noun: str) -> list[str]:
+    """How to read the main table.
+
+    Args:
+        runs: the table runs.
+        majority: metric of the answer that is always the most frequent class.
+        metric: of the study.
+        noun: what the dataset calls its texts.
+    """
+    names = METRICS | {"loss": "loss (nats)"}
+    tested = joined([names[column.name] for column in columns(metric) if column.name in names])
     texts = [
-        f"Accuracy, loss (nats) and macro F1 are those of {runs['n'].iloc[0]:,} test {noun}. The "
-        f"answer that is always the most frequent class has an accuracy of {majority:.4f}.",
+        f"{capital(tested)} are those of {runs['n'].iloc[0]:,} test {noun}. The {METRICS[metric]} "
+        f"of the answer that is always the most frequent class is {majority:.4f}.",
         "Bold is the best of a column among the encoders whose runs all learned. Durations and "
         "examples/s depend on what else the machine does, and have no best.",
     ]
@@ -226,28 +254,49 @@ def edge_notes(rates: pd.DataFrame) -> list[str]:
     ]
 
 
-def conditions_table(conditions: pd.DataFrame) -> str:
-    """Test accuracy with deviation and interval, F1 and calibration, a row per condition."""
+def conditions_table(conditions: pd.DataFrame, metric: str) -> str:
+    """The metric with deviation and interval, other metrics and calibration, by condition."""
     cells = condition_cells(conditions, conditions["learned"] < conditions["seeds"])
     cells["Seeds"] = (
         conditions["seeds"].astype(str).where(conditions["batch"].notna(), NONE).tolist()
     )
-    pairs = zip(share(conditions["accuracy"]), conditions["deviation"], strict=True)
-    cells["Test accuracy"] = [
+    pairs = zip(share(conditions["value"]), conditions["deviation"], strict=True)
+    cells[f"Test {METRICS[metric]}"] = [
         value if pd.isna(deviation) else f"{value} ± {deviation:.4f}" for value, deviation in pairs
     ]
     ends = zip(conditions["low"].clip(lower=0), conditions["high"].clip(upper=1), strict=True)
     cells["95% interval"] = [interval(low, high, "{:.4f}".format) for low, high in ends]
-    cells["Macro F1"] = share(conditions["macro_f1"])
+    for other in (ACCURACY, MACRO_F1):
+        if other != metric:
+            cells[capital(METRICS[other])] = share(conditions[other])
     cells["Calibration error"] = share(conditions["calibration_error"])
     cells["Brier score"] = share(conditions["brier"])
     return table(cells, LEFT)
 
 
+def interval_cautions(classes: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """That intervals of runs are too narrow which label few texts of a class right, or few wrong.
+
+    Args:
+        classes: the table classes.
+        names: of the classes.
+    """
+    right = (classes["recall"] * classes["n"]).round()
+    few = classes[classes["learned"] & (np.minimum(right, classes["n"] - right) < FEW)]
+    if few.empty:
+        return []
+    rare = joined([escape(names[label]) for label in sorted(few["label"].unique())])
+    return [
+        f"**Few answers of a kind**: of {rare}, some runs that learned label fewer than {FEW} "
+        "texts right, or fewer wrong. The 95% interval of such a run is too narrow; verdicts hold "
+        "their level."
+    ]
+
+
 def data_curve_table(points: pd.DataFrame, noun: str) -> str:
-    """Accuracy with its 95% interval: a row per curve, a column per number of training texts."""
+    """The metric with its 95% interval: a row per curve, a column per number of training texts."""
     ends = zip(points["low"].clip(lower=0), points["high"].clip(upper=1), strict=True)
-    pairs = zip(share(points["accuracy"]), ends, strict=True)
+    pairs = zip(share(points["value"]), ends, strict=True)
     texts = [f"{value} ({interval(*both, '{:.4f}'.format)})" for value, both in pairs]
     shown = points.assign(text=marked(texts, points["learned"] < points["seeds"]))
     cells = shown.pivot(index="curve", columns="examples", values="text").fillna(NONE)
@@ -256,12 +305,12 @@ def data_curve_table(points: pd.DataFrame, noun: str) -> str:
     return table(cells, LEFT)
 
 
-def cut_table(points: pd.DataFrame) -> str:
+def cut_table(points: pd.DataFrame, metric: str) -> str:
     """What each cut leaves, costs and reaches: a row per condition and baseline."""
     rows = points.to_dict("records")
     texts = [
         f"{value} ({interval(max(row['low'], 0), min(row['high'], 1), '{:.4f}'.format)})"
-        for value, row in zip(share(points["accuracy"]), rows, strict=True)
+        for value, row in zip(share(points["value"]), rows, strict=True)
     ]
     cells = {
         "Model": [escape(row["curve"]) for row in rows],
@@ -269,7 +318,7 @@ def cut_table(points: pd.DataFrame) -> str:
         "Tokens": ["all" if pd.isna(row["max_length"]) else str(row["max_length"]) for row in rows],
         "Texts cut": [part(row["texts_cut"]) for row in rows],
         "Tokens lost": [part(row["tokens_lost"]) for row in rows],
-        "Accuracy": marked(texts, points["learned"] < points["seeds"]),
+        capital(METRICS[metric]): marked(texts, points["learned"] < points["seeds"]),
         "Seeds": [count(row["seeds"]) for row in rows],
         "Duration": [duration(row["train_seconds"]) for row in rows],
     }
@@ -316,7 +365,7 @@ def resting(contrasts: pd.DataFrame) -> list[str]:
     return [f"{verdict} {NOT_ALONE}" if rests else verdict for verdict, rests in pairs]
 
 
-def verdict_note(contrasts: pd.DataFrame, noun: str) -> str:
+def verdict_note(contrasts: pd.DataFrame, metric: str, noun: str) -> str:
     """How all verdicts of a page are made."""
     family = int(contrasts["p_holm"].notna().sum())
     texts = [
@@ -334,6 +383,11 @@ def verdict_note(contrasts: pd.DataFrame, noun: str) -> str:
             "Intervals are simultaneous ones of the same family. What an *undecided* line says "
             "would be found has a power of 80%."
         )
+    if metric != ACCURACY:
+        texts.append(
+            f"Points are of {METRICS[metric]}, in which each of the test {noun} counts by its "
+            "influence (linearisation)."
+        )
     groups = contrasts["groups"].max()
     if pd.notna(groups):
         texts.append(
@@ -345,7 +399,7 @@ def verdict_note(contrasts: pd.DataFrame, noun: str) -> str:
     return " ".join([*texts, "Runs that did not learn take no part."])
 
 
-def verdict_cautions(contrasts: pd.DataFrame, noun: str) -> list[str]:
+def verdict_cautions(contrasts: pd.DataFrame, metric: str, noun: str) -> list[str]:
     """What a reader has to know before believing some of the verdicts."""
     texts = []
     if contrasts["rests_on_others"].any():
@@ -355,11 +409,12 @@ def verdict_cautions(contrasts: pd.DataFrame, noun: str) -> list[str]:
             "verdict would be another."
         )
     if ALONE in set(contrasts["verdict"]):
+        test = paired_test(contrasts["groups"].max(), metric)
         texts.append(
             "**On these runs alone**: a verdict needs three seeds. Here p is that of the "
-            f"{paired_test(contrasts['groups'].max())} (the smallest of its pairs of runs, after "
-            f"Holm's correction over them) and the interval is over {noun}; both are about these "
-            "trained models, and say nothing of others with other seeds."
+            f"{test} (the smallest of its pairs of runs, after Holm's correction over them) and "
+            f"the interval is over {noun}; both are about these trained models, and say nothing of "
+            "others with other seeds."
         )
     return texts
 

@@ -8,6 +8,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
+from lib.command.formats import capital
+from lib.study.metrics import METRICS
+
 
 class Table(NamedTuple):
     """A table of results.
@@ -38,8 +41,11 @@ class Figure(NamedTuple):
         table: that it shows.
         theme: its heading in the report.
         title: its name in the report.
-        alternative: text for those who do not see it, in which `{noun}` stands for the texts.
-        caption: how to read it, likewise.
+        alternative: text for those who do not see it.
+        caption: how to read it.
+
+    In all but the names, `{noun}` stands for the texts, and `{metric}`, or `{Metric}` at the start
+    of a sentence, for the metric of the study.
     """
 
     name: str
@@ -49,10 +55,16 @@ class Figure(NamedTuple):
     alternative: str
     caption: str
 
-    def told(self, noun: str) -> "Figure":
-        """The figure with what the dataset calls its texts."""
-        alternative, caption = (x.format(noun=noun) for x in (self.alternative, self.caption))
-        return self._replace(alternative=alternative, caption=caption)
+    def told(self, metric: str, noun: str) -> "Figure":
+        """The figure in words of a study.
+
+        Args:
+            metric: of the study.
+            noun: what the dataset calls its texts.
+        """
+        name = METRICS[metric]
+        words = {"noun": noun, "metric": name, "Metric": capital(name)}
+        return Figure(*(text.format(**words) for text in self))
 
 
 TABLES = (
@@ -101,8 +113,8 @@ TABLES = (
         command="analyse",
         part="data_curve",
         row="model, pooling, batch and setting, and number of training texts",
-        content="the name of its curve; accuracy with deviation and interval over seeds and "
-        "texts (one seed, and a baseline on all texts: Wilson's)",
+        content="the name of its curve; `value` of the metric with deviation and interval over "
+        "seeds and texts (one seed, and a baseline on all texts: over texts)",
     ),
     Table(
         name="cuts",
@@ -110,23 +122,24 @@ TABLES = (
         part="cuts",
         row="condition of which another differs in the cut alone, and baseline",
         content="the name of its curve; length and part of the texts; share of the training texts "
-        "that is cut and of their tokens that is lost; seconds; accuracy with deviation and "
-        "interval over seeds and texts",
+        "that is cut and of their tokens that is lost; seconds; `value` of the metric with "
+        "deviation and interval over seeds and texts",
     ),
     Table(
         name="measures",
         command="analyse",
         part="statistics",
         row="run or baseline",
-        content="accuracy with Wilson interval, macro F1, calibration error, Brier score",
+        content="`value` of the metric with interval over texts (of accuracy Wilson's); accuracy, "
+        "balanced accuracy, macro F1, calibration error, Brier score",
     ),
     Table(
         name="conditions",
         command="analyse",
         part="statistics",
         row="condition: model, pooling, batch and variant",
-        content="its setting and training texts; means over its seeds; accuracy with deviation "
-        "and interval over seeds and texts (one seed: Wilson's)",
+        content="its setting and training texts; means over its seeds; `value` of the metric with "
+        "deviation and interval over seeds and texts (one seed: over texts)",
     ),
     Table(
         name="reliability",
@@ -154,8 +167,8 @@ TABLES = (
         command="analyse",
         part="statistics",
         row="two runs that differ in one key, or a run and a baseline",
-        content="difference with interval over texts, exact McNemar test (of texts in groups a "
-        "clustered t test), agreement",
+        content="`value` of the metric of both; difference with interval over texts; of accuracy "
+        "an exact McNemar test, of other metrics or texts in groups a t test; agreement",
     ),
     Table(
         name="findings",
@@ -238,8 +251,8 @@ FIGURES = (
         table="findings",
         theme="Findings",
         title="Differences and verdicts",
-        alternative="Differences of accuracy with their intervals and verdicts",
-        caption="Differences of test accuracy, the second level minus the first, in the mean over "
+        alternative="Differences of {metric} with their intervals and verdicts",
+        caption="Differences of test {metric}, the second level minus the first, in the mean over "
         "settings that share everything else. Lines are simultaneous 95% intervals; grey ones are "
         "over test {noun} and hold for these runs alone. The band is the margin of practical "
         "equality.",
@@ -275,44 +288,44 @@ FIGURES = (
     Figure(
         name="data_curve",
         table="data_curve",
-        theme="Accuracy",
-        title="Accuracy by size of the training split",
-        alternative="Test accuracy by number of training {noun}, a line per encoder and baseline",
-        caption="Test accuracy by number of training {noun}, with 95% intervals over seeds and "
-        "{noun}; of one seed, and of a baseline on all {noun}, Wilson's. Points of one number "
-        "stand side by side. Dashed lines are the TF-IDF baselines, on the same samples; a dagger "
-        "marks points with a run that did not learn.",
+        theme="{Metric}",
+        title="{Metric} by size of the training split",
+        alternative="Test {metric} by number of training {noun}, a line per encoder and baseline",
+        caption="Test {metric} by number of training {noun}, with 95% intervals over test "
+        "{noun}, and over seeds where there are several. Points of one number stand side by side. "
+        "Dashed lines are the TF-IDF baselines, on the same samples; a dagger marks points with a "
+        "run that did not learn.",
     ),
     Figure(
         name="cuts",
         table="cuts",
-        theme="Accuracy",
-        title="Accuracy and seconds by length",
-        alternative="Test accuracy and seconds of training by the tokens that are seen of a text",
-        caption="Test accuracy and seconds of training by the number of tokens that are seen of a "
-        "text at most, with 95% intervals of the encoders: of one seed Wilson's, else over seeds "
-        "and test {noun}. Points of one number stand side by side. Dashed lines are TF-IDF on the "
-        "same tokens, the one without points TF-IDF on full texts. Seconds of a baseline include "
-        "its tuning; all depend on what else the machine did. A dagger marks points with a run "
-        "that did not learn.",
+        theme="{Metric}",
+        title="{Metric} and seconds by length",
+        alternative="Test {metric} and seconds of training by the tokens that are seen of a text",
+        caption="Test {metric} and seconds of training by the number of tokens that are seen of a "
+        "text at most, with 95% intervals of the encoders over test {noun}, and over seeds where "
+        "there are several. Points of one number stand side by side. Dashed lines are TF-IDF on "
+        "the same tokens, the one without points TF-IDF on full texts. Seconds of a baseline "
+        "include its tuning; all depend on what else the machine did. A dagger marks points with a "
+        "run that did not learn.",
     ),
     Figure(
-        name="accuracy",
+        name="batches",
         table="conditions",
-        theme="Accuracy",
-        title="Accuracy by batch and pooling",
-        alternative="Test accuracy by effective batch and pooling",
-        caption="Test accuracy with 95% intervals: of one seed Wilson's, of several over "
-        "seeds and {noun}. Dashed lines are the TF-IDF baselines; a dagger marks conditions with "
-        "a run that did not learn, and a baseline that did not.",
+        theme="{Metric}",
+        title="{Metric} by batch and pooling",
+        alternative="Test {metric} by effective batch and pooling",
+        caption="Test {metric} with 95% intervals over test {noun}, and over seeds where there are "
+        "several. Dashed lines are the TF-IDF baselines; a dagger marks conditions with a run that "
+        "did not learn, and a baseline that did not.",
     ),
     Figure(
         name="cost",
         table="conditions",
-        theme="Accuracy",
-        title="Accuracy against seconds",
-        alternative="Test accuracy against seconds of training",
-        caption="Test accuracy against the seconds of the training loop, with 95% intervals. The "
+        theme="{Metric}",
+        title="{Metric} against seconds",
+        alternative="Test {metric} against seconds of training",
+        caption="Test {metric} against the seconds of the training loop, with 95% intervals. The "
         "seconds of a baseline include its tuning; all depend on what else the machine did. A "
         "dagger marks conditions with a run that did not learn.",
     ),
