@@ -39,8 +39,8 @@ Config, Model, Tokenizer = BertConfig, BertModel, BertTokenizer
 
 def test_every_path_in_a_command_of_a_rule_is_quoted():
     rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
-    commands = re.findall(r"    shell:\n((?: +\".*\"\n)+)", rules)
-    assert len(commands) == len(re.findall(r"^rule ", rules, re.MULTILINE))
+    commands = re.findall(r" +shell:\n((?: +\".*\"\n)+)", rules)
+    assert len(commands) == len(re.findall(r"^ *(?:rule|checkpoint) ", rules, re.MULTILINE))
     fields = set(re.findall(r"{([^}]+)}", "".join(commands)))
     assert {field for field in fields if not field.endswith(":q")} == WORDS
 
