@@ -26,6 +26,13 @@ def arguments() -> Parser:
             help=f"folders of {content}, such as model=bert",
         )
     flags.add_argument(
+        "--vectors",
+        nargs="*",
+        default=[],
+        type=Path,
+        help="folders of the vectors of encoders that are not trained, there or yet to be computed",
+    )
+    flags.add_argument(
         "--variants",
         nargs="+",
         type=mapping,

@@ -17,6 +17,9 @@ def arguments() -> Parser:
     """The command line."""
     flags = Parser(description=__doc__)
     flags.add_argument("--tokens", required=True, type=Path, help="the tokenized test split")
+    flags.add_argument(
+        "--vectors", type=Path, help="test.parquet of vectors.py, in place of passes of the encoder"
+    )
     flags.add_argument("--run", required=True, type=Path, help="folder that train.py wrote")
     add_flags(flags, "training", keys_that("tested"))
     return flags

@@ -23,6 +23,11 @@ def arguments() -> Parser:
         "--tokens", required=True, type=Path, help="folder of train.parquet and valid.parquet"
     )
     flags.add_argument("--encoder", required=True, type=Path, help="folder of the encoder")
+    flags.add_argument(
+        "--vectors",
+        type=Path,
+        help="folder that vectors.py wrote, in place of passes of an encoder that is not trained",
+    )
     flags.add_argument("--run", required=True, type=Path, help="folder to write to")
     keys = flags.add_argument_group("keys of the run")
     keys.add_argument("--dataset", required=True, help="name of the dataset, for the results")

@@ -229,7 +229,11 @@ KEYS: list[tuple[str, list[Any], str]] = [
     ("variants.base.examples", [3001], "'variants.base.examples' is 3001; allowed: at most 3000"),
     ("grid.0.model", [["bert", "bret"]], "'bret', which is not in models; .*did you mean 'bert'"),
     ("grid.0.variant", [["bas"]], r"'grid\[0\].variant' names 'bas', .*did you mean 'base'"),
-    ("grid.1.pooling", [["pooler"]], "model 'modernbert' has no pooler; allowed: cls, .*, max, head$"),
+    (
+        "grid.1.pooling",
+        [["pooler"]],
+        "model 'modernbert' has no pooler; allowed: cls, .*, max, head$",
+    ),
     # files
     ("dataset", [FILES | {"paths": ["no.csv"]}], r"'dataset.paths\[0\]' is 'no.csv', which is not"),
     ("dataset", [FILES | {"paths": ["config"]}], "'config', which is not a file; paths are relat"),

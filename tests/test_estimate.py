@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from conftest import call
 from workspace import RUN as STUDY_RUN
 from workspace import Workspace
@@ -54,7 +55,10 @@ def test_as_many_are_timed_as_run_at_once(monkeypatch):
     ):
         one = job(**changes)
         assert estimate.jobs_at_once(one.settings, cores, gpus) == jobs
-        assert estimate.timed(one, jobs, gpus) == one.settings["processes"] * (1 + timed) / 2
+        assert (
+            estimate.timed(estimate.speed_of, one, jobs, gpus)
+            == one.settings["processes"] * (1 + timed) / 2
+        )
 
 
 def test_the_whole_is_shared_by_jobs_at_once_and_no_shorter_than_a_run():
@@ -71,6 +75,53 @@ def test_the_training_loop_is_timed(tokens, encoders, monkeypatch):
     alone, half = (job(tokens["bert"], encoders["bert"], **changes) for changes in ({}, TWO))
     assert estimate.speed_of(alone) == 100 / 4  # the fourth update of all 100 reviews has but 4
     assert estimate.speed_of(half) == 64 / 4
+
+
+def test_vectors_are_timed_by_passes_and_trainings_on_them_without(tokens, encoders, monkeypatch):
+    def second_per_review(model, data, recipe, backend):
+        assert set(data[0].batch(torch.arange(2))) == {"vectors"}
+        last = train(model, data, recipe, backend).history[-1]
+        return SimpleNamespace(history=[replace(last, seconds=recipe.batch * last.updates)])
+
+    def pooler(encoder, pooling, settings, backend):
+        def pool(split):
+            clock[0] += len(split) / 5
+            return torch.zeros(1)
+
+        return pool
+
+    clock = [0.0]
+    monkeypatch.setattr(estimate, "train", second_per_review)
+    monkeypatch.setattr(estimate, "pooler", pooler)
+    monkeypatch.setattr(estimate, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    frozen = job(tokens["bert"], encoders["bert"], freeze="encoder")._replace(vectors=Path("none"))
+    assert estimate.speed_of(frozen) == 1
+    assert estimate.speed_of_vectors(frozen) == pytest.approx(5)
+
+
+def test_vectors_count_once_for_all_variants_that_share_them(
+    tokens, encoders, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    speeds = {estimate.speed_of_vectors: 2.0, estimate.speed_of: 1000.0}
+    monkeypatch.setattr(estimate, "timed", lambda work, *_: speeds[work])
+    for name, path in (("tokens", tokens["bert"]), ("encoders", encoders["bert"])):
+        Path(name).mkdir()
+        Path(name, "model=bert").symlink_to(path)
+    folder = Path("v/dataset=d/model=bert/pooling=cls/max_length=48/truncation=auto")
+    given = " ".join(RUN.format(variant, "1,2") for variant in ("base", "rate", "long"))
+    variants = 'base={} rate={"learning_rate":0.1} long={"max_length":64}'
+    line = f"--runs {given} --variants {variants} --vectors {folder} {folder.parents[1]}/max_length"
+    line = f"{line}=64/truncation=auto --freeze encoder --out page.md {FLAGS}"
+    call(command, line)
+    text = Path("page.md").read_text()
+    assert "| bert | cls | vectors | base, rate | 2 | timed passes | 1 | 1m 30s | 2 |" in text
+    assert "| bert | cls | vectors | long | 2 | timed passes | 1 | 1m 30s | 2 |" in text
+    assert "about **1m 30s**" in text and "made once for all runs" in text
+    folder.mkdir(parents=True)
+    (folder / "train.parquet").touch()
+    call(command, line)
+    assert Path("page.md").read_text().count("| vectors |") == 1
 
 
 @pytest.mark.parametrize("late", [1, 3])
@@ -101,15 +152,16 @@ def test_processes_work_at_the_same_time_and_tell_what_fails():
 def test_finished_runs_tell_the_speed_of_their_kind(tokens, encoders, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    monkeypatch.setattr(estimate, "timed", lambda job, *_: float(job.settings["micro_batch"]))
+    monkeypatch.setattr(estimate, "timed", lambda _, job, *__: float(job.settings["micro_batch"]))
     for name, path in (("tokens", tokens["bert"]), ("encoders", encoders["bert"])):
         Path(name).mkdir()
         Path(name, "model=bert").symlink_to(path)
-    runs = [Path(RUN.format("base", seed)) for seed in range(18)]
+    runs = [Path(RUN.format("base", seed)) for seed in range(19)]
     one = job(tokens["bert"], encoders["bert"], epochs=1)
     train_run(one._replace(run=runs[0], keys=run_of(runs[0])._asdict()))
     told = read_json(runs[0] / "train.json")
     deciding = ("micro_batch", "threads", "compile", "unpadded", "max_length", "truncation")
+    deciding += ("freeze",)
     settings = [one.settings | {key: 3} for key in deciding]
     settings.append({key: x for key, x in one.settings.items() if key != "unpadded"})  # older
     shared = ("model", "pooling", "batch", "hardware", "device", "precision", "tokens_sha256")
@@ -124,12 +176,12 @@ def test_finished_runs_tell_the_speed_of_their_kind(tokens, encoders, tmp_path, 
     variants = 'base={} rate={"learning_rate":0.1} small={"micro_batch":8}'
     call(command, f"--runs {given} --variants {variants} --out page.md {FLAGS}")
     text = Path("page.md").read_text()
-    # 17 tests of 40 / 3 reviews and two runs of 100 + 80 / 3, at 25 a second; two runs at 8
-    assert "Of 22 runs, 21 are left: about **25 s**" in text
-    assert "| bert | cls | 32 | base, rate | 25 | 3 finished runs | 19 | 1.0 s | 2 |" in text
+    # 18 tests of 40 / 3 reviews and two runs of 100 + 80 / 3, at 25 a second; two runs at 8
+    assert "Of 23 runs, 22 are left: about **26 s**" in text
+    assert "| bert | cls | 32 | base, rate | 25 | 3 finished runs | 20 | 1.0 s | 2 |" in text
     assert "| bert | cls | 32 | small | 8 | timed updates | 2 | 16 s | 2 |" in text
     call(command, f"--runs {given} --variants {variants} --tuned true --out page.md {FLAGS}")
-    assert "Of 22 runs, 4 are left" in Path("page.md").read_text()
+    assert "Of 23 runs, 4 are left" in Path("page.md").read_text()
 
 
 def test_wrong_use_is_one_line():

@@ -81,7 +81,7 @@ OF_STUDY: dict[str, tuple[Any, set[str]]] = {
     "training.patience": (2, TRAIN),
     "training.choose_by": ("macro_f1", TRAIN),
     "training.class_weights": ("balanced", TRAIN),
-    "training.freeze": ("encoder", TRAIN),
+    "training.freeze": ("encoder", TRAIN | {"vectors"}),
     "training.encoder_dropout": (0.1, TRAIN),
     "training.updates": (50, TRAIN),
     "training.examples": (1000, TRAIN | {"baseline"}),

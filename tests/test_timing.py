@@ -49,6 +49,9 @@ def test_seconds_are_added_up_by_part(tmp_path):
     for path, line in {
         "dataset=d/download.log": "took 1.00 s",
         "dataset=d/model=m/pretokenize.log": "took 2.00 s",
+        "dataset=d/model=m/pooling=cls/max_length=64/truncation=tail/vectors.log": "took 6.00 s",
+        "dataset=d/model=m/pooling=cls/max_length=32/truncation=tail/vectors.log": "took 1000.00 s",
+        "dataset=d/model=m/pooling=max/max_length=64/truncation=tail/vectors.log": "took 1000.00 s",
         "dataset=d/model=another/pretokenize.log": "took 1000.00 s",
         "dataset=d/text=full/baseline.log": "took 3.00 s",
         f"{seen}-another/max_length=64/truncation=tail/baseline.log": "took 1000.00 s",
@@ -76,10 +79,11 @@ def test_seconds_are_added_up_by_part(tmp_path):
     assert found["jobs"].to_dict() == {
         "data and encoders": 1,
         "tokenizing": 1,
+        "vectors of encoders that are not trained": 1,
         "start-up of training and test": 3,
         "training and validation": 2,
         "testing": 1,
         "baselines": 4,
     }
-    assert found["seconds"].tolist() == [1, 2, 5, 28, 2, 4]
-    assert found["share"].tolist() == pytest.approx([x / 42 for x in (1, 2, 5, 28, 2, 4)])
+    assert found["seconds"].tolist() == [1, 2, 6, 5, 28, 2, 4]
+    assert found["share"].tolist() == pytest.approx([x / 48 for x in (1, 2, 6, 5, 28, 2, 4)])

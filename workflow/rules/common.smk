@@ -26,7 +26,7 @@ from lib.study import code as code_of
 from lib.study import config as configuration
 from lib.study.engine import Engine
 from lib.study.planning import Unrecorded
-from lib.study.runs import COUNT, FULL_TEXT, SEED, SEEN_TEXT, folders_of, keys_in
+from lib.study.runs import COUNT, FULL_TEXT, SEED, SEEN_TEXT, Run, folders_of, keys_in
 from lib.training import gpus
 
 sys.path.remove(SCRIPTS)
@@ -52,6 +52,7 @@ RUN = (
     "results/runs/dataset={dataset}/model={model}/pooling={pooling}/batch={batch}/"
     "variant={variant}/seed={seed}"
 )
+VECTORS = "results/vectors/dataset={dataset}/model={model}/pooling={pooling}/{how}"
 BASELINE = "results/baselines/dataset={dataset}/text={text}"
 TABLES = "results/tables"
 FIGURES = "results/figures"
@@ -199,10 +200,48 @@ def training(variant):
     return configuration.training(config, variant)
 
 
+def vectors_settings(wildcards):
+    """The settings on which the vectors of an encoder that is not trained depend."""
+    return {key: HOW[wildcards.how][key] for key in configuration.OF_VECTORS}
+
+
+def vectors_threads(wildcards):
+    """CPU threads that compute vectors."""
+    return HOW[wildcards.how]["threads"]
+
+
+def vectors_gpus(wildcards):
+    """GPUs that compute vectors."""
+    return int(gpus.uses_gpus(HOW[wildcards.how], N_GPUS))
+
+
+def vectors_folder(run):
+    """The folder of the vectors that a run learns from; empty where it does not."""
+    if not configuration.has_vectors(config, run):
+        return ""
+    return VECTORS.format(**run._asdict(), how=configuration.vectors_of(config, run.variant))
+
+
+def vectors_of_run(*names):
+    """The files of vectors of these splits; none for runs that do not learn from any."""
+
+    def files(wildcards):
+        folder = vectors_folder(Run(**wildcards))
+        return [f"{folder}/{name}.parquet" for name in names if folder]
+
+    return files
+
+
 def training_flags(variant):
     """The settings of a training, those of its variant included, that may change its results."""
     settings = training(variant)
     return planning.flags({key: settings[key] for key in settings if key != "save_minutes"})
+
+
+def all_vectors(wildcards):
+    """The folders of the vectors of all runs, which need not be there."""
+    found = dict.fromkeys(filter(None, map(vectors_folder, RUNS)))
+    return planning.files(vectors=map(ENGINE.place, found))
 
 
 def study_settings(wildcards):
@@ -287,6 +326,7 @@ RUNS = configuration.runs(config)
 RUNS_ROOT = ENGINE.place("results/runs")
 RATES = Path(ENGINE.place(f"{TABLES}/tuning.csv"))
 N_RUNS = len(RUNS)
+HOW = {configuration.vectors_of(config, name): training(name) for name in config["variants"]}
 MODELS = list(dict.fromkeys(run.model for run in RUNS))
 RUN_FOLDERS = [RUN.format(**run._asdict()) for run in RUNS]
 TEXTS, SAMPLES = planning.baselines(config, RUNS) if ANALYSIS["baseline"] else ([], [])
@@ -315,4 +355,5 @@ wildcard_constraints:
     batch=COUNT,
     variant="|".join(map(re.escape, config["variants"])),
     seed=SEED,
+    how="|".join(map(re.escape, HOW)),
     text=f"({'|'.join(map(re.escape, TEXTS)) or FULL_TEXT})(/examples={COUNT}/seed=({SEED}))?",

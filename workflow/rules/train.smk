@@ -1,10 +1,46 @@
-"""One training and one test per run."""
+"""One training and one test per run; vectors before them where the encoder is not trained."""
+
+
+rule vectors:
+    input:
+        tokens=[
+            rules.pretokenize.output.train,
+            rules.pretokenize.output.valid,
+            rules.pretokenize.output.test,
+        ],
+        encoder=rules.encoder.output,
+    output:
+        train=f"{VECTORS}/train.parquet",
+        valid=f"{VECTORS}/valid.parquet",
+        test=f"{VECTORS}/test.parquet",
+    log:
+        f"{VECTORS.replace('results/vectors', LOGS)}/vectors.log",
+    conda:
+        "../../envs/training.yaml"
+    threads: vectors_threads
+    resources:
+        mem_mb=8000,
+        runtime=720,
+        gpu=vectors_gpus,
+        gres=lambda wildcards: "gpu:1" if vectors_gpus(wildcards) else "",
+    params:
+        command=command("vectors"),
+        code=code("vectors"),
+        tokens=input_folder,
+        how=flags(vectors_settings),
+        out=output_folder,
+    message:
+        "compute vectors by {wildcards.model}, {wildcards.pooling}; log: {log}"
+    shell:
+        "python {params.command:q} --log {log:q} --tokens {params.tokens:q} --encoder {input.encoder:q} "
+        "--pooling {wildcards.pooling} {params.how} --out {params.out:q}"
 
 
 rule train:
     input:
         tokens=[rules.pretokenize.output.train, rules.pretokenize.output.valid],
         encoder=rules.encoder.output,
+        vectors=vectors_of_run("train", "valid"),
     output:
         checkpoint=directory(f"{RUN}/checkpoint"),
         history=f"{RUN}/history.csv",
@@ -24,6 +60,7 @@ rule train:
         command=command("train"),
         code=code("train"),
         tokens=input_folder,
+        vectors=lambda wildcards, input: planning.files(vectors=folders(input.vectors)),
         run=output_folder,
         labels=flags({"labels": config["dataset"].get("labels", [])}),
         training=by_variant(training_flags),
@@ -31,7 +68,8 @@ rule train:
         "train {wildcards.model}, {wildcards.pooling}, batch {wildcards.batch}, "
         "{wildcards.variant}, seed {wildcards.seed}; log: {log}"
     shell:
-        "python {params.command:q} --log {log:q} --tokens {params.tokens:q} --encoder {input.encoder:q} --run {params.run:q} "
+        "python {params.command:q} --log {log:q} --tokens {params.tokens:q} --encoder {input.encoder:q} "
+        "{params.vectors} --run {params.run:q} "
         "--dataset {wildcards.dataset} --model {wildcards.model} --pooling {wildcards.pooling} "
         "--batch {wildcards.batch} --variant {wildcards.variant} --seed {wildcards.seed} "
         "{params.labels} {params.training} --save-minutes {resources.save_minutes}"
@@ -40,6 +78,7 @@ rule train:
 rule evaluate:
     input:
         tokens=rules.pretokenize.output.test,
+        vectors=vectors_of_run("test"),
         checkpoint=rules.train.output.checkpoint,
         measured=rules.train.output.measured,
     output:
@@ -57,13 +96,14 @@ rule evaluate:
     params:
         command=command("evaluate"),
         code=code("evaluate"),
+        vectors=lambda wildcards, input: planning.files(vectors=input.vectors),
         run=output_folder,
         test=by_variant(test_flags),
     message:
         "test {wildcards.model}, {wildcards.pooling}, batch {wildcards.batch}, "
         "{wildcards.variant}, seed {wildcards.seed}; log: {log}"
     shell:
-        "python {params.command:q} --log {log:q} --tokens {input.tokens:q} --run {params.run:q} {params.test}"
+        "python {params.command:q} --log {log:q} --tokens {input.tokens:q} {params.vectors} --run {params.run:q} {params.test}"
 
 
 rule estimate:
@@ -88,9 +128,10 @@ rule estimate:
             tokens=folders(input.tokens), encoders=input.encoders
         ),
         tuned=flags({"tuned": ANALYSIS["tuned"]}),
+        vectors=all_vectors,
         study=flags(study_settings),
         moment=lambda wildcards: time.time_ns(),  # it measures whenever it is asked for
     message:
         f"estimate how long {N_RUNS} runs take; log: {{log}}"
     shell:
-        "python {params.command:q} --log {log:q} --runs {params.runs} {params.places} {params.tuned} {params.study} --cores {threads} --out {output:q}"
+        "python {params.command:q} --log {log:q} --runs {params.runs} {params.places} {params.vectors} {params.tuned} {params.study} --cores {threads} --out {output:q}"

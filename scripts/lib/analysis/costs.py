@@ -14,10 +14,12 @@ LOOPS = {"train": "training and validation", "evaluate": "testing"}
 OTHERS = {
     **dict.fromkeys(("download", "split", "encoder"), "data and encoders"),
     "pretokenize": "tokenizing",
+    "vectors": "vectors of encoders that are not trained",
     "baseline": "baselines",
 }
-CUT_AND_SAMPLE = ("max_length", "truncation", "examples")  # settings in paths of baselines
-PARTS = ("data and encoders", "tokenizing", START_UP, *LOOPS.values(), "baselines")
+CUT_AND_SAMPLE = ("max_length", "truncation", "examples")  # settings in paths of logs
+BEFORE = tuple(dict.fromkeys(OTHERS.values()))[:-1]
+PARTS = (*BEFORE, START_UP, *LOOPS.values(), OTHERS["baseline"])
 
 
 def costs(runs: pd.DataFrame, logs: Path) -> pd.DataFrame:
@@ -54,7 +56,7 @@ def logs_of(runs: pd.DataFrame, logs: Path) -> list[Path]:
         for folder, tested in zip(folders, runs["tested"], strict=True)
         for name in (LOOPS if tested else ["train"])
     ]
-    columns = ["dataset", "model", "seed", *(SETTING + key for key in CUT_AND_SAMPLE)]
+    columns = ["dataset", "model", "pooling", "seed", *(SETTING + key for key in CUT_AND_SAMPLE)]
     allowed = {name.removeprefix(SETTING): set(runs[name].map(str)) for name in columns}
     allowed["text"] = {FULL_TEXT, *(SEEN_TEXT + model for model in allowed["model"])}
     found = [path for path in sorted(logs.rglob("*.log")) if path.stem in OTHERS]

@@ -69,6 +69,14 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def link(source: str | Path, target: str | Path) -> None:
+    """Give a file another name, or copy it where it can have but one."""
+    try:
+        os.link(os.path.realpath(source), target)  # never a link that leads elsewhere from there
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text in UTF-8."""
     with replacing(path) as temporary:

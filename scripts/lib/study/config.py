@@ -13,11 +13,24 @@ from typing import Any
 
 from lib.command.console import UserError
 from lib.study.runs import Run
-from lib.study.schema import did_you_mean, poolings, schema, section, typed, validate
+from lib.study.schema import (
+    did_you_mean,
+    keys_that,
+    poolings,
+    schema,
+    section,
+    typed,
+    validate,
+    word,
+)
 
 ROOT = Path(__file__).parents[3]
 PADDED_POOLINGS = ("padded-mean", "pooler")  # those that need padded passes
+VECTORLESS_POOLINGS = ("head",)  # those whose layers are trained where the encoder is not
 OF_READING = ("column", "group", "clean_test")  # keys of `split` that decide what is read and kept
+
+CUT = ("max_length", "truncation")
+OF_VECTORS = (*CUT, *keys_that("tested"))  # what vectors of texts depend on, to the last bit
 
 
 def check(config: dict[str, Any]) -> None:
@@ -85,6 +98,35 @@ def runs(config: Mapping[str, Any]) -> list[Run]:
 def training(config: Mapping[str, Any], variant: str) -> dict[str, Any]:
     """The training settings of a variant: `training` with the variant's overrides."""
     return config["training"] | config["variants"][variant]
+
+
+def vectors_of(config: Mapping[str, Any], variant: str) -> str:
+    """The end of the folders of vectors that a variant learns from: how their texts are cut.
+
+    Settings follow that it has of its own, so that variants share vectors where these are alike.
+    """
+    settings, common = training(config, variant), config["training"]
+    own = (key for key in keys_that("tested") if settings[key] != common[key])
+    return "/".join(f"{key}={word(settings[key])}" for key in (*CUT, *own))
+
+
+def has_vectors(config: Mapping[str, Any], run: Run) -> bool:
+    """Whether a run learns from vectors that are computed once, as its encoder is not trained."""
+    has_weights = config["models"][run.model]["source"] != "scratch"
+    frozen = training(config, run.variant)["freeze"] == "encoder"
+    return frozen and not lack_of_vectors(run.pooling, has_weights)
+
+
+def lack_of_vectors(pooling: str, has_weights: bool) -> str:
+    """Why the vectors of an encoder that is not trained are not the same in all runs; or empty.
+
+    Args:
+        pooling: of its states.
+        has_weights: whether it has any, or else random ones, which the seed of a run decides.
+    """
+    if pooling in VECTORLESS_POOLINGS:
+        return f"pooling '{pooling}' is trained"
+    return "" if has_weights else "its weights are random, others for each seed"
 
 
 def lack_of(study: Mapping[str, Any], name: str, pooling: str) -> str:

@@ -56,7 +56,7 @@ def new_classifier(
         return OwnHead(encoder, dropout, labels)
 
 
-def save_checkpoint(model: Classifier, tokenizer: Path, folder: Path, cut: Cut) -> None:
+def save_checkpoint(model: Classifier, source: Path, folder: Path, cut: Cut) -> None:
     """Write a checkpoint, which `load_checkpoint` reads as a whole.
 
     `AutoModel` reads it as an encoder, and `AutoModelForSequenceClassification` what has a head of
@@ -64,12 +64,12 @@ def save_checkpoint(model: Classifier, tokenizer: Path, folder: Path, cut: Cut) 
 
     Args:
         model: the classifier.
-        tokenizer: folder whose tokenizer files are copied.
+        source: folder of the encoder, whose tokenizer files are copied.
         folder: an empty or new folder.
         cut: which part of each text it was trained on.
     """
-    model.save(folder)
-    for path in tokenizer_files(tokenizer):
+    model.save(folder, source)
+    for path in tokenizer_files(source):
         shutil.copyfile(path, folder / path.name)
     _tell_cut(folder / TOKENIZER_CONFIG, cut)
     head: dict[str, Any] = {

@@ -15,15 +15,20 @@ from lib.training.checkpoints import cut_of, load_checkpoint
 from lib.training.device import explain_lack_of_memory
 from lib.training.metrics import measure
 from lib.training.prediction import predict
+from lib.training.vectors import load_vectors
 
 
-def evaluate(tokens: Path, run: Path, settings: Mapping[str, Any]) -> None:
+def evaluate(
+    tokens: Path, run: Path, settings: Mapping[str, Any], vectors: Path | None = None
+) -> None:
     """Predict every test review once; write predictions.parquet, test.json and the model card.
 
     Args:
         tokens: the tokenized test split.
         run: folder that train.py wrote.
         settings: those of the section `training` on which a test depends.
+        vectors: those of the test split by an encoder that was not trained, if they were computed
+            before.
 
     Raises:
         UserError: the checkpoint can't be used, or the device is out of memory.
@@ -34,6 +39,9 @@ def evaluate(tokens: Path, run: Path, settings: Mapping[str, Any]) -> None:
     with explain_lack_of_memory("lower eval_batch or micro_tokens"):
         cut, pooling = cut_of(run / "checkpoint"), training["pooling"]
         split = load_tokens(tokens, cut, backend.device, pooling)
+        if vectors:
+            digests = training["encoder"]["sha256"]
+            split = load_vectors(vectors, tokens, split, pooling, digests)
         model = load_checkpoint(run / "checkpoint").to(backend.device)
         bounds = Bounds.of(settings["eval_batch"], settings["micro_tokens"], backend.device)
         predictions = predict(model, split, bounds, backend)

@@ -35,6 +35,17 @@ def training_flops(model: Classifier, lengths: Tensor) -> float:
     return whole * (1 + 2 * trained / parameters) / 3
 
 
+def head_flops(model: Classifier) -> float:
+    """Operations of a forward and backward pass of the head over one sentence vector.
+
+    Per weight 4: a vector that was computed before needs no gradient.
+
+    Args:
+        model: the classifier.
+    """
+    return 4.0 * model.head.weight.numel()
+
+
 def peak_flops(device: torch.device, precision: str) -> float:
     """Operations per second of a large matrix product, the best of a few, as measured here.
 

@@ -18,7 +18,7 @@ from lib.data.cutting import Cut
 from lib.data.encoder_files import describe_encoder, facts_of
 from lib.data.sampling import first_of
 from lib.files.manifests import sha256
-from lib.files.whole import replacing, write_json
+from lib.files.whole import link, replacing, write_json
 from lib.study.code import digest
 from lib.study.version import workflow_version
 from lib.training.backends import Torch, connect
@@ -32,7 +32,7 @@ from lib.training.device import (
     hardware,
     peak_memory,
 )
-from lib.training.flops import peak_flops, training_flops
+from lib.training.flops import head_flops, peak_flops, training_flops
 from lib.training.launch import is_worker
 from lib.training.loop import Recipe, Result, Updates, scaled_learning_rate, train
 from lib.training.metrics import chance_level
@@ -43,6 +43,7 @@ from lib.training.saving import Saving, locked, on_signal
 from lib.training.tracking import Tracker
 from lib.training.unpadded import Unpadded
 from lib.training.unpadding import unpad
+from lib.training.vectors import Pooled, digests_of, load_vectors
 
 SPLITS = ("train.parquet", "valid.parquet")
 LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "numpy")
@@ -58,6 +59,8 @@ class Job(NamedTuple):
         labels: names of the classes 0, 1, ...; their numbers if empty.
         keys: of the run.
         settings: the section `training` of the configuration.
+        vectors: folder of train.parquet and valid.parquet by the vectors of an encoder that is not
+            trained, if they were computed before.
     """
 
     tokens: Path
@@ -66,6 +69,7 @@ class Job(NamedTuple):
     labels: Sequence[str]
     keys: Mapping[str, Any]
     settings: Mapping[str, Any]
+    vectors: Path | None = None
 
     @property
     def cut(self) -> Cut:
@@ -78,8 +82,20 @@ class Job(NamedTuple):
         return Recipe(self.keys["batch"], self.keys["seed"], self.settings)
 
     def load(self, split: str, device: torch.device) -> Tokens:
-        """A split, of which texts share passes with padding or without."""
-        data = load_tokens(self.tokens / split, self.cut, device, self.keys["pooling"])
+        """A split: of vectors, or of texts that share passes with padding or without.
+
+        Raises:
+            UserError: it can't be read, or there are vectors of an encoder that is trained.
+        """
+        path, pooling = self.tokens / split, self.keys["pooling"]
+        data = load_tokens(path, self.cut, device, pooling)
+        if self.vectors:
+            if self.settings["freeze"] != "encoder":
+                raise UserError(
+                    f"freeze is {self.settings['freeze']}, but vectors are of an encoder that is "
+                    "not trained; set it to encoder, or leave --vectors out"
+                )
+            return load_vectors(self.vectors / split, path, data, pooling, digests_of(self.encoder))
         return Unpadded(**vars(data)) if self.settings["unpadded"] else data
 
     def sample(self, data: Tokens) -> Tokens:
@@ -123,7 +139,8 @@ def identity(job: Job, model: Classifier, backend: Torch) -> dict[str, Any]:
         "settings": settings,
         "labels": list(job.labels),
         "tokens": {name: sha256(job.tokens / name) for name in SPLITS},
-        "encoder": describe_encoder(job.encoder)["sha256"],
+        "vectors": {name: sha256(job.vectors / name) for name in SPLITS if job.vectors},
+        "encoder": digests_of(job.encoder),
         "code": digest("train"),
         "device": device_name(backend.device),
         "precision": backend.precision,
@@ -152,10 +169,11 @@ def build_model(job: Job, data: Tokens) -> Classifier:
     model = new_classifier(
         job.encoder, pooling, classes, dropout, job.labels, job.settings["encoder_dropout"]
     )
-    if job.settings["unpadded"]:
+    if job.settings["unpadded"] and not job.vectors:
         unpad(model, device, choose_precision(job.settings["precision"], device))
     model.to(device).freeze(job.settings["freeze"])
-    compile_part(model, job.settings["compile"], device)
+    if not job.vectors:
+        compile_part(model, job.settings["compile"], device)
     return model
 
 
@@ -191,14 +209,6 @@ def keep_checkpoints(job: Job, saving: Saving) -> None:
         shutil.rmtree(job.run / "checkpoints", ignore_errors=True)
 
 
-def link(source: str, target: str) -> None:
-    """Give a file another name, or copy it where it can have but one."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-
-
 def write_run(
     job: Job, model: Classifier, data: tuple[Tokens, Tokens], backend: Torch, result: Result
 ) -> None:
@@ -210,6 +220,7 @@ def write_run(
         "settings": dict(job.settings),
         "encoder": describe_encoder(job.encoder),
         "tokens_sha256": sha256(job.tokens / "train.parquet"),
+        "vectors_sha256": sha256(job.vectors / "train.parquet") if job.vectors else None,
         "workflow": workflow_version(),
     }
     measured = measure(job.recipe, model, data, backend, result)
@@ -239,7 +250,9 @@ def measure(
     best, updates = result.best, result.history[-1].updates
     p, level = 1.0 if result.diverged else best.chance_p, chance_level(labels)
     speed, startup = speed_of(recipe, result.history, len(tokens))
-    flops = training_flops(model, tokens.lengths) / len(tokens) * speed
+    is_head = isinstance(tokens, Pooled)
+    needed = head_flops(model) if is_head else training_flops(model, tokens.lengths) / len(tokens)
+    flops = needed * speed
     peak = backend.processes * peak_flops(backend.device, backend.precision)
     measured = {
         "best_epoch": best.epoch,

@@ -31,6 +31,7 @@ from lib.data.encoder_files import (
 )
 from lib.data.encoders import load_config, using
 from lib.files.manifests import advice, verify
+from lib.files.whole import link
 from lib.training import unpadded
 from lib.training.batches import AUTO
 from lib.training.freezing import freeze
@@ -40,6 +41,7 @@ transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
 HEAD_WEIGHTS = "head.safetensors"
+VECTORS = "vectors"  # key of inputs that are sentence vectors, computed before
 OTHER_TOKENS = (1, 2, 3)
 # The shape of the pass that is computed if nothing of it is padding, that of a number if something
 # is; None outside of the passes of a classifier.
@@ -124,8 +126,11 @@ class Classifier(nn.Module):
 
         Args:
             inputs: `input_ids` `(n, length)`, a boolean `attention_mask` of the same shape where
-                any of them is padding, and `token_type_ids` where the tokenizer makes them.
+                any of them is padding, and `token_type_ids` where the tokenizer makes them; or
+                else the `vectors` themselves.
         """
+        if VECTORS in inputs:
+            return inputs[VECTORS]
         outputs = self.encode(inputs)
         if self.pooling == POOLER:
             return float32_at_least(outputs.pooler_output)
@@ -202,9 +207,20 @@ class Classifier(nn.Module):
         """Put back what `trained_state` gave."""
         self.load_state_dict({**self.state_dict(), **state})
 
-    def save(self, folder: Path) -> None:
-        """Write the weights: those of the encoder as `AutoModel` reads them, and of the head."""
-        self.encoder.save_pretrained(folder)
+    def save(self, folder: Path, source: Path) -> None:
+        """Write the weights: those of the encoder as `AutoModel` reads them, and of the head.
+
+        Args:
+            folder: an empty or new folder.
+            source: folder of the encoder, whose files get another name where it was not trained.
+        """
+        weights = names_in(source, *WEIGHT_FILES)
+        if not weights or any(weight.requires_grad for weight in self.encoder.parameters()):
+            self.encoder.save_pretrained(folder)
+        else:
+            self.encoder.config.save_pretrained(folder)
+            for name in weights:
+                link(source / name, folder / name)
         head = {name: tensor.contiguous() for name, tensor in self.head.state_dict().items()}
         save_file(head, folder / HEAD_WEIGHTS)
 

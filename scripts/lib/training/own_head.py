@@ -107,8 +107,8 @@ class OwnHead(Classifier):
         if has_pooler(self.encoder):
             self.encoder.pooler.requires_grad_(True)
 
-    def save(self, folder: Path) -> None:
-        """Write the weights as `AutoModelForSequenceClassification` reads them."""
+    def save(self, folder: Path, source: Path) -> None:
+        """Write the weights as `AutoModelForSequenceClassification` reads them, in one file."""
         with self.assembled() as own:
             own.save_pretrained(folder)
 
