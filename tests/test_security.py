@@ -24,7 +24,8 @@ WORDS = {
     *("params.source", "params.division", "params.digests", "params.learned", "params.trial"),
     *("params.labels", "params.training", "params.test", "params.places", "params.study"),
     *("params.how", "params.encoder", "params.text", "params.runs", "params.baselines"),
-    *("params.tuned", "params.samples", "params.published", "params.metric", "threads"),
+    *("params.tuned", "params.samples", "params.published", "params.metric", "params.vectors"),
+    "threads",
     *(f"wildcards.{key}" for key in ("dataset", "model", "pooling", "batch", "variant", "seed")),
     "resources.save_minutes",
 }
