@@ -168,6 +168,19 @@ def test_one_that_diverged_has_no_loss(card):
     assert [each.metric_type for each in made.data.eval_results] == ["accuracy", "f1"]
 
 
+@pytest.mark.parametrize(
+    ("freeze", "said"),
+    [
+        ("none", "Encoder and head were trained together on the dataset"),
+        ("encoder", "The encoder is as it was, and the head alone was trained on the dataset"),
+        (2, "trained together, without the embeddings and the lowest 2 of its layers, on"),
+    ],
+)
+def test_what_was_trained_is_told(card, facts, freeze, said):
+    settings = facts[0]["settings"] | {"freeze": freeze}
+    assert said in card(settings=settings).text
+
+
 def test_an_encoder_is_told_by_where_it_comes_from(card):
     digests = {"config.json": "0" * 64, "model.safetensors": "1" * 64}
     hub = {"source": "hub", "id": "some/bert", "revision": "abc", "sha256": digests}

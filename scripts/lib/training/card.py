@@ -214,8 +214,8 @@ def introduction(trained: Mapping[str, Any]) -> str:
         else "its states pooled into one vector, and a linear head"
     )
     text = (
-        f"A classifier of texts: the encoder {escape(trained['model'])}, {made_of}. Encoder and "
-        f"head were trained together on the dataset {escape(trained['dataset'])}."
+        f"A classifier of texts: the encoder {escape(trained['model'])}, {made_of}. "
+        f"{learners(trained['settings']['freeze'])} on the dataset {escape(trained['dataset'])}."
     )
     if trained["learned"]:
         return text
@@ -225,6 +225,19 @@ def introduction(trained: Mapping[str, Any]) -> str:
         f"more often than the same ones in any order (p = {trained['chance_p']:.3f}, where below "
         f"{trained['chance_level']:.2g} was asked for).\n\n{text}"
     ).replace("  ", " ")
+
+
+def learners(freeze: str | int) -> str:
+    """Which parts were trained, by the setting `freeze`."""
+    match freeze:
+        case "none":
+            return "Encoder and head were trained together"
+        case "encoder":
+            return "The encoder is as it was, and the head alone was trained"
+    return (
+        "Encoder and head were trained together, without the embeddings and the lowest "
+        f"{freeze} of its layers,"
+    )
 
 
 def model_facts(trained: Mapping[str, Any]) -> list[tuple[str, Any]]:
