@@ -220,9 +220,10 @@ def write_run(
         "settings": dict(job.settings),
         "encoder": describe_encoder(job.encoder),
         "tokens_sha256": sha256(job.tokens / "train.parquet"),
-        "vectors_sha256": sha256(job.vectors / "train.parquet") if job.vectors else None,
         "workflow": workflow_version(),
     }
+    if job.vectors:
+        described["vectors_sha256"] = sha256(job.vectors / "train.parquet")
     measured = measure(job.recipe, model, data, backend, result)
     write_json(job.run / "train.json", {**job.keys, **measured, **described})
 
