@@ -16,6 +16,7 @@ def states(encoder, seed: int = 1) -> torch.Tensor:
     return encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_all_of_a_family_drops_out_as_asked_for_in_training_alone(made, family):
     folder = made(family)

@@ -133,6 +133,7 @@ def test_more_layers_than_there_are_are_refused(encoders, how, message):
         freeze(load_encoder(encoders["bert"], "cls"), how)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_lowest_layer_of_a_family_gets_no_gradient_and_all_above_do(made, family):
     encoder = load_encoder(made(family), "masked-mean").train()

@@ -215,10 +215,10 @@ KILLS = [
 @pytest.mark.parametrize(
     ("best", "changes"),
     [
-        (1, {}),
-        (2, CONSTANT | {"learning_rate": 0.005}),
+        pytest.param(1, {}, marks=pytest.mark.slow),
+        pytest.param(2, CONSTANT | {"learning_rate": 0.005}, marks=pytest.mark.slow),
         (3, CONSTANT | {"learning_rate": 0.01}),
-        (None, {"max_grad_norm": 0.5, "freeze": 1}),
+        pytest.param(None, {"max_grad_norm": 0.5, "freeze": 1}, marks=pytest.mark.slow),
     ],
 )
 def test_a_training_goes_on_from_a_state_of_long_before_its_end(
