@@ -97,7 +97,8 @@ def test_a_diverged_training_ends_in_all_processes_and_the_study_goes_on(
     assert done.returncode == 0, done.stderr
     message = (
         "m masked-mean 100000000 base seed 1: training diverged, and ends: the validation loss of "
-        "epoch 1 is not finite; lower learning_rate or raise warmup"
+        "epoch 1 is not finite; steps may be too large: lower learning_rate, raise warmup, set "
+        "max_grad_norm"
     )
     assert done.stderr.splitlines()[1:] == [message]
     assert (tmp_path / "log").read_text().count(message) == 1

@@ -352,7 +352,7 @@ def test_every_epoch_is_told_with_its_speed_and_what_is_left(monkeypatch, caplog
             0,
             "fp32",
             "none",
-            "validation loss of epoch 1, is not finite; steps may be too large: l",
+            "validation loss of epoch 1 is not finite; steps may be too large: low",
         ),
         (3, "bf16", 1.0, "update 3, in epoch 1, is not finite; steps may be too large: lower lear"),
         (2, "fp16", "none", "set max_grad_norm; or passes may overflow in fp16: set precision to "),

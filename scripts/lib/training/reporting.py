@@ -77,12 +77,11 @@ class Reporter:
         )
         if not epoch.finite:
             number = first_diverged(epoch, updates)
-            what = f"loss of update {number}, in" if number else "validation loss of"
+            what = f"loss of update {number}, in epoch {epoch.epoch},"
             announcements.info(
-                "%s: training diverged, and ends: the %s epoch %d, is not finite; %s",
+                "%s: training diverged, and ends: the %s is not finite; %s",
                 self.name,
-                what,
-                epoch.epoch,
+                what if number else f"validation loss of epoch {epoch.epoch}",
                 likely_reason(number, self.recipe.settings, self.precision),
             )
 
