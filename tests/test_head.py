@@ -339,7 +339,7 @@ def test_a_layer_is_the_last_if_it_alone_has_a_row_for_each_class(made):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", ["modernbert"])
+@pytest.mark.parametrize("architecture", ["bert", "modernbert"])
 def test_two_processes_or_a_compiled_model_train_alike(
     python, encoders, tokens, tmp_path, architecture
 ):
