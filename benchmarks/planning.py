@@ -196,7 +196,7 @@ def make_up(study: Study, reviews: int) -> None:
         settings = config.training(study.settings, keys["variant"])
         updates = Recipe(int(keys["batch"]), 0, settings).updates(TRAIN)
         train |= {"settings": settings, "learning_rate": settings["learning_rate"]}
-        train |= {"updates": updates}
+        train |= {"updates": updates, "examples": TRAIN}
         write_json(folder / "train.json", train)
         write_json(folder / "test.json", test)
         epochs = {"epoch": [1, 2], "train_accuracy": test["accuracy"], "train_loss": test["loss"]}

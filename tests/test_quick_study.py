@@ -16,7 +16,7 @@ from lib.study.catalog import FIGURES, figures_in, tables_to_read
 RUNS = [RUN.format(model, "masked-mean", 64, "base", 1) for model in ("bert", "modernbert")]
 REPORT = "results/report.html"
 SHOWN = figures_in(USUAL_PARTS)
-THEMES = Counter(figure.theme for figure in FIGURES if figure.name in SHOWN)
+THEMES = Counter(each.told("accuracy", "reviews").theme for each in FIGURES if each.name in SHOWN)
 READ = list(filter(tables_to_read, USUAL_PARTS))
 
 pytestmark = pytest.mark.slow
