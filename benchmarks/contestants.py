@@ -25,6 +25,7 @@ from lib.training.device import choose, peak_memory
 from lib.training.flops import peak_flops, training_flops
 from lib.training.loop import Recipe, train
 from lib.training.model import Classifier
+from lib.training.unpadded import Unpadded
 from loops import POOLING, SEED, Loop, Setup, build
 from speed_data import encoder_folder, tokens_folder
 
@@ -35,6 +36,8 @@ def train_ours(model: Classifier, tokens: Path, setup: Setup) -> Loop:
         data, valid = (
             load_tokens(path, setup.cut, backend.device, POOLING) for path in (tokens, setup.valid)
         )
+        if setup.settings["unpadded"]:
+            data, valid = (Unpadded(**vars(split)) for split in (data, valid))
         recipe = Recipe(setup.batch, SEED, {**setup.settings, "epochs": 1})
         (epoch,) = train(model, (data, valid), recipe, backend).history
     return Loop(len(data), epoch.updates, epoch.seconds, epoch.train_loss)
@@ -47,11 +50,13 @@ def train_ours_compiled(model: Classifier, tokens: Path, setup: Setup) -> Loop:
 
 
 OURS = "this workflow"
+OURS_UNPADDED = "this workflow, unpadded"
 OURS_COMPILED = "this workflow, compiled"
 TRAINER = "Trainer"
 PUBLISHED = "published loop"
 CONTESTANTS: dict[str, Callable[[Classifier, Path, Setup], Loop]] = {
     OURS: train_ours,
+    OURS_UNPADDED: train_ours,
     TRAINER: loop_trainer.train,
     "Trainer, grouped by length": partial(loop_trainer.train, grouped=True),
     PUBLISHED: loop_published.train,
@@ -67,6 +72,13 @@ def contestants(device: str) -> dict[str, Callable[[Classifier, Path, Setup], Lo
     return CONTESTANTS | COMPILED if device == "cuda" else CONTESTANTS
 
 
+def takes(name: str, case: "Case", device: str, first_precision: str) -> bool:
+    """Whether a contestant can do what is asked: unpadded attention has no dropout."""
+    if name == OURS_UNPADDED:
+        return not case.dropout and (device == "cpu" or case.precision == "bf16")
+    return name != PUBLISHED or case.precision == first_precision  # it computes in one alone
+
+
 class Case(NamedTuple):
     """What is measured.
 
@@ -76,6 +88,7 @@ class Case(NamedTuple):
         batch: effective batch size.
         reviews: trained, each once.
         precision: in which passes are computed.
+        dropout: the setting `encoder_dropout`.
     """
 
     model: str
@@ -83,6 +96,7 @@ class Case(NamedTuple):
     batch: int
     reviews: int
     precision: str
+    dropout: float
 
 
 class Task(NamedTuple):
@@ -108,7 +122,13 @@ class Task(NamedTuple):
 def measure(task: Task) -> dict[str, Any]:
     """A line of `loops.csv`; to be called in a process of its own, for the memory at the peak."""
     case = task.case
-    settings = {**task.settings, "max_length": case.length, "precision": case.precision}
+    settings = {
+        **task.settings,
+        "max_length": case.length,
+        "precision": case.precision,
+        "encoder_dropout": case.dropout,
+        "unpadded": task.contestant == OURS_UNPADDED,
+    }
     tokens = tokens_folder(task.folder, case.model)
     warmup, timed = (tokens / f"{number}.parquet" for number in (task.warmup, case.reviews))
     with TemporaryDirectory() as out:
@@ -117,7 +137,7 @@ def measure(task: Task) -> dict[str, Any]:
         torch.set_num_threads(settings["threads"])
         before = peak_memory(setup.device)
         loops = contestants(setup.device.type)
-        ours = task.contestant in (OURS, OURS_COMPILED)
+        ours = task.contestant in (OURS, OURS_UNPADDED, OURS_COMPILED)
         model = build(setup, stock=not ours)
         initial = deepcopy(model.state_dict())
         loops[task.contestant](model, warmup, setup._replace(batch=min(case.batch, task.warmup)))

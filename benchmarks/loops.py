@@ -11,8 +11,9 @@ from transformers.masking_utils import sdpa_mask
 
 from lib.data.cutting import Cut
 from lib.data.tokens import read_tokens
-from lib.training.device import choose
+from lib.training.device import choose, choose_precision
 from lib.training.model import Classifier, load_encoder
+from lib.training.unpadding import unpad
 
 PASS = 64  # examples per forward and backward pass
 SEED = 1
@@ -81,11 +82,14 @@ def build(setup: Setup, stock: bool = True) -> Classifier:
         stock: whether attention masks are made as transformers makes them by itself.
     """
     set_seed(SEED)
-    encoder = load_encoder(setup.encoder, POOLING)
+    settings = setup.settings
+    encoder = load_encoder(setup.encoder, POOLING, settings["encoder_dropout"])
     if stock:
         AttentionMaskInterface.register("sdpa", sdpa_mask)
     classes = int(read_tokens(setup.valid, setup.cut).labels.max()) + 1
-    classifier = Classifier(encoder, POOLING, classes, setup.settings["dropout"])
+    classifier = Classifier(encoder, POOLING, classes, settings["dropout"])
+    if settings["unpadded"]:
+        unpad(classifier, setup.device, choose_precision(settings["precision"], setup.device))
     return classifier.to(setup.device)
 
 

@@ -36,6 +36,7 @@ from contestants import (
     contestants,
     measure,
     measure_peak_flops,
+    takes,
 )
 from lib.command.cli import positive
 from lib.command.console import UserError, log, progress, start_logging
@@ -66,6 +67,7 @@ LARGER_SIZES = {
     "intermediate_size": 1536,
 }
 LARGER_BATCH = 32
+DROPOUT = 0.1  # in the encoder, as pretrained BERTs have it; those of the quick study have none
 JOB = (1024, 256, 512)  # reviews to learn from, to validate with, to test with
 JOB_BATCH = 64
 PEAKS = 4  # measurements of the device's peak before the loops, and as many after them
@@ -112,7 +114,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     own, *lowered = precisions(settings)
     least = options.reviews or REVIEWS[options.device]
     cases = [
-        Case(model, length, batch, math.ceil(least / batch) * batch, precision)
+        Case(model, length, batch, math.ceil(least / batch) * batch, precision, 0.0)
         for model, length, batch in product(study["models"], options.lengths, options.batches)
         for precision in [own, *lowered * (batch == options.batches[0])]
     ]
@@ -121,8 +123,9 @@ def make_plan(options: argparse.Namespace) -> Plan:
         study["models"][LARGER] = bert
         config.check(study)
         cases += [
-            Case(LARGER, length, LARGER_BATCH, LARGER_BATCH, precision)
+            Case(LARGER, length, LARGER_BATCH, LARGER_BATCH, precision, dropout)
             for length, precision in product(options.lengths, [own, *lowered])
+            for dropout in (0.0, *[DROPOUT] * (length == max(options.lengths)))
         ]
     at_once = 1 if options.device == "cuda" else min(2, os.cpu_count() or 1)
     return Plan(study, settings, cases, options.repeats, options.processes or at_once)
@@ -168,9 +171,8 @@ def tasks(plan: Plan, folder: Path) -> Iterator[Task]:
     for number in range(1, plan.repeats + 1):
         turn = (number - 1) % len(names)
         for case, name in product(plan.cases, names[turn:] + names[:turn]):
-            if name == PUBLISHED and case.precision != plan.cases[0].precision:
-                continue  # it computes in one precision alone
-            yield Task(case, name, number, warmup(plan, case), plan.settings, folder)
+            if takes(name, case, plan.settings["device"], plan.cases[0].precision):
+                yield Task(case, name, number, warmup(plan, case), plan.settings, folder)
 
 
 def run_job(plan: Plan, contestant: str, repeat: int, folder: Path) -> list[dict[str, Any]]:

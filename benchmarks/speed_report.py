@@ -1,18 +1,20 @@
 """The tables and the figure of `speed.py`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import altair as alt
 import pandas as pd
 import vl_convert
 
-from contestants import OURS, TRAINER, Case
+from contestants import OURS, OURS_UNPADDED, TRAINER, Case
 from lib.command.formats import duration, plural
 from lib.files.whole import replacing, write_text
 from lib.page import figures, markdown
 
 CASE = list(Case._fields)
+SETTINGS = ["contestant", "precision", "dropout"]  # that users choose
 LARGEST, SMALLEST = 1024, 64  # effective batches whose memory is compared
 GRID_REVIEWS = 5 * 40_000  # of each run of the published grid, over its epochs
 NOTES = f"""\
@@ -27,7 +29,9 @@ the order that its own function makes with the mega-batches of a large dataset (
 brings reviews of like length together in one update. A speed is the median over the repeats, with \
 the smallest and the largest; a ratio is the median of the ratios within repeats. Utilisation is \
 the share of a large matrix product's operations per second that the encoder needs without \
-padding. Memory is that of the process at its peak, without what it held before the model was built.
+padding. Encoders have no dropout, attention's included, but where a number is named: pretrained \
+BERTs have 0.1. Memory is that of the process at its peak, without what it held before the model \
+was built.
 
 A job learns from 1,024 reviews, validates in each epoch, keeps the best checkpoint and tests it, \
 from the start of its process on, one job at a time: {OURS} by `scripts/train.py` and \
@@ -81,29 +85,57 @@ def ratios(rows: pd.DataFrame, base: str, column: str, keys: list[str]) -> pd.Se
 
 def headline(loops: pd.DataFrame) -> str:
     """How many times as fast as the others this workflow is, over the cases."""
-    medians = loops.groupby(["contestant", *CASE], sort=False)["times"].median()
+    medians = loops.groupby(["contestant", *CASE], sort=False)["times"].median().dropna()
     lines = [
         f"{OURS.capitalize()} is {found.min():.2f} to {found.max():.2f} times as fast as the "
         f"{name}, both in {precision}, over {plural(len(found), 'case')}."
         for (name, precision), found in medians.groupby(["contestant", "precision"], sort=False)
-        if name != OURS
+        if not name.startswith(OURS)
     ]
-    return "\n".join(f"- {line}" for line in (*lines, *fastest(loops)))
+    return "\n".join(f"- {line}" for line in (*lines, *fastest(loops), *cost_of_dropout(loops)))
 
 
 def fastest(loops: pd.DataFrame) -> Iterator[str]:
-    """How many times as fast this workflow in any precision is as the Trainer in its own."""
-    keys = ["model", "length", "batch", "reviews", "repeat"]
-    plain = loops["precision"] == loops["precision"].iloc[0]
-    trainer = loops[plain & (loops["contestant"] == TRAINER)].set_index(keys)["seconds"]
-    ours = loops[~plain & (loops["contestant"] == OURS)]
-    times = ours.join(trainer.rename("of_trainer"), on=keys).eval("of_trainer / seconds")
-    for (model, length, precision), found in times.groupby(
-        [ours["model"], ours["length"], ours["precision"]], sort=False
-    ):
+    """How many times as fast this workflow is in its fastest settings as the Trainer in its own.
+
+    The Trainer has the first precision, and the dropout that an encoder has in the first place.
+    """
+    keys = ["model", "length", "batch", "reviews"]
+    for case, found in loops.groupby(keys, sort=False):
+        first = found[found["precision"] == loops["precision"].iloc[0]]
+        trainer = first[first["contestant"] == TRAINER]
+        trainer = trainer[trainer["dropout"] == trainer["dropout"].max()]
+        ours = found[found["contestant"].isin([OURS, OURS_UNPADDED])].set_index(SETTINGS)
+        best = ours.loc[[ours.groupby(SETTINGS)["seconds"].median().idxmin()]]
+        of_trainer, of_best = (each.set_index("repeat")["seconds"] for each in (trainer, best))
         yield (
-            f"{OURS.capitalize()} in {precision} is {spread(found, '.2f')} times as fast as the "
-            f"Trainer in {loops['precision'].iloc[0]}: {model}, {length} tokens."
+            f"{of_case(case)}: fastest is {told(best.index[0])}, "
+            f"{spread(of_trainer / of_best, '.2f')} times as fast as the "
+            f"{told(trainer[SETTINGS].iloc[0])}."
+        )
+
+
+def told(settings: Sequence[Any]) -> str:
+    """A contestant with its precision, and its dropout if it has any."""
+    contestant, precision, dropout = settings
+    return f"{contestant} in {precision}{of_dropout(dropout)}"
+
+
+def of_case(case: Sequence[Any]) -> str:
+    """A case by its model, length and batch."""
+    model, length, batch, _ = case
+    return f"{model}, {length} tokens, batch {batch}"
+
+
+def cost_of_dropout(loops: pd.DataFrame) -> Iterator[str]:
+    """How many times as fast this workflow is without dropout, of attention too, as with it."""
+    keys = ["model", "length", "batch", "precision"]
+    ours = loops[loops["contestant"] == OURS].set_index([*keys, "repeat"])
+    times = ours[ours["dropout"] > 0]["seconds"] / ours[ours["dropout"] == 0]["seconds"]
+    for case, found in times.dropna().groupby(keys, sort=False):
+        yield (
+            f"{of_case(case)}, {case[-1]}: without dropout in the encoder {OURS} is "
+            f"{spread(found, '.2f')} times as fast as with it."
         )
 
 
@@ -111,11 +143,11 @@ def loops_table(loops: pd.DataFrame) -> str:
     """A row per case and contestant."""
     rows = []
     for (*case, name), found in loops.groupby([*CASE, "contestant"], sort=False):
-        model, length, batch, _, precision = case
+        model, length, batch, _, precision, dropout = case
         memory = found["peak_memory_bytes"] - found["memory_before_bytes"]
         rows.append(
             {
-                "model": model,
+                "model": model + of_dropout(dropout),
                 "tokens": str(length),
                 "batch": str(batch),
                 "precision": precision,
@@ -127,6 +159,11 @@ def loops_table(loops: pd.DataFrame) -> str:
             }
         )
     return markdown.table(pd.DataFrame(rows), left=["model", "precision", "loop"])
+
+
+def of_dropout(probability: float) -> str:
+    """What is said besides of a model whose encoder has dropout."""
+    return f", dropout {probability}" if probability else ""
 
 
 def jobs_table(jobs: pd.DataFrame) -> str:
@@ -155,7 +192,7 @@ def memory_sentence(loops: pd.DataFrame) -> str:
     ours = loops[loops["contestant"] == OURS]
     if not {SMALLEST, LARGEST} <= set(ours["batch"]):
         return ""
-    keys = ["model", "length", "precision", "batch"]
+    keys = ["model", "length", "precision", "dropout", "batch"]
     found = ours.groupby(keys)["peak_memory_bytes"].median()
     growth = (found.unstack("batch")[LARGEST] / found.unstack("batch")[SMALLEST]).dropna()
     return (
@@ -184,7 +221,8 @@ def draw(loops: pd.DataFrame) -> alt.TopLevelMixin:
     """Speeds relative to the Trainer: a row per case, a mark per other loop, over all repeats."""
     shown = loops[loops["contestant"] != TRAINER]
     names = shown["contestant"].unique().tolist()
-    case = shown["model"] + ", batch " + shown["batch"].astype(str) + ", " + shown["precision"]
+    model = shown["model"] + shown["dropout"].map(of_dropout)
+    case = model + ", batch " + shown["batch"].astype(str) + ", " + shown["precision"]
     shown = shown.assign(case=case)
     spans = shown.groupby(["length", "case", "contestant"], sort=False)["to_trainer"]
     spans = spans.agg(["median", "min", "max"]).reset_index()

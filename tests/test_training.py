@@ -311,7 +311,7 @@ def test_lengths_do_not_count_where_all_is_padded_to_max_length():
 def test_automatic_bounds_fill_a_gpu_and_the_caches_of_a_cpu(encoders, tokens, monkeypatch, device):
     backend = Torch(torch.device(device), "fp32")
     automatic = {"micro_batch": "auto", "micro_tokens": "auto"}
-    expected = {"cpu": Bounds(64, 4096), "cuda": Bounds(1024, 32768)}
+    expected = {"cpu": Bounds(64, 2048), "cuda": Bounds(1024, 32768)}
     monkeypatch.setattr(sizing, "memory_of", lambda _: 10**12)
     data, model = load(tokens, "bert"), build(encoders, "bert")
 

@@ -14,7 +14,7 @@ from lib.data.cutting import Cut, Frame
 from lib.data.tokens import TokenFile, read_tokens
 
 AUTO = "auto"
-CPU_TOKENS = 4096
+CPU_TOKENS = 2048
 GPU_TOKENS = 32768
 
 
