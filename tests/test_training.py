@@ -553,6 +553,17 @@ def test_unmasked_mean_pads_every_batch_to_max_length(tokens):
     assert other["token_type_ids"][padding].unique().tolist() == [0]
 
 
+@pytest.mark.parametrize(("longest", "width"), [(3, 32), (32, 32), (33, 48), (48, 48)])
+def test_autocast_on_a_cpu_meets_few_shapes(longest, width):
+    data = replace(tokens_of_lengths([2, longest]), cut=Cut(48, "head"))
+    rows = torch.arange(2)
+    assert data.batch(rows)["input_ids"].shape == (2, longest)
+    with torch.autocast("cpu", torch.bfloat16):
+        batch = data.batch(rows)
+    assert batch["input_ids"].shape == (2, width)
+    assert batch["attention_mask"].sum(dim=1).tolist() == [2, longest]
+
+
 class Synchronisations(TorchDispatchMode):
     """Counts the operations that wait for the device."""
 

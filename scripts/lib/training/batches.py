@@ -1,5 +1,6 @@
 """Pre-tokenized splits on a device, the order of examples, and padded passes of like length."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,9 @@ from lib.data.tokens import TokenFile, read_tokens
 AUTO = "auto"
 CPU_TOKENS = 2048
 GPU_TOKENS = 32768
+# The lengths of passes that autocast computes on a CPU are multiples of it: oneDNN compiles kernels
+# for every new shape, which took a one-layer BERT longer than the pass itself.
+AUTOCAST_WIDTHS = 32
 
 
 class Bounds(NamedTuple):
@@ -152,6 +156,9 @@ class Tokens:
             padding, a boolean `attention_mask`.
         """
         width = int(self.widths[rows].max())
+        if torch.is_autocast_enabled("cpu"):
+            rounded = math.ceil(width / AUTOCAST_WIDTHS) * AUTOCAST_WIDTHS
+            width = min(rounded, self.cut.max_length)
         whole = bool((self.lengths[rows] == width).all())
         rows = rows.to(self.starts.device, non_blocking=True)
         places = self.starts[rows, None] + torch.arange(width, device=self.starts.device)
