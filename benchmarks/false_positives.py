@@ -264,7 +264,7 @@ def table_of(runs: Sequence[Run], study: dict[str, Any]) -> pd.DataFrame:
     settings = [config.training(study, run.variant) for run in runs]
     table = key_columns(runs).join(pd.DataFrame(settings).add_prefix(SETTING))
     rates = table[f"{SETTING}learning_rate"]
-    table = table.assign(learning_rate=rates, valid_accuracy=0.5, valid_loss=0.5)
+    table = table.assign(learning_rate=rates, valid_accuracy=0.5, valid_loss=0.5, learned=True)
     return with_settings(table, study["analysis"]["tuned"])
 
 

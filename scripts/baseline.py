@@ -17,7 +17,7 @@ def arguments() -> Parser:
     flags.add_argument(
         "--encoder", type=Path, help="read what this encoder is fed, not the full text"
     )
-    add_flags(flags, "training", ("max_length", "truncation"))
+    add_flags(flags, "training", ("max_length", "truncation", "choose_by"))
     flags.add_argument(
         "--examples",
         type=positive,

@@ -96,6 +96,10 @@ def test_its_numbers_are_those_of_the_table():
             "Alike within 2 points of accuracy: a and b.",
         ),
         (
+            [row(ENCODER, "a", "b", ALIKE, 0.1, -0.4, 0.6)],
+            "Alike within 1 point of accuracy: a and b.",
+        ),
+        (
             [row(POOLING, "cls", "max", IDENTICAL, 0, NONE, NONE)],
             "cls and max give the same labels.",
         ),

@@ -29,7 +29,7 @@ def reviews(count: int, right: float = 1.0) -> tuple[list[str], np.ndarray]:
 
 
 def test_a_baseline_learns_words():
-    model, settings = tune(*reviews(60), *reviews(40))
+    model, settings = tune(*reviews(60), *reviews(40), "accuracy")
     texts, labels = reviews(50)
     assert (model.predict(texts) == labels).all()
     assert settings["valid_accuracy"] == 1 and settings["c"] in C
@@ -37,20 +37,35 @@ def test_a_baseline_learns_words():
 
 def test_texts_without_words_are_refused():
     with pytest.raises(UserError, match="TF-IDF finds no words in the training texts"):
-        tune(["?", "!"], np.array([0, 1]), ["?", "!"], np.array([0, 1]))
+        tune(["?", "!"], np.array([0, 1]), ["?", "!"], np.array([0, 1]), "accuracy")
 
 
 def test_full_ties_go_to_the_setting_that_is_tried_first():
     texts, labels = ["same text"] * 30, np.array([0, 1, 1] * 10)
-    model, settings = tune(texts, labels, texts[:9], labels[:9])
+    model, settings = tune(texts, labels, texts[:9], labels[:9], "accuracy")
     assert settings == {"c": C[0], "words": 1, "valid_accuracy": pytest.approx(2 / 3)}
     assert model.predict(["same text"]).tolist() == [1]
+
+
+@pytest.mark.parametrize("choose_by", ["accuracy", "balanced_accuracy", "macro_f1", "loss"])
+def test_the_measure_that_is_asked_for_chooses_the_setting(monkeypatch, choose_by):
+    found = [
+        {"accuracy": 0.9, "balanced_accuracy": 0.5, "macro_f1": 0.5, "loss": 0.4},
+        {"accuracy": 0.8, "balanced_accuracy": 0.9, "macro_f1": 0.5, "loss": 0.4},
+        {"accuracy": 0.8, "balanced_accuracy": 0.5, "macro_f1": 0.9, "loss": 0.4},
+        {"accuracy": 0.8, "balanced_accuracy": 0.5, "macro_f1": 0.5, "loss": 0.3},
+    ]
+    worst = {"accuracy": 0.1, "balanced_accuracy": 0.1, "macro_f1": 0.1, "loss": 9.0}
+    told = iter([*found, *[worst] * (2 * len(C) - len(found))])
+    monkeypatch.setattr("lib.analysis.baseline.measure", lambda _: next(told))
+    _, settings = tune(*reviews(60), *reviews(40), choose_by)
+    assert settings["c"] == C[list(worst).index(choose_by)] and settings["words"] == 1
 
 
 @pytest.mark.parametrize(("right", "warnings"), [(1.0, 1), (0.8, 0)])
 def test_the_best_setting_at_an_edge_is_said(caplog, right, warnings):
     caplog.set_level("WARNING")
-    _, settings = tune(*reviews(300, right), *reviews(200, right))
+    _, settings = tune(*reviews(300, right), *reviews(200, right), "accuracy")
     assert (settings["c"] == C[-1]) == bool(warnings)
     assert len(caplog.messages) == warnings
     assert all(f"C, {C[-1]:g}, is at the edge" in message for message in caplog.messages)
@@ -62,7 +77,7 @@ def baseline_of(folder, **splits: list[tuple[str, int]]) -> tuple[dict, pd.DataF
         split = pd.DataFrame(rows * 10, columns=["text", "label"]).rename_axis("id").reset_index()
         split.to_parquet(folder / f"{name}.parquet")
     out = folder / "baselines" / "dataset=d" / "text=full"
-    train_baseline(folder, None, 128, "auto", out)
+    train_baseline(folder, None, 128, "auto", "accuracy", out)
     return json.loads((out / "test.json").read_text()), pd.read_parquet(out / "predictions.parquet")
 
 
@@ -121,5 +136,6 @@ def test_a_sample_is_that_of_the_runs_with_its_seed(tmp_path):
 
 @pytest.mark.parametrize("given", [{"examples": 40}, {"seed": 3}])
 def test_a_size_without_a_seed_is_refused(tmp_path, given):
+    out = tmp_path / "dataset=d" / "text=full"
     with pytest.raises(UserError, match="give both"):
-        train_baseline(tmp_path, None, 128, "auto", tmp_path / "dataset=d" / "text=full", **given)
+        train_baseline(tmp_path, None, 128, "auto", "accuracy", out, **given)

@@ -18,10 +18,10 @@ from lib.training.freezing import freeze, layers_of
 from lib.training.loop import Recipe, accumulate
 from lib.training.model import Classifier, load_encoder
 from lib.training.saving import STATE, Saving
+from lib.training.unpadding import unpad
 
 LAYERS = SIZES["num_hidden_layers"]
 WITHOUT = {"albert", "flaubert", "squeezebert", "xlm"}  # whose layers can't be told apart
-OF_ALL_LAYERS = {"deberta", "deberta-v2", "mpnet"}  # which have positions that all layers share
 
 
 def frozen(model: Classifier) -> set[str]:
@@ -133,6 +133,29 @@ def test_more_layers_than_there_are_are_refused(encoders, how, message):
         freeze(load_encoder(encoders["bert"], "cls"), how)
 
 
+def test_layers_that_take_one_length_alone_are_frozen(encoders, tokens, monkeypatch):
+    model = build(encoders, "bert")
+    layer = type(layers_of(model.encoder)[0])
+    plain = layer.forward
+
+    def of_one_length(self, states, *given, **named):
+        assert states.shape[1] == 48, "another length"
+        return plain(self, states, *given, **named)
+
+    monkeypatch.setattr(layer, "forward", of_one_length)
+    freeze(model.encoder, 1)
+    assert "encoder.encoder.layer.0.output.dense.weight" in frozen(model)
+    assert "encoder.embeddings.word_embeddings.weight" in frozen(model)
+
+
+def test_an_encoder_that_attends_unpadded_is_frozen_as_one_that_pads(encoders):
+    padded, unpadded = (build(encoders, "modernbert") for _ in range(2))
+    unpad(unpadded, torch.device("cpu"), "fp32")
+    for model in (padded, unpadded):
+        model.freeze(1)
+    assert frozen(padded) == frozen(unpadded) != set()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_lowest_layer_of_a_family_gets_no_gradient_and_all_above_do(made, family):
@@ -154,5 +177,5 @@ def test_the_lowest_layer_of_a_family_gets_no_gradient_and_all_above_do(made, fa
     ids = torch.arange(12)[None] % 5 + 5
     states = encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
     assert not needed[0].requires_grad
-    assert needed[1].requires_grad is (family in OF_ALL_LAYERS)
+    assert not needed[1].requires_grad
     assert states.requires_grad and all(x.requires_grad for x in second.parameters())

@@ -11,6 +11,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from lib.analysis.metrics import values_of
 from lib.analysis.statistics import compare_pair, mean_of, proportion
+from lib.data.reviews import MAX_CLASSES
 from lib.page import figures
 
 N = 300
@@ -34,6 +35,12 @@ def answers(never: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     label = rng.choice(4, 150, p=[0.6, 0.2, 0.15, 0.05]).astype(np.int8)
     prediction = np.where(rng.random(150) < 0.6, label, rng.integers(0, 4, 150)).astype(np.int8)
     return label, np.where(prediction == never, 0, prediction).astype(np.int8)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "macro_f1"])
+def test_as_many_classes_as_a_study_may_have_are_measured(metric):
+    label = np.arange(MAX_CLASSES).astype(np.int8)
+    assert values_of(label, label, metric).mean() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("never", [None, 2])

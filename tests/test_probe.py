@@ -27,6 +27,7 @@ from transformers import (
 import encoder
 import pretokenize
 import train
+import vectors
 from lib.command.console import UserError
 from lib.data.encoders import load_config, load_tokenizer
 from lib.study.config import check, lack_of
@@ -241,8 +242,12 @@ def test_a_training_on_longer_texts_is_refused_as_it_begins(made, splits, tmp_pa
     out = tmp_path / "out"
     flags = "--dataset d --model m --pooling max --batch 32 --seed 1 --max-length 81 --device cpu"
     call(pretokenize, f"--splits {splits} --encoder {out} --out {tmp_path}/tokens")
+    given = f"--tokens {tmp_path}/tokens --encoder {out}"
     with pytest.raises(UserError, match=r"max_length is 81, but .* takes 80 tokens at most"):
-        call(train, f"--tokens {tmp_path}/tokens --encoder {out} --run {tmp_path}/run {flags}")
+        call(train, f"{given} --run {tmp_path}/run {flags}")
+    flags = "--pooling max --max-length 81 --device cpu"
+    with pytest.raises(UserError, match=r"max_length is 81, but .* takes 80 tokens at most"):
+        call(vectors, f"{given} --out {tmp_path}/vectors {flags}")
 
 
 def study(folder: Path, **changes: object) -> dict:

@@ -79,7 +79,7 @@ OF_STUDY: dict[str, tuple[Any, set[str]]] = {
     "training.max_grad_norm": (1.5, TRAIN),
     "training.epochs": (2, TRAIN),
     "training.patience": (2, TRAIN),
-    "training.choose_by": ("macro_f1", TRAIN),
+    "training.choose_by": ("macro_f1", CUT),
     "training.class_weights": ("balanced", TRAIN),
     "training.freeze": ("encoder", TRAIN | {"vectors"}),
     "training.encoder_dropout": (0.1, TRAIN),

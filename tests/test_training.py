@@ -560,6 +560,9 @@ def test_autocast_on_a_cpu_meets_few_shapes(longest, width):
     assert data.batch(rows)["input_ids"].shape == (2, longest)
     with torch.autocast("cpu", torch.bfloat16):
         batch = data.batch(rows)
+        passes = [*data.passes(rows.flip(0), Bounds(9, 2 * width))]
+        assert len(passes) == 1 and data.padded(rows) == 2 * width
+        assert len([*data.passes(rows.flip(0), Bounds(9, 2 * width - 1))]) == 2
     assert batch["input_ids"].shape == (2, width)
     assert batch["attention_mask"].sum(dim=1).tolist() == [2, longest]
 

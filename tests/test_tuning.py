@@ -67,7 +67,11 @@ def table_of(runs, valid=None, tuned=True):
     """The table runs, where validation accuracies are given by variant or 0.5."""
     settings = pd.DataFrame([VARIANTS[run.variant] for run in runs]).add_prefix(SETTING)
     accuracies = [(valid or {}).get(run.variant, 0.5) for run in runs]
-    table = key_columns(runs).join(settings).assign(valid_accuracy=accuracies, valid_loss=0.5)
+    table = (
+        key_columns(runs)
+        .join(settings)
+        .assign(valid_accuracy=accuracies, valid_loss=0.5, learned=True)
+    )
     table["learning_rate"] = table[f"{SETTING}learning_rate"]
     return with_settings(table, tuned)
 
@@ -154,6 +158,16 @@ def test_the_measure_that_chooses_epochs_chooses_the_rate(choose_by, chosen, exp
     best = min if choose_by == "loss" else max
     assert curve["expected"][1] == pytest.approx(np.mean([best(draw) for draw in draws]))
     assert rates["value"][rates["chosen"]].tolist() == [expected]
+
+
+def test_a_rate_at_which_fewer_seeds_learned_is_not_chosen():
+    table = table_of(grid()).drop(columns=["setting", "rates", "chosen"])
+    table["valid_accuracy"] = [0.9] * 3 + [0.8] * 3 + [0.7] * 3  # base, slow and fast
+    learned = {"base": 2, "slow": 3, "fast": 3}
+    table["learned"] = table["seed"] <= table["variant"].map(learned)
+    assert set(with_settings(table, True).query("chosen")["variant"]) == {"slow"}
+    table["learned"] = False  # at no rate
+    assert set(with_settings(table, True).query("chosen")["variant"]) == {"base"}
 
 
 def test_settings_are_chosen_by_the_measures_of_their_own():
@@ -386,7 +400,9 @@ def test_shipped_studies_try_equally_many_rates_in_what_they_compare(name):
     trainings = [config.training(settings, run.variant) for run in runs]
     table = key_columns(runs).join(pd.DataFrame(trainings).add_prefix(SETTING))
     table["learning_rate"] = table[f"{SETTING}learning_rate"]
-    tuned, variants = tuning_of(with_settings(table.assign(valid_accuracy=0, valid_loss=0), True))
+    tuned, variants = tuning_of(
+        with_settings(table.assign(valid_accuracy=0, valid_loss=0, learned=True), True)
+    )
     grid = [*runs, *as_settings(dict.fromkeys(runs), tuned), Run("d", baseline_name("full"))]
     contrasts = plan(grid, variants, grid, tuned)
     assert {ENCODER, POOLING, BATCH} <= {each.question for each in contrasts}
@@ -446,3 +462,8 @@ def test_a_tuned_study_tests_the_chosen_rates_and_no_others(python, tmp_path):
     assert (folder / tests["middle"]).exists() and not (folder / tests["low"]).exists()
     assert pd.read_csv(folder / "results/tables/measures.csv")["variant"].tolist() == ["middle"]
     assert workspace.jobs(python, "-n", *more) == {}
+
+    (folder / "results/tables/tuning.csv").write_text("torn")
+    done = workspace.snakemake(python, "-n", *more)
+    (line,) = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+    assert line.startswith("error: ") and "tuning.csv" in line and done.returncode == 1

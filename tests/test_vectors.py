@@ -241,6 +241,17 @@ def test_a_test_refuses_vectors_of_another_split(both, tokens):
     line = f"--tokens {tokens['bert']}/test.parquet --run {both / 'fast'} --device cpu"
     with pytest.raises(UserError, match="holds vectors of other tokens"):
         call(evaluate, f"{line} --vectors {both / 'vectors'}/valid.parquet")
+    with pytest.raises(UserError, match="holds 180 vectors, but the split has 40 texts"):
+        call(evaluate, f"{line} --vectors {both / 'vectors'}")
+
+
+def test_a_test_refuses_vectors_of_an_encoder_that_was_trained(both, tokens, weighted, tmp_path):
+    flags = FLAGS.replace("--freeze encoder", "--freeze 1")
+    line = given(tokens, weighted, "bert", "masked-mean")
+    call(train, f"{line} {flags} --run {tmp_path / 'run'}")
+    line = f"--tokens {tokens['bert']}/test.parquet --run {tmp_path / 'run'} --device cpu"
+    with pytest.raises(UserError, match="freeze is 1, but vectors are of an encoder that is not"):
+        call(evaluate, f"{line} --vectors {both / 'vectors'}/test.parquet")
 
 
 def test_random_weights_have_no_vectors_for_all_seeds(tokens, encoders, tmp_path):

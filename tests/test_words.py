@@ -65,7 +65,7 @@ def test_texts_that_differ_in_a_word_are_no_near_duplicates(one, other):
 def test_the_baseline_learns_words_of_every_script(bad, good):
     labels = np.arange(40) % 2
     texts = [f"कल {(bad, good)[label]} था" for label in labels]
-    model, _ = tune(texts, labels, texts, labels)
+    model, _ = tune(texts, labels, texts, labels, "accuracy")
     assert (model.predict(texts) == labels).all()
 
 

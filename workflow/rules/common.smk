@@ -114,7 +114,10 @@ def tested_folders():
     if not ANALYSIS["tuned"]:
         return RUN_FOLDERS
     checkpoints.choose.get()
-    return [RUN.format(**run._asdict()) for run in planning.tested(RUNS, RATES)]
+    try:
+        return [RUN.format(**run._asdict()) for run in planning.tested(RUNS, RATES)]
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 
 def files_of_tested_runs(*names):
@@ -289,8 +292,8 @@ def encoder_of_text(wildcards):
 
 
 def baseline_settings(wildcards):
-    """What a baseline sees of each text, and which training reviews it learns from."""
-    return keys_in(Path(wildcards.text))
+    """What a baseline sees of each text, which training reviews it learns from, how it is tuned."""
+    return keys_in(Path(wildcards.text)) | {"choose_by": config["training"]["choose_by"]}
 
 
 def explain_settings(wildcards):

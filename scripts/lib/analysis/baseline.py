@@ -1,5 +1,6 @@
 """A classical baseline: TF-IDF with logistic regression, tuned on validation."""
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,6 @@ import numpy as np
 import pyarrow.parquet as pq
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
 from sklearn.pipeline import Pipeline, make_pipeline
 from threadpoolctl import threadpool_limits
 
@@ -26,6 +26,7 @@ from lib.training.metrics import chance_p, measure
 
 C = (0.01, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
 RUNS = (1, 2)  # of words, the longest that is counted
+LEAST = np.finfo(float).eps  # of a probability, so that one of 0 has a finite loss
 TOLERANCE = 1e-8  # at 1e-4 a large C stops far from its minimum, at another accuracy
 
 
@@ -34,6 +35,7 @@ def train_baseline(
     encoder: Path | None,
     max_length: int,
     truncation: str,
+    choose_by: str,
     out: Path,
     examples: int | None = None,
     seed: int | None = None,
@@ -47,6 +49,7 @@ def train_baseline(
         encoder: reads what this encoder is fed, not the full text.
         max_length: tokens that it is fed of each review.
         truncation: which of them, as the setting of that name.
+        choose_by: the measure of validation, likewise.
         out: folder to write, such as baselines/dataset=imdb/text=full.
         examples: training reviews to learn from, those of a run with this setting and seed; all
             where it is not given.
@@ -72,7 +75,8 @@ def train_baseline(
         labels["train"] = labels["train"][rows]
     started = time.perf_counter()
     with threadpool_limits(1):  # more threads wait for one another longer than they compute
-        model, settings = tune(texts["train"], labels["train"], texts["valid"], labels["valid"])
+        splits_of_tuning = texts["train"], labels["train"], texts["valid"], labels["valid"]
+        model, settings = tune(*splits_of_tuning, choose_by)
     seconds = time.perf_counter() - started
     predictions = Predictions.of(model.predict_log_proba(texts["test"]), labels["test"])
     keys = run_of(out)
@@ -111,9 +115,20 @@ def seen(offsets: Sequence[tuple[int, int]]) -> slice:
 
 
 def tune(
-    train: list[str], labels: np.ndarray, valid: list[str], valid_labels: np.ndarray
+    train: list[str],
+    labels: np.ndarray,
+    valid: list[str],
+    valid_labels: np.ndarray,
+    choose_by: str,
 ) -> tuple[Pipeline, dict[str, Any]]:
     """Fit every setting on the training split and keep the best on the validation split.
+
+    Args:
+        train: texts to learn from.
+        labels: theirs.
+        valid: texts of the validation split.
+        valid_labels: theirs.
+        choose_by: the measure of validation by which a setting is better, as in `training`.
 
     Returns:
         The fitted model; its `c`, the longest sequence of `words` that it counts, and its
@@ -122,7 +137,7 @@ def tune(
     Raises:
         UserError: no word stands in two training texts.
     """
-    best: tuple[float, float] = (-1.0, 0.0)
+    best = (-math.inf, -math.inf)
     for longest in progress(RUNS, len(RUNS), "tune the baseline", "setting"):
         vectorizer = TfidfVectorizer(
             tokenizer=words,
@@ -142,13 +157,15 @@ def tune(
         for c in C:
             classifier = LogisticRegression(C=c, solver="newton-cg", tol=TOLERANCE, max_iter=1000)
             classifier.fit(counts, labels)
-            accuracy = classifier.score(valid_counts, valid_labels)
-            loss = log_loss(valid_labels, classifier.predict_proba(valid_counts))
-            log.info("up to %d words, C %g: validation accuracy %.4f", longest, c, accuracy)
-            if (accuracy, -loss) > best:
-                best = (accuracy, -loss)
+            chances = classifier.predict_proba(valid_counts).clip(LEAST)
+            found = measure(Predictions.of(np.log(chances), valid_labels))
+            told = choose_by.replace("_", " ")
+            log.info("up to %d words, C %g: validation %s %.4f", longest, c, told, found[choose_by])
+            rank = found[choose_by] * (-1 if choose_by == "loss" else 1), -found["loss"]
+            if rank > best:
+                best = rank
                 model = make_pipeline(vectorizer, classifier)
-                settings = {"c": c, "words": longest, "valid_accuracy": float(accuracy)}
+                settings = {"c": c, "words": longest, "valid_accuracy": found["accuracy"]}
     if settings["c"] in (C[0], C[-1]):
         log.warning(
             "the best C, %g, is at the edge of those tried, and one beyond it may be better; "

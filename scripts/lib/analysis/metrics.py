@@ -28,7 +28,7 @@ def values_of(label: np.ndarray, prediction: np.ndarray, metric: str) -> np.ndar
     right = label == prediction
     if metric == ACCURACY:
         return right
-    classes = 1 + max(label.max(), prediction.max())
+    classes = 1 + int(max(label.max(), prediction.max()))
     earned, sizes = right.astype(float), np.bincount(label, minlength=classes)
     if metric == MACRO_F1:
         earned, sizes = 2 * earned, sizes + np.bincount(prediction, minlength=classes)

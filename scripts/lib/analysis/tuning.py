@@ -53,8 +53,9 @@ def with_settings(runs: pd.DataFrame, tuned: bool) -> pd.DataFrame:
 
     Of a tuned setting, the rate with the best validation in the mean over seeds is chosen, by the
     measure by which its runs choose an epoch, `training.choose_by` (ties: the lower loss, then the
-    rate that comes first in the study). A rate counts as tried where it has as many seeds as any of
-    its setting; a setting of one rate is not tuned.
+    rate that comes first in the study). A rate at which fewer seeds learned than at another is
+    never chosen. It counts as tried where it has as many seeds as any of its setting; a setting of
+    one rate is not tuned.
 
     Args:
         runs: the table runs, without what is added.
@@ -73,7 +74,8 @@ def with_settings(runs: pd.DataFrame, tuned: bool) -> pd.DataFrame:
     rows = rows[rows["seeds"] == rows.groupby(SETTING)["seeds"].transform("max")]
     rows = rows.assign(rates=rows.groupby(SETTING)["variant"].transform("count"))
     rows = rows[rows["rates"] > 1]
-    best = rows.sort_values(BETTER, ascending=[False, True], kind="stable")
+    order = ["learned", *BETTER]
+    best = rows.sort_values(order, ascending=[False, False, True], kind="stable")
     rows["chosen"] = rows.index.isin(best.drop_duplicates(SETTING).index)
     runs = runs.merge(rows[[*CONDITION, "rates", "chosen"]], "left", on=CONDITION)
     untuned = runs["rates"].isna()
@@ -95,11 +97,12 @@ def are_compared(runs: pd.DataFrame) -> np.ndarray:
 
 
 def means(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row per condition: `setting`, the rate in use, `seeds`, and means of validation."""
+    """A row per condition: `setting`, the rate in use, `seeds`, how many `learned`, and means."""
     groups = with_scores(runs, runs[CHOOSE_BY]).groupby([*CONDITION, "setting"], sort=False)
     return groups.agg(
         learning_rate=(RATE, "first"),
         seeds=("seed", "count"),
+        learned=("learned", "sum"),
         choose_by=(CHOOSE_BY, "first"),
         value=("value", "mean"),
         score=("score", "mean"),
@@ -120,7 +123,7 @@ def rates_tried(runs: pd.DataFrame) -> pd.DataFrame:
     """
     tuned = runs[runs["rates"] > 1]
     choices = tuned[[*CONDITION, *CHOICES]].drop_duplicates()
-    rows = means(tuned).drop(columns="score").merge(choices, on=CONDITION)
+    rows = means(tuned).drop(columns=["score", "learned"]).merge(choices, on=CONDITION)
     place = rows.groupby(SETTING)[RATE].rank()
     return rows.assign(edge=rows["chosen"] & ((place == 1) | (place == rows["rates"])))
 

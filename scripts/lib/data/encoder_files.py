@@ -94,3 +94,21 @@ def facts_of(folder: Path) -> dict[str, Any]:
     """What was found as an encoder was tried; nothing of a folder in which it was not."""
     verify(folder, PROBE)
     return read_json(folder / PROBE, "lacks", "positions") if (folder / PROBE).is_file() else {}
+
+
+def check_length(folder: Path, max_length: int) -> None:
+    """Refuse texts of more tokens than an encoder takes, where it was tried.
+
+    Args:
+        folder: of the encoder.
+        max_length: of the texts, in tokens.
+
+    Raises:
+        UserError: they are too long.
+    """
+    longest = facts_of(folder).get("positions") or max_length
+    if max_length > longest:
+        raise UserError(
+            f"max_length is {max_length}, but the encoder '{folder}' takes {longest} tokens at "
+            "most; lower max_length in the config"
+        )

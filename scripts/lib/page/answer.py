@@ -65,7 +65,7 @@ def answer(findings: pd.DataFrame, metric: str, noun: str) -> str:
         "The table of findings has them all." if max(map(len, rows.values())) > LISTED else "",
     ]
     text = " ".join(filter(None, sentences))
-    text = re.sub(r"(?<=\d) points\b", f" points of {METRICS[metric]}", text, count=1)
+    text = re.sub(r"(?<=\d) (points?)\b", rf" \1 of {METRICS[metric]}", text, count=1)
     rests = f" {NOT_ALONE} rests on the variance of other settings."
     return text + rests if NOT_ALONE in text else text
 

@@ -122,9 +122,9 @@ def results(page: Page) -> Iterator[str]:
     if len(page.baselines):
         notes.append(
             "TF-IDF is a logistic regression on weighted counts of words, trained on the same "
-            f"{page.noun} and tuned on the validation split: on the full text, and on the part of "
-            "it that each encoder sees. Its duration includes the tuning; it has no seed and no "
-            "part in the best values."
+            f"{page.noun} and tuned on the validation split, by `training.choose_by`: on the full "
+            "text, and on the part of it that each encoder sees. Its duration includes the tuning; "
+            "it has no seed and no part in the best values."
         )
     yield folded(HOW, *notes)
     yield page.file("runs", "All runs, one per row")
@@ -191,9 +191,10 @@ def tuning(page: Page) -> Iterator[str]:
     yield folded(
         "How rates are chosen",
         "Variants that differ in the learning rate alone are one setting, with the name of the "
-        f"first of them. Its rate is the one with the best validation {page.chosen_by()} in the "
-        "mean over seeds. Settings with equally many rates and seeds are compared each at its own, "
-        "others at the same rate; runs at further rates are not tested.",
+        "first of them. Of the rates at which most seeds learned, it has the one with the best "
+        f"validation {page.chosen_by()} in the mean over seeds. Settings with equally many rates "
+        "and seeds are compared each at its own, others at the same rate; runs at further rates "
+        "are not tested.",
     )
     if len(rates):
         yield page.figure(

@@ -136,14 +136,21 @@ class Tokens:
         """Divide rows, as `by_length` orders them, into as few passes as the bounds allow."""
         start = 0
         while start < len(rows):
-            fitting = bounds.tokens // max(1, int(self.widths[rows[start]]))
+            fitting = bounds.tokens // max(1, self.length(rows[start]))
             end = start + max(1, min(fitting, bounds.examples))
             yield rows[start:end]
             start = end
 
     def padded(self, rows: Tensor) -> int:
         """The tokens of a batch of some examples, padding included."""
-        return len(rows) * int(self.widths[rows].max())
+        return len(rows) * self.length(rows)
+
+    def length(self, rows: Tensor) -> int:
+        """The length of a batch of some examples."""
+        width = int(self.widths[rows].max())
+        if not torch.is_autocast_enabled("cpu"):
+            return width
+        return min(math.ceil(width / AUTOCAST_WIDTHS) * AUTOCAST_WIDTHS, self.cut.max_length)
 
     def batch(self, rows: Tensor) -> dict[str, Tensor]:
         """The padded inputs of some examples.
@@ -155,10 +162,7 @@ class Tokens:
             `(b, length)` tensors on the device: int64 token columns and, where any of it is
             padding, a boolean `attention_mask`.
         """
-        width = int(self.widths[rows].max())
-        if torch.is_autocast_enabled("cpu"):
-            rounded = math.ceil(width / AUTOCAST_WIDTHS) * AUTOCAST_WIDTHS
-            width = min(rounded, self.cut.max_length)
+        width = self.length(rows)
         whole = bool((self.lengths[rows] == width).all())
         rows = rows.to(self.starts.device, non_blocking=True)
         places = self.starts[rows, None] + torch.arange(width, device=self.starts.device)

@@ -42,9 +42,10 @@ from lib.training.vectors import ADVICE, Pooled, pooler
 SHARED = ("model", "pooling", "batch", "tokens_sha256", "device", "precision", "hardware")
 DECIDING = (
     *("max_length", "truncation", "micro_batch", "micro_tokens", "threads", "processes"),
-    *("backend", "compile", "unpadded", "deterministic", "freeze"),
+    *("backend", "compile", "unpadded", "deterministic", "freeze", "encoder_dropout"),
 )
 ALONE = {"backend": "torch", "processes": 1}
+WITHOUT_END = {"patience": "none", "learning_rate": 0.0}  # nor does a timed training diverge
 PREDICTION = 1 / 3  # of the time of a review in training: its forward pass alone
 SECONDS = 3.0  # that the last of the timed trainings takes at least
 PAGE = """# How long the study takes
@@ -277,11 +278,12 @@ def speed_of(job: Job) -> float:
         if job.vectors:  # which may not be there, and are all as quick as zeros
             data = Pooled.of_tokens(data, torch.zeros(len(data), model.head.in_features))
         splits = data, data.select(torch.arange(1))
+        settings = {**job.settings, **WITHOUT_END}
         reviews, seconds = 4, 0.0
         while seconds < SECONDS:
             reviews *= 2
             batch = min(share, reviews)
-            recipe = Recipe(batch, seed, {**job.settings, "updates": reviews // batch})
+            recipe = Recipe(batch, seed, {**settings, "updates": reviews // batch})
             for _ in range(2):
                 history = train(model, splits, recipe, backend).history
                 if (seconds := sum(epoch.seconds for epoch in history)) < SECONDS:

@@ -15,7 +15,7 @@ from lib.training.checkpoints import cut_of, load_checkpoint
 from lib.training.device import explain_lack_of_memory
 from lib.training.metrics import measure
 from lib.training.prediction import predict
-from lib.training.vectors import load_vectors
+from lib.training.vectors import load_vectors, refuse_vectors_of_trained
 
 
 def evaluate(
@@ -40,6 +40,7 @@ def evaluate(
         cut, pooling = cut_of(run / "checkpoint"), training["pooling"]
         split = load_tokens(tokens, cut, backend.device, pooling)
         if vectors:
+            refuse_vectors_of_trained(training["settings"]["freeze"])
             digests = training["encoder"]["sha256"]
             split = load_vectors(vectors, tokens, split, pooling, digests)
         model = load_checkpoint(run / "checkpoint").to(backend.device)

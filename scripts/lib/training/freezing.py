@@ -1,6 +1,7 @@
 """Encoders of which a part is not trained: all of them, or embeddings and lowest layers."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -54,7 +55,7 @@ def layers_of(encoder: PreTrainedModel) -> nn.ModuleList:
 
     It is empty where layers share their weights, or their parts are in lists of their own.
     """
-    count = encoder.config.num_hidden_layers
+    count = getattr(encoder.config, "num_hidden_layers", 0)
     lists = [
         part for part in encoder.modules() if isinstance(part, nn.ModuleList) and len(part) == count
     ]
@@ -63,10 +64,15 @@ def layers_of(encoder: PreTrainedModel) -> nn.ModuleList:
     return outer[0] if len(outer) == 1 else nn.ModuleList()
 
 
-def embeddings_of(encoder: PreTrainedModel, layer: nn.Module) -> list[nn.Parameter]:
-    """The weights by which the first layer's input is made, as its gradients tell.
+class Reached(Exception):
+    """The first layer has been called."""
 
-    There are none where the encoder does not call the layer as others do.
+
+def embeddings_of(encoder: PreTrainedModel, layer: nn.Module) -> list[nn.Parameter]:
+    """The weights by which all that the first layer is given is made, as gradients tell.
+
+    Positions that layers share, as in DeBERTa, are among them. There are none where the encoder
+    does not call the layer as others do.
 
     Args:
         encoder: that is tried on a few tokens.
@@ -75,14 +81,17 @@ def embeddings_of(encoder: PreTrainedModel, layer: nn.Module) -> list[nn.Paramet
     found: list[Tensor] = []
 
     def keep(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        found.append(given[0] if given else named["hidden_states"])
+        tensors = [x for x in (*given, *named.values()) if isinstance(x, Tensor)]
+        found.extend(x for x in tensors if x.requires_grad)
+        raise Reached  # layers may not take so few tokens, or other inputs
 
     weights = [weight for weight in encoder.parameters() if weight.requires_grad]
     ids = torch.zeros(1, 2, dtype=torch.long, device=weights[0].device)
-    with layer.register_forward_pre_hook(keep, with_kwargs=True):
+    with suppress(Reached), layer.register_forward_pre_hook(keep, with_kwargs=True):
         encoder(input_ids=ids, attention_mask=torch.ones_like(ids))
     if not found:
         return []
-    gradients = torch.autograd.grad(found[0].sum(), weights, allow_unused=True)
+    whole = torch.stack([x.sum() for x in found]).sum()
+    gradients = torch.autograd.grad(whole, weights, allow_unused=True)
     pairs = zip(weights, gradients, strict=True)
     return [weight for weight, gradient in pairs if gradient is not None]

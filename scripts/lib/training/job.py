@@ -15,7 +15,7 @@ import torch
 
 from lib.command.console import UserError, log, silence
 from lib.data.cutting import Cut
-from lib.data.encoder_files import describe_encoder, facts_of
+from lib.data.encoder_files import check_length, describe_encoder
 from lib.data.sampling import first_of
 from lib.files.manifests import sha256
 from lib.files.whole import link, replacing, write_json
@@ -43,7 +43,7 @@ from lib.training.saving import Saving, locked, on_signal
 from lib.training.tracking import Tracker
 from lib.training.unpadded import Unpadded
 from lib.training.unpadding import unpad
-from lib.training.vectors import Pooled, digests_of, load_vectors
+from lib.training.vectors import Pooled, digests_of, load_vectors, refuse_vectors_of_trained
 
 SPLITS = ("train.parquet", "valid.parquet")
 LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "numpy")
@@ -90,11 +90,7 @@ class Job(NamedTuple):
         path, pooling = self.tokens / split, self.keys["pooling"]
         data = load_tokens(path, self.cut, device, pooling)
         if self.vectors:
-            if self.settings["freeze"] != "encoder":
-                raise UserError(
-                    f"freeze is {self.settings['freeze']}, but vectors are of an encoder that is "
-                    "not trained; set it to encoder, or leave --vectors out"
-                )
+            refuse_vectors_of_trained(self.settings["freeze"])
             return load_vectors(self.vectors / split, path, data, pooling, digests_of(self.encoder))
         return Unpadded(**vars(data)) if self.settings["unpadded"] else data
 
@@ -160,12 +156,7 @@ def build_model(job: Job, data: Tokens) -> Classifier:
     if len(job.labels) not in (0, classes):
         raise UserError(f"--labels names {len(job.labels)} classes, but there are {classes}")
     pooling, dropout = job.keys["pooling"], job.settings["dropout"]
-    longest = facts_of(job.encoder).get("positions") or job.cut.max_length
-    if job.cut.max_length > longest:
-        raise UserError(
-            f"max_length is {job.cut.max_length}, but the encoder '{job.encoder}' takes {longest} "
-            "tokens at most; lower max_length in the config"
-        )
+    check_length(job.encoder, job.cut.max_length)
     model = new_classifier(
         job.encoder, pooling, classes, dropout, job.labels, job.settings["encoder_dropout"]
     )

@@ -33,8 +33,8 @@ def compute(
     """
     device = tokens.labels.device
     found = torch.zeros(len(tokens), width, device=device)
-    passes = list(tokens.passes(tokens.by_length(torch.arange(len(tokens))), bounds))
     with backend.autocast():
+        passes = list(tokens.passes(tokens.by_length(torch.arange(len(tokens))), bounds))
         for rows in passes[backend.rank :: backend.processes]:
             found[rows.to(device, non_blocking=True)] = function(tokens.batch(rows)).float()
     return backend.sum(found)  # all others left an example's row at zero

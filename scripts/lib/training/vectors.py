@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lib.command.console import UserError, log
 from lib.data.cutting import Cut
-from lib.data.encoder_files import WEIGHT_FILES, describe_encoder, names_in
+from lib.data.encoder_files import WEIGHT_FILES, check_length, describe_encoder, names_in
 from lib.files.manifests import advice, reading, sha256
 from lib.files.whole import write_parquet
 from lib.study.config import lack_of_vectors
@@ -74,6 +74,7 @@ def write_vectors(
     """
     if lack := lack_of_vectors(pooling, has_weights=bool(names_in(encoder, *WEIGHT_FILES))):
         raise UserError(f"there are no vectors of '{encoder}' for all trainings: {lack}")
+    check_length(encoder, settings["max_length"])
     backend = connect({**settings, "backend": "torch"}, seed=0)
     cut, digests = Cut(settings["max_length"], settings["truncation"]), digests_of(encoder)
     with explain_lack_of_memory(ADVICE):
@@ -130,6 +131,11 @@ def load_vectors(
         vectors = torch.from_numpy(flat.reshape(len(table), -1))
     if others := differences(found, facts_of(tokens, split.cut, pooling, encoder)):
         raise UserError(f"'{path}' holds vectors of other {', '.join(others)}; {advice(path)}")
+    if len(table) != len(split):
+        raise UserError(
+            f"'{path}' holds {len(table)} vectors, but the split has {len(split)} texts; "
+            f"{advice(path)}"
+        )
     return Pooled.of_tokens(split, vectors)
 
 
@@ -137,6 +143,22 @@ def facts_of(tokens: Path, cut: Cut, pooling: str, encoder: Mapping[str, str]) -
     """What vectors are made of, as their file tells it."""
     facts = {"tokens": sha256(tokens), "pooling": pooling, **cut._asdict()}
     return facts | {"encoder": dict(encoder)}
+
+
+def refuse_vectors_of_trained(freeze: str | int) -> None:
+    """Refuse vectors beside a training that changes the encoder.
+
+    Args:
+        freeze: the setting of the training.
+
+    Raises:
+        UserError: the encoder is trained, as a whole or in part.
+    """
+    if freeze != "encoder":
+        raise UserError(
+            f"freeze is {freeze}, but vectors are of an encoder that is not trained; set it to "
+            "encoder, or leave --vectors out"
+        )
 
 
 def digests_of(encoder: Path) -> dict[str, str]:
