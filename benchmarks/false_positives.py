@@ -379,6 +379,7 @@ def truths(row: Row, better: str) -> np.ndarray:
     )
 
 
+@threadpool_limits.wrap(limits=1)  # as more threads wait for one another longer than they compute
 def judge_many(row: Row, better: str) -> pd.DataFrame:
     """Per made-up study whether a verdict is false, an interval misses, and the models differ."""
     study = row.study
@@ -410,9 +411,8 @@ def judge_many(row: Row, better: str) -> pd.DataFrame:
 
 def measure(row: Row) -> dict[str, Any]:
     """One line of the table."""
-    with threadpool_limits(1):
-        equal = judge_many(row, "")
-        differing = judge_many(row._replace(studies=row.studies // 2), row.study.models[-1])
+    equal = judge_many(row, "")
+    differing = judge_many(row._replace(studies=row.studies // 2), row.study.models[-1])
     return {
         "study": row.study.name,
         **row.scenario.describe(),

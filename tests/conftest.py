@@ -1,5 +1,6 @@
 """Real reviews and tiny real encoders that the tests share."""
 
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -72,6 +73,23 @@ def encoders(sample, tmp_path_factory) -> dict[str, Path]:
         folders[architecture] = tmp_path_factory.mktemp(architecture) / "encoder"
         build_from_scratch(lambda: texts, folders[architecture], architecture, SIZES, 600, 0.0)
     pad_with_mask(folders["modernbert"])
+    return folders
+
+
+@pytest.fixture(scope="session")
+def shallow(encoders, tmp_path_factory) -> dict[str, Path]:
+    """The same of one layer, which compile in half the time."""
+    from lib.data.encoders import load_config
+
+    folders = {}
+    for architecture, source in encoders.items():
+        folders[architecture] = tmp_path_factory.mktemp(f"shallow-{architecture}") / "encoder"
+        shutil.copytree(source, folders[architecture])
+        config = load_config(source)
+        config.num_hidden_layers = 1
+        if hasattr(config, "layer_types"):
+            config.layer_types = config.layer_types[:1]
+        config.save_pretrained(folders[architecture])
     return folders
 
 

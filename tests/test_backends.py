@@ -338,11 +338,11 @@ def test_the_seed_of_a_run_is_that_of_weights_and_order(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["bert", "modernbert"])
-def test_a_compiled_model_trains_alike(python, encoders, tokens, tmp_path, architecture):
+def test_a_compiled_model_trains_alike(python, shallow, tokens, tmp_path, architecture):
     flags = "--batch 20 --micro-batch 8 --epochs 2 --dropout 0 --compile"
     for compiled in ("true", "false"):
         out = tmp_path / compiled
-        line = train_command(encoders, tokens, out, f"{flags} {compiled}", architecture)
+        line = train_command(shallow, tokens, out, f"{flags} {compiled}", architecture)
         done = run_train(python, line)
         assert done.returncode == 0, done.stderr
     pd.testing.assert_frame_equal(*histories(tmp_path, "false", "true"), rtol=1e-4)

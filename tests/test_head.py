@@ -341,12 +341,12 @@ def test_a_layer_is_the_last_if_it_alone_has_a_row_for_each_class(made):
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["bert", "modernbert"])
 def test_two_processes_or_a_compiled_model_train_alike(
-    python, encoders, tokens, tmp_path, architecture
+    python, shallow, tokens, tmp_path, architecture
 ):
     flags = "--batch 33 --epochs 2 --dropout 0 --micro-batch 10"
     ways = {"plain": "", "two": "--backend accelerate --processes 2", "compiled": "--compile true"}
     for name, way in ways.items():
-        line = train_command(encoders, tokens, tmp_path / name, f"{flags} {way}", architecture)
+        line = train_command(shallow, tokens, tmp_path / name, f"{flags} {way}", architecture)
         done = run_train(python, line.replace("masked-mean", "head"))
         assert done.returncode == 0, done.stderr
     plain, two, compiled = histories(tmp_path, *ways)
