@@ -16,6 +16,7 @@ from lib.page import figures, markdown
 CASE = list(Case._fields)
 SETTINGS = ["contestant", "precision", "dropout"]  # that users choose
 LARGEST, SMALLEST = 1024, 64  # effective batches whose memory is compared
+LABEL_WIDTH = 320  # pixels, of the longest name of a case
 GRID_REVIEWS = 5 * 40_000  # of each run of the published grid, over its epochs
 NOTES = f"""\
 The contestants of a case train the same reviews, once each, from the same initial weights, in \
@@ -228,7 +229,12 @@ def draw(loops: pd.DataFrame) -> alt.TopLevelMixin:
     spans = spans.agg(["median", "min", "max"]).reset_index()
     spans["length"] = "texts of " + spans["length"].astype(str) + " tokens"
     base = alt.Chart().encode(
-        y=alt.Y("case:N", title=None, sort=shown["case"].unique().tolist()),
+        y=alt.Y(
+            "case:N",
+            title=None,
+            sort=shown["case"].unique().tolist(),
+            axis=alt.Axis(labelLimit=LABEL_WIDTH),
+        ),
         yOffset=alt.YOffset("contestant:N", scale=alt.Scale(domain=names)),
         color=alt.Color(
             "contestant:N",
