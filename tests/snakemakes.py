@@ -42,14 +42,15 @@ def _become(
 ) -> None:
     """Be `python -m snakemake` in a fork."""
     nothing = os.open(os.devnull, os.O_RDONLY)
-    opened = [os.open(file, os.O_WRONLY | os.O_CREAT) for file in files]
+    opened = [os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND) for file in files]
     for number, file in enumerate([nothing, *opened]):
         os.dup2(file, number)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
     sys.path[:1] = [folder, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
-    cli.main(arguments)
+    sys.argv[1:] = arguments
+    cli.main()
 
 
 if __name__ == "__main__":
