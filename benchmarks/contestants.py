@@ -72,13 +72,6 @@ def contestants(device: str) -> dict[str, Callable[[Classifier, Path, Setup], Lo
     return CONTESTANTS | COMPILED if device == "cuda" else CONTESTANTS
 
 
-def takes(name: str, case: "Case", device: str, first_precision: str) -> bool:
-    """Whether a contestant can do what is asked: unpadded attention has no dropout."""
-    if name == OURS_UNPADDED:
-        return not case.dropout and (device == "cpu" or case.precision == "bf16")
-    return name != PUBLISHED or case.precision == first_precision  # it computes in one alone
-
-
 class Case(NamedTuple):
     """What is measured.
 
@@ -97,6 +90,13 @@ class Case(NamedTuple):
     reviews: int
     precision: str
     dropout: float
+
+
+def takes(name: str, case: Case, device: str, first_precision: str) -> bool:
+    """Whether a contestant can do what is asked: unpadded attention has no dropout."""
+    if name == OURS_UNPADDED:
+        return not case.dropout and (device == "cpu" or case.precision == "bf16")
+    return name != PUBLISHED or case.precision == first_precision  # it computes in one alone
 
 
 class Task(NamedTuple):

@@ -135,9 +135,10 @@ def test_each_number_stands_beside_its_name(facts, card):
     assert values == {"accuracy": 0.675, "f1": 0.61, "loss": 0.62}
     assert "This is one run of one seed." in made.text
     assert "chosen by validation accuracy, which is therefore too high on average;" in made.text
-    changes["settings"] |= {"choose_by": "loss"}
-    made = card({"accuracy": 0.675, "macro_f1": 0.61, "loss": 0.62, "n": 40}, **changes)
-    assert "chosen by validation loss, which is therefore too low on average;" in made.text
+    for measure, said in (("loss", "loss, which is therefore too low"), ("macro_f1", "macro F1, ")):
+        changes["settings"] |= {"choose_by": measure}
+        made = card({"accuracy": 0.675, "macro_f1": 0.61, "loss": 0.62, "n": 40}, **changes)
+        assert f"The best epoch was chosen by validation {said}" in made.text
     assert "No licence is stated here." in made.text
 
 

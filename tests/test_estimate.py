@@ -77,6 +77,18 @@ def test_the_training_loop_is_timed(tokens, encoders, monkeypatch):
     assert estimate.speed_of(half) == 64 / 4
 
 
+def test_a_timed_training_makes_all_its_updates(tokens, encoders, monkeypatch):
+    def second_per_update(model, data, recipe, backend):
+        last = train(model, data, recipe, backend).history[-1]
+        assert last.updates == recipe.updates(len(data[0]))
+        return SimpleNamespace(history=[replace(last, seconds=last.updates)])
+
+    monkeypatch.setattr(estimate, "train", second_per_update)
+    monkeypatch.setattr(estimate, "SECONDS", 16)  # of several epochs
+    one = job(tokens["bert"], encoders["bert"], examples=32, patience=1)
+    assert estimate.speed_of(one) == 32
+
+
 def test_vectors_are_timed_by_passes_and_trainings_on_them_without(tokens, encoders, monkeypatch):
     def second_per_review(model, data, recipe, backend):
         assert set(data[0].batch(torch.arange(2))) == {"vectors"}
@@ -156,12 +168,12 @@ def test_finished_runs_tell_the_speed_of_their_kind(tokens, encoders, tmp_path, 
     for name, path in (("tokens", tokens["bert"]), ("encoders", encoders["bert"])):
         Path(name).mkdir()
         Path(name, "model=bert").symlink_to(path)
-    runs = [Path(RUN.format("base", seed)) for seed in range(19)]
+    runs = [Path(RUN.format("base", seed)) for seed in range(20)]
     one = job(tokens["bert"], encoders["bert"], epochs=1)
     train_run(one._replace(run=runs[0], keys=run_of(runs[0])._asdict()))
     told = read_json(runs[0] / "train.json")
     deciding = ("micro_batch", "threads", "compile", "unpadded", "max_length", "truncation")
-    deciding += ("freeze",)
+    deciding += ("freeze", "encoder_dropout")
     settings = [one.settings | {key: 3} for key in deciding]
     settings.append({key: x for key, x in one.settings.items() if key != "unpadded"})  # older
     shared = ("model", "pooling", "batch", "hardware", "device", "precision", "tokens_sha256")
@@ -176,12 +188,12 @@ def test_finished_runs_tell_the_speed_of_their_kind(tokens, encoders, tmp_path, 
     variants = 'base={} rate={"learning_rate":0.1} small={"micro_batch":8}'
     call(command, f"--runs {given} --variants {variants} --out page.md {FLAGS}")
     text = Path("page.md").read_text()
-    # 18 tests of 40 / 3 reviews and two runs of 100 + 80 / 3, at 25 a second; two runs at 8
-    assert "Of 23 runs, 22 are left: about **26 s**" in text
-    assert "| bert | cls | 32 | base, rate | 25 | 3 finished runs | 20 | 1.0 s | 2 |" in text
+    # 19 tests of 40 / 3 reviews and two runs of 100 + 80 / 3, at 25 a second; two runs at 8
+    assert "Of 24 runs, 23 are left: about **26 s**" in text
+    assert "| bert | cls | 32 | base, rate | 25 | 3 finished runs | 21 | 1.0 s | 2 |" in text
     assert "| bert | cls | 32 | small | 8 | timed updates | 2 | 16 s | 2 |" in text
     call(command, f"--runs {given} --variants {variants} --tuned true --out page.md {FLAGS}")
-    assert "Of 23 runs, 4 are left" in Path("page.md").read_text()
+    assert "Of 24 runs, 4 are left" in Path("page.md").read_text()
 
 
 def test_wrong_use_is_one_line():

@@ -159,9 +159,9 @@ def tune(
             classifier.fit(counts, labels)
             chances = classifier.predict_proba(valid_counts).clip(LEAST)
             found = measure(Predictions.of(np.log(chances), valid_labels))
-            told = choose_by.replace("_", " ")
-            log.info("up to %d words, C %g: validation %s %.4f", longest, c, told, found[choose_by])
-            rank = found[choose_by] * (-1 if choose_by == "loss" else 1), -found["loss"]
+            value = found[choose_by]
+            log.info("up to %d words, C %g: validation %s %.4f", longest, c, choose_by, value)
+            rank = -value if choose_by == "loss" else value, -found["loss"]
             if rank > best:
                 best = rank
                 model = make_pipeline(vectorizer, classifier)

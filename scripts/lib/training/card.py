@@ -146,7 +146,7 @@ def model_card(trained: Mapping[str, Any], tested: Mapping[str, Any], labels: Se
         labels: names of the classes.
     """
     metadata = describe(trained, tested).to_yaml()
-    choose_by = trained["settings"]["choose_by"]
+    choose_by = trained["settings"]["choose_by"].replace("_", " ").replace("f1", "F1")
     parts = [
         f"---\n{metadata}\n---",
         f"# {escape(name_of(trained))}",
@@ -158,7 +158,7 @@ def model_card(trained: Mapping[str, Any], tested: Mapping[str, Any], labels: Se
         table(["Split", "Measure", "Value"], results(trained, tested)),
         "This is one run of one seed. The interval tells what another draw of test texts would "
         "change; it does not tell what another seed would. The best epoch was chosen by "
-        f"validation {choose_by.replace('_', ' ')}, which is therefore too "
+        f"validation {choose_by}, which is therefore too "
         f"{'low' if choose_by == 'loss' else 'high'} on average; the test split chose nothing.",
         "## Use",
         "The snippet needs torch, transformers and safetensors. `folder` is where the files of "
