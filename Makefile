@@ -64,7 +64,7 @@ lint: $(READY_TESTS)
 audit:  ## look for known vulnerabilities of the pinned packages; needs the package index alone
 	rm -rf .venv/audit && $(PYTHON) -m venv .venv/audit
 	.venv/audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
-	@.venv/audit/bin/pip-audit --requirement envs/requirements.txt --requirement envs/tests.txt \
+	@.venv/audit/bin/pip-audit --requirement envs/requirements.txt --requirement envs/export.txt --requirement envs/tests.txt \
 		--no-deps --disable-pip --strict --progress-spinner off 2> .venv/audit/messages || { grep "^Found" .venv/audit/messages >&2 || \
 		echo "error: the package index does not answer what vulnerabilities it knows; try again, or elsewhere: $$(tail -n 1 .venv/audit/messages)" >&2; exit 1; }
 	@tail -n 1 .venv/audit/messages
@@ -82,12 +82,14 @@ dag: $(READY)  ## draw the jobs and the rules
 clean:  ## remove all results
 	find results/ -mindepth 1 ! -name .gitkeep -delete
 
-lock:  ## pin what envs/requirements.in asks for, and what envs/tests.in adds
+lock:  ## pin what envs/requirements.in asks for, what envs/export.in adds, and envs/tests.in
 	rm -rf .venv/lock && $(PYTHON) -m venv .venv/lock
 	.venv/lock/bin/pip install --quiet --requirement envs/requirements.in
 	.venv/lock/bin/pip freeze | sed 's/+.*//' > envs/requirements.txt
-	.venv/lock/bin/pip install --quiet --requirement envs/tests.in --constraint envs/requirements.txt
-	.venv/lock/bin/pip freeze | sed 's/+.*//' | grep -vxFf envs/requirements.txt > envs/tests.txt
+	.venv/lock/bin/pip install --quiet --requirement envs/export.in --constraint envs/requirements.txt
+	.venv/lock/bin/pip freeze | sed 's/+.*//' | grep -vxFf envs/requirements.txt > envs/export.txt
+	.venv/lock/bin/pip install --quiet --requirement envs/tests.in --constraint envs/requirements.txt --constraint envs/export.txt
+	.venv/lock/bin/pip freeze | sed 's/+.*//' | grep -vxFf envs/requirements.txt -f envs/export.txt > envs/tests.txt
 	rm -rf .venv/lock
 
 $(READY): envs/requirements.txt
@@ -96,6 +98,6 @@ $(READY): envs/requirements.txt
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements.txt
 	touch $@
 
-$(READY_TESTS): envs/tests.txt $(READY)
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement envs/tests.txt
+$(READY_TESTS): envs/export.txt envs/tests.txt $(READY)
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement envs/export.txt --requirement envs/tests.txt
 	touch $@

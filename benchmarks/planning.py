@@ -22,7 +22,7 @@ import pyarrow as pa
 import yaml
 
 from lib.command.console import progress
-from lib.files.predictions import Predictions, write_predictions
+from lib.files.predictions import write_predictions
 from lib.files.whole import write_json, write_parquet
 from lib.study import config
 from lib.study.planning import baselines
@@ -175,9 +175,7 @@ def make_up(study: Study, reviews: int) -> None:
         )  # above 0 where a review is labelled right
         right = 1 / (1 + np.exp(-score))
         both = np.where(ids[:, None] % 2 == [0, 1], right[:, None], 1 - right[:, None])
-        predictions = Predictions.of(np.log(both), ids % 2)
-        write_predictions(folder / "predictions.parquet", ids, predictions)
-        test = measure(predictions)
+        test = measure(write_predictions(folder, ids, np.log(both), ids % 2, 1.25))
         train: dict[str, Any] = {
             "best_epoch": 1,
             "train_accuracy": test["accuracy"],

@@ -1,6 +1,6 @@
 """Train and test a classical baseline: TF-IDF with logistic regression, tuned on validation.
 
-It writes predictions.parquet and test.json, as the test of an encoder does.
+It writes predictions.parquet, probabilities.parquet and test.json, as the test of an encoder does.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Test the best checkpoint of a run.
 
-Writes predictions.parquet and test.json into the run's folder, and the model card, README.md, into
-its checkpoint.
+Writes predictions.parquet, probabilities.parquet and test.json into the run's folder, and the
+model card, README.md, into its checkpoint.
 """
 
 import argparse

@@ -27,7 +27,7 @@ def arguments() -> Parser:
 def main(options: argparse.Namespace) -> None:
     """Print a line of JSON for each text, as soon as its batch is done."""
     settings = pop_settings(options, "training")
-    from lib.training.inference import print_labels
+    from lib.training.labelling import print_labels
 
     print_labels(**vars(options), settings=settings)
 

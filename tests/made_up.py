@@ -18,7 +18,7 @@ import draw
 import summary
 from lib.data.cutting import Frame
 from lib.data.tokens import schema
-from lib.files.predictions import Predictions, write_predictions
+from lib.files.predictions import write_predictions
 from lib.files.tables import read_table
 from lib.files.whole import write_json, write_text
 from lib.study.catalog import FIGURES
@@ -66,6 +66,7 @@ def epoch_of(number: int, **measured: float) -> Epoch:
         "valid_accuracy": 0.64,
         "valid_balanced_accuracy": 0.65,
         "valid_macro_f1": 0.66,
+        "temperature": 1.7,
         "chance_p": 0.067,
         "grad_norm": 6.8,
         "learning_rate": 1e-3,
@@ -255,8 +256,8 @@ class MadeUp:
         probabilities = np.where(np.eye(self.classes)[prediction] > 0, sure, rest)
         if diverged:
             probabilities = np.full_like(probabilities, np.nan)
-        predictions = Predictions.of(np.log(probabilities), self.labels)
-        write_predictions(folder / "predictions.parquet", self.ids, predictions)
+        logits = np.log(probabilities)
+        predictions = write_predictions(folder, self.ids, logits, self.labels, temperature=1.25)
         return measure_predictions(predictions)
 
     def tokens(self, model: str) -> Path:

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     },
     "analysis": {
         *("data.tokens", "data.encoding", "data.cutting", "data.sampling", "data.words"),
-        *("training.inference", "training.metrics"),
+        *("training.insight", "training.metrics"),
     },
     "page": {
         "data.folding",

@@ -20,6 +20,7 @@ import evaluate
 import predict
 import train
 from lib.command.console import UserError
+from lib.files.predictions import Predictions
 from lib.files.tables import read_table
 from lib.training.backends import Accelerate, Torch, blame_the_other_process
 from lib.training.batches import Bounds, Tokens, epoch_order
@@ -305,8 +306,12 @@ def test_all_checkpoints_are_kept_if_asked_for(encoders, tokens, tmp_path):
     trained = json.loads((out / "train.json").read_text())
     best = trained["best_epoch"]
     model = load_checkpoint(out / "checkpoint")
-    valid = predict_split(model, load(tokens, "bert", "valid"), Bounds(64, 10**6), BACKEND)
-    assert trained["valid_loss"] == pytest.approx(valid.mean_loss()) and model.dropout.p == 0.3
+    data = load(tokens, "bert", "valid")
+    logits = predict_split(model, data, Bounds(64, 10**6), BACKEND)
+    loss = Predictions.of(logits, data.labels.numpy()).mean_loss()
+    assert trained["valid_loss"] == pytest.approx(loss) and model.dropout.p == 0.3
+    heads = [json.loads((out / "checkpoints" / name / "head.json").read_text()) for name in names]
+    assert [each["temperature"] for each in heads] == history["temperature"].tolist()
     kept = load_file(out / "checkpoint" / "model.safetensors")
     for number, name in enumerate(names, 1):
         weights = load_file(out / "checkpoints" / name / "model.safetensors")

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -143,15 +144,20 @@ def test_each_number_stands_beside_its_name(facts, card):
 
 
 def test_the_metadata_are_those_of_the_hub_and_tell_no_path_of_the_machine(run, data):
-    assert (data.library_name, data.pipeline_tag) == ("transformers", "text-classification")
+    assert (data.library_name, data.pipeline_tag) == (
+        "sentence-transformers",
+        "feature-extraction",
+    )
     assert "cls" in data.tags and not data.base_model and not data.datasets
-    for path in (run / "checkpoint").iterdir():
+    for path in filter(Path.is_file, (run / "checkpoint").rglob("*")):
         assert str(run.parent.parent).encode() not in path.read_bytes(), path
 
 
 def test_the_checkpoint_holds_no_hidden_file_and_its_manifest_knows_the_card(run):
-    names = sorted(path.name for path in (run / "checkpoint").iterdir())
-    assert "README.md" in names and not any(name[0] == "." for name in names)
+    folder = run / "checkpoint"
+    files = filter(Path.is_file, folder.rglob("*"))
+    names = sorted(str(path.relative_to(folder)) for path in files)
+    assert "README.md" in names and not list(folder.rglob(".*"))
     assert not list(run.glob(".*.tmp"))
     verify(run / "checkpoint")
     assert os.system(f"cd {run} && sha256sum --check --strict --quiet .checkpoint.sha256") == 0
@@ -210,4 +216,7 @@ def test_texts_from_outside_stay_texts(card):
         assert kinds <= {"text", "text_special", "strong_open", "strong_close", "code_inline"}
         assert len([each for each in parsed(made.text) if each.type == "fence"]) == 1
         assert "/home/me" not in made.content
-        assert yaml.safe_load(made.content.split("\n---\n")[0])["library_name"] == "transformers"
+        assert (
+            yaml.safe_load(made.content.split("\n---\n")[0])["library_name"]
+            == "sentence-transformers"
+        )

@@ -22,8 +22,9 @@ from lib.data import tokens as token_files
 from lib.data.cutting import Cut, Frame
 from lib.data.tokens import read_tokens
 from lib.files.whole import write_parquet
-from lib.training.checkpoints import cut_of, save_checkpoint
-from lib.training.inference import TextClassifier, attention, sentence_vectors
+from lib.training.checkpoints import read_head, save_checkpoint
+from lib.training.inference import TextClassifier
+from lib.training.insight import attention, sentence_vectors
 from lib.training.model import Classifier, load_encoder
 
 TRUNCATIONS = ("head", "tail", "head-tail")
@@ -254,7 +255,7 @@ def test_a_checkpoint_tells_how_it_cuts(encoders, tmp_path):
         for truncation in TRUNCATIONS:
             folder = tmp_path / f"{name}-{truncation}"
             save_checkpoint(model, source, folder, Cut(9, truncation))
-            assert cut_of(folder) == Cut(9, truncation)
+            assert read_head(folder).cut == Cut(9, truncation)
             sides[name, truncation] = AutoTokenizer.from_pretrained(folder).truncation_side
     assert sides == {
         **{("right", "head"): "right", ("right", "tail"): "left", ("right", "head-tail"): "right"},

@@ -20,7 +20,9 @@ WRITES = {
     "encoder": (ENCODER, f"{ENCODER}/source.json"),
     "pretokenize": (f"{TOKENS}/train.parquet", f"{TOKENS}/tokens.json"),
     "train": (f"{RUN}/checkpoint", f"{RUN}/train.json"),
-    "evaluate": (f"{RUN}/predictions.parquet", f"{RUN}/test.json"),
+    "evaluate": tuple(
+        f"{RUN}/{name}" for name in ("predictions.parquet", "probabilities.parquet", "test.json")
+    ),
     "collect": ("results/tables/runs.csv", "results/tables/histories.parquet"),
     "analyse": ("results/tables/measures.csv", "results/tables/conditions.parquet"),
     "draw": ("results/figures/learning_curves.svg", "results/figures/learning_curves.html"),

@@ -148,8 +148,8 @@ def test_the_settings_of_all_trainings_are_those_of_the_schema(lab):
 
 def write_run(folder: Path, loss: float = 0.5, weight: float = 1.0, seconds: str = "1") -> Path:
     """A run of two weights, one in the encoder and one in the head, and one epoch."""
-    (folder / "checkpoint").mkdir(parents=True)
-    for name, value in {"model": weight, "head": 1.0}.items():
+    (folder / "checkpoint" / "2_Dense").mkdir(parents=True)
+    for name, value in {"model": weight, "2_Dense/model": 1.0}.items():
         weights = {"weight": np.array([value], dtype=np.float32)}
         save_file(weights, folder / "checkpoint" / f"{name}.safetensors")
     (folder / "history.csv").write_text(

@@ -1,9 +1,7 @@
 """The classifier of an architecture itself, as a pooling: what transformers gives, everywhere."""
 
-import io
 import json
 import re
-from contextlib import chdir, redirect_stdout
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +9,7 @@ import pytest
 import torch
 from conftest import CUT, call
 from families import FAMILIES, bring, build, refusal, reweigh, save
+from scipy.special import expit, logit
 from test_backends import histories, run_train, train_command
 from torch import nn
 from transformers import (
@@ -27,7 +26,7 @@ import pretokenize
 import train
 from lib.command.console import UserError
 from lib.training.checkpoints import load_checkpoint, new_classifier, save_checkpoint
-from lib.training.inference import attention, sentence_vectors
+from lib.training.insight import attention, sentence_vectors
 from lib.training.model import load_encoder
 
 # family -> a dropout that its config.json can tell as well
@@ -248,11 +247,13 @@ def runs(tokenizers, splits, tmp_path_factory) -> dict[str, Path]:
 
 
 def predicted(run: Path, texts: list[str], capsys) -> list[dict]:
-    """What predict.py prints."""
+    """What predict.py prints, and the score before the temperature."""
     capsys.readouterr()
     flags = ["--device", "cpu", "--precision", "fp32", "--threads", "1", "--text", *texts]
     predict.main(predict.arguments().parse_args([str(run), *flags]))
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    temperature = json.loads((run / "checkpoint" / "head.json").read_text())["temperature"]
+    return [each | {"score": expit(temperature * logit(each["confidence"]))} for each in found]
 
 
 @pytest.mark.parametrize("family", STANDARD)
@@ -267,7 +268,7 @@ def test_a_pipeline_labels_as_predict_does_longer_texts_as_well(runs, splits, fa
             assert {each["label"] for each in scores} == {*LABELS}
             assert sum(each["score"] for each in scores) == pytest.approx(1)
             assert scores[0]["label"] == line["label"]
-            assert scores[0]["score"] == pytest.approx(line["confidence"], abs=1e-5)
+            assert scores[0]["score"] == pytest.approx(line["score"], abs=1e-5)
     (other,) = classify([f"{LONG} {TEXTS[0]}"], truncation=True, max_length=12)
     (own,) = classify([f"{LONG} {TEXTS[0]}"], truncation=True)
     assert other["score"] != pytest.approx(own["score"], abs=1e-5)  # else the length tells nothing
@@ -278,25 +279,25 @@ def test_a_pipeline_labels_short_texts_where_both_ends_are_kept(runs, capsys):
     (line,) = predicted(runs["electra"], TEXTS[:1], capsys)
     (found,) = classify(TEXTS[:1])
     assert found["label"] == line["label"]
-    assert found["score"] == pytest.approx(line["confidence"], abs=1e-5)
+    assert found["score"] == pytest.approx(line["score"], abs=1e-5)
 
 
 @pytest.mark.parametrize("family", PARTS)
-def test_the_snippet_of_the_card_labels_as_predict_does(runs, family, capsys):
+def test_the_lines_of_the_card_label_as_predict_does(runs, family, capsys):
     card = (runs[family] / "checkpoint" / "README.md").read_text()
     (code,) = re.findall(r"^```python\n(.+?)^```$", card, re.MULTILINE | re.DOTALL)
     wanted = predicted(runs[family], TEXTS, capsys)
-    code = re.sub(r"^texts = .*$", "texts = given", code, flags=re.MULTILINE)
-    try:
-        with chdir(runs[family] / "checkpoint"), redirect_stdout(io.StringIO()) as shown:
-            exec(code, {"given": TEXTS})
-    finally:
-        torch.set_grad_enabled(True)
-    lines = [line.split(maxsplit=2) for line in shown.getvalue().splitlines()]
-    for (label, score, text), line, own in zip(lines, wanted, TEXTS, strict=True):
-        assert (label, text) == (line["label"], own)
-        assert float(score) == pytest.approx(line["confidence"], abs=1e-4)
-    assert "head.safetensors" not in card
+    names = {"texts": TEXTS, "folder": str(runs[family] / "checkpoint")}
+    exec(code, names)
+    if family in STANDARD:
+        found = [(best["label"], best["score"]) for best, *_ in names["found"]]
+        expected = [(line["label"], line["score"]) for line in wanted]
+    else:
+        table = names["probabilities"]
+        found = [*zip(table.idxmax(axis=1), table.max(axis=1), strict=True)]
+        expected = [(line["label"], line["confidence"]) for line in wanted]
+    for (label, score), (known, near) in zip(found, expected, strict=True):
+        assert label == known and score == pytest.approx(near, abs=1e-4)
 
 
 @pytest.mark.parametrize("family", PARTS)
@@ -311,7 +312,7 @@ def test_its_checkpoint_is_a_standard_one(runs, family):
     assert config["id2label"] == {"0": "negative", "1": "positive"}
     assert config["label2id"] == {"negative": 0, "positive": 1}
     assert config["problem_type"] == "single_label_classification"
-    assert not (folder / "head.safetensors").exists()
+    assert not (folder / "2_Dense").exists()
     told = json.loads((folder / "head.json").read_text())
     assert (told["pooling"], told["classes"], told["max_length"]) == ("head", 2, 24)
     assert told["dropout"] == 0.1

@@ -40,7 +40,7 @@ from lib.training.batches import Bounds, load_tokens
 from lib.training.checkpoints import load_checkpoint
 from lib.training.job import Job
 from lib.training.loop import Recipe, Result, Updates
-from lib.training.metrics import chance_p
+from lib.training.metrics import chance_p, fit_temperature
 from lib.training.progress import Epoch
 from lib.training.reporting import Reporter
 from lib.training.saving import Saving
@@ -104,7 +104,7 @@ def history(run) -> pd.DataFrame:
 
 
 def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
-    names = ("model.safetensors", "head.safetensors")
+    names = ("model.safetensors", "2_Dense/model.safetensors")
     return {key: x for name in names for key, x in load_file(checkpoint / name).items()}
 
 
@@ -120,6 +120,10 @@ def test_what_is_told_of_the_best_epoch_is_that_of_its_checkpoint(run, told, his
     loss = cross_entropy(logits, valid.labels).item()
     assert told["valid_loss"] == pytest.approx(loss, rel=1e-5)
     assert history["valid_loss"][best] == pytest.approx(loss, rel=1e-5)
+    temperature = fit_temperature(logits.numpy(), valid.labels.numpy())
+    assert told["temperature"] == pytest.approx(temperature, rel=1e-3) != 1
+    assert told["temperature"] == pytest.approx(history["temperature"][best])
+    assert load_checkpoint(run / "checkpoint").temperature == told["temperature"]
     p = chance_p(valid.labels.numpy(), logits.argmax(dim=1).numpy())
     assert told["chance_p"] == p == pytest.approx(history["chance_p"][best])
     (kept,) = (run / "checkpoints").glob(f"epoch={best}-*")
@@ -264,7 +268,7 @@ def test_a_training_learns_as_many_reviews_and_classes_as_there_are(
     config = json.loads((tmp_path / "run" / "checkpoint" / "config.json").read_text())
     assert config["id2label"] == {"0": "bad", "1": "fair", "2": "good"}
     assert config["label2id"] == {"bad": 0, "fair": 1, "good": 2}
-    assert weights(tmp_path / "run" / "checkpoint")["weight"].shape == (3, 32)
+    assert weights(tmp_path / "run" / "checkpoint")["linear.weight"].shape == (3, 32)
 
 
 def test_utilisation_is_that_of_all_processes_and_a_loss_that_is_not_finite_is_no_success(
@@ -320,9 +324,9 @@ def test_a_line_of_the_history_leaves_out_what_is_no_number(tmp_path):
     jobs.write_history(tmp_path / "history.csv", lines)
     assert (tmp_path / "history.csv").read_text().splitlines() == [
         "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,valid_balanced_accuracy,"
-        "valid_macro_f1,chance_p,grad_norm,learning_rate,updates,seconds",
-        "1,0.61,0.62,0.63,0.64,0.65,0.66,0.067,6.8,0.001,7,6.9",
-        "2,,0.62,0.63,0,0.65,0.66,0.067,6.8,0.001,14,6.9",
+        "valid_macro_f1,temperature,chance_p,grad_norm,learning_rate,updates,seconds",
+        "1,0.61,0.62,0.63,0.64,0.65,0.66,1.7,0.067,6.8,0.001,7,6.9",
+        "2,,0.62,0.63,0,0.65,0.66,1.7,0.067,6.8,0.001,14,6.9",
     ]
 
 

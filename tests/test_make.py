@@ -41,16 +41,18 @@ def imported(*folders: str) -> set[str]:
 
 
 def test_a_study_asks_for_what_it_imports_and_tests_for_what_they_add():
-    study, tests = named("requirements.in"), named("tests.in")
-    assert imported("scripts", "benchmarks") <= study
-    assert imported("tests") - study <= tests and not study & tests
-    assert study <= named("requirements.txt") and tests <= named("tests.txt")
+    study, export, tests = map(named, ("requirements.in", "export.in", "tests.in"))
+    assert imported("scripts", "benchmarks") <= study | export
+    assert imported("tests") - study - export <= tests
+    assert not study & export and not tests & (study | export)
+    for asked, lock in ((study, "requirements"), (export, "export"), (tests, "tests")):
+        assert asked <= named(f"{lock}.txt")
 
 
 def test_locks_pin_each_package_once_and_name_no_place():
     lines = [
         line
-        for lock in ("requirements.txt", "tests.txt")
+        for lock in ("requirements.txt", "export.txt", "tests.txt")
         for line in (ROOT / "envs" / lock).read_text().splitlines()
     ]
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)

@@ -13,7 +13,7 @@ from lib.analysis.explain import explain
 from lib.command.console import UserError
 from lib.data.cutting import Cut
 from lib.data.encoders import load_tokenizer
-from lib.training import inference
+from lib.training import insight
 from lib.training.checkpoints import load_checkpoint, save_checkpoint
 from lib.training.model import Classifier, load_encoder
 
@@ -30,7 +30,7 @@ def checkpoint(encoders, tmp_path_factory, request):
 
 def test_attention_is_that_of_the_last_layer_over_heads_without_special_tokens(checkpoint):
     text = "A fine film, and a song\nthat I will not forget."
-    table = attention.pairs_of_tokens(inference.attention(checkpoint, text))
+    table = attention.pairs_of_tokens(insight.attention(checkpoint, text))
     tokenizer = load_tokenizer(checkpoint)
     inputs = tokenizer(text, truncation=True, max_length=24, return_tensors="pt")
     special = torch.tensor(tokenizer.get_special_tokens_mask(inputs["input_ids"][0], None, True))
@@ -63,7 +63,7 @@ def test_eager_attention_gives_the_same_vectors(checkpoint):
 
 def test_a_text_without_tokens_is_refused(checkpoint):
     with pytest.raises(UserError, match=r"the review has no tokens; set analysis\.review"):
-        inference.attention(checkpoint, "")
+        insight.attention(checkpoint, "")
 
 
 def predictions(label, *answers):
@@ -102,7 +102,7 @@ def test_reviews_and_places_of_a_map_depend_on_the_seed_alone(tmp_path, monkeypa
 
     def vectors(checkpoint, tokens, ids):
         values = [np.random.default_rng(i).normal(size=600) for i in ids]
-        return inference.Vectors(np.array(values, np.float32), {0: "0", 1: "1"})
+        return insight.Vectors(np.array(values, np.float32), {0: "0", 1: "1"})
 
     monkeypatch.setattr(maps, "sentence_vectors", vectors)
     found = []
@@ -153,10 +153,10 @@ def test_maps_and_attention_show_the_predictions_of_the_runs_that_stand(tmp_path
 
     def vectors(checkpoint, tokens, ids):
         asked.append((checkpoint.parts[-5:-1], tokens.parent.name))
-        return inference.Vectors(np.random.default_rng(1).normal(size=(len(ids), 4)), labels)
+        return insight.Vectors(np.random.default_rng(1).normal(size=(len(ids), 4)), labels)
 
     def looked(checkpoint, text):
-        return inference.Attention(["x", "y"], np.array([[0.9, 0.1], [0.4, 0.6]]))
+        return insight.Attention(["x", "y"], np.array([[0.9, 0.1], [0.4, 0.6]]))
 
     monkeypatch.setattr(maps, "sentence_vectors", vectors)
     monkeypatch.setattr(attention, "attention", looked)
@@ -184,10 +184,10 @@ def test_vectors_follow_the_ids(checkpoint, tokens, tmp_path):
     split = tokens["bert" if model.takes_types else "modernbert"] / "test.parquet"
     table = pq.read_table(split)
     ids = np.sort(table["id"].to_numpy())
-    everything = inference.sentence_vectors(checkpoint, split, ids).vectors
+    everything = insight.sentence_vectors(checkpoint, split, ids).vectors
     pq.write_table(table.take(np.random.default_rng(0).permutation(40)), tmp_path / "t.parquet")
     for path in (split, tmp_path / "t.parquet"):
-        some = inference.sentence_vectors(checkpoint, path, ids[[3, 7, 20]]).vectors
+        some = insight.sentence_vectors(checkpoint, path, ids[[3, 7, 20]]).vectors
         assert some == pytest.approx(everything[[3, 7, 20]], abs=1e-5)
     whole = dict(zip(table["id"].to_pylist(), table["input_ids"].to_pylist(), strict=True))
     short, long = (next(i for i in ids if (len(whole[i]) > 24) is cut) for cut in (False, True))

@@ -97,11 +97,14 @@ def test_checkpoint_gives_the_same_logits(encoders, tmp_path, architecture, pool
     loaded = load_checkpoint(tmp_path / "checkpoint")
     assert loaded.pooling == pooling and loaded.dropout.p == 0.25 and not loaded.training
     head = json.loads((tmp_path / "checkpoint" / "head.json").read_text())
-    assert head == {"pooling": pooling, "classes": 3, "dropout": 0.25, **CUT._asdict()}
+    told = {"pooling": pooling, "classes": 3, "dropout": 0.25, "temperature": 1.0}
+    assert head == told | CUT._asdict()
     batch = inputs(model)
     assert torch.equal(model(batch), loaded(batch))
-    names = {path.name for path in (tmp_path / "checkpoint").iterdir()}
-    assert {"model.safetensors", "config.json", "tokenizer.json", "head.safetensors"} <= names
+    folder = tmp_path / "checkpoint"
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert {"model.safetensors", "config.json", "tokenizer.json", "modules.json"} <= names
+    assert "2_Dense/model.safetensors" in names
     assert not [name for name in names if name.endswith((".bin", ".pt", ".pth", ".pkl"))]
     encoder = AutoModel.from_pretrained(tmp_path / "checkpoint").eval()
     states = encoder(**{k: v for k, v in batch.items() if k != "token_type_ids"}).last_hidden_state

@@ -12,6 +12,7 @@ import evaluate
 import predict
 import train
 from lib.command.console import UserError
+from lib.files.predictions import read_predictions
 from lib.training.inference import TextClassifier
 
 
@@ -39,12 +40,13 @@ def runs(encoders, tokens, tmp_path_factory):
 @pytest.mark.parametrize("pooling", ["padded-mean", "masked-mean"])
 def test_labels_are_those_of_the_test(runs, splits, pooling):
     texts = pd.read_parquet(splits / "test.parquet").set_index("id")["text"]
-    tested = pd.read_parquet(runs[pooling] / "predictions.parquet", partitioning=None)
+    tested = read_predictions(runs[pooling])
     classify = TextClassifier(runs[pooling] / "checkpoint", "cpu")
-    found = pd.DataFrame(classify(texts.loc[tested["id"]].tolist()))
+    found = pd.DataFrame(classify(texts.loc[tested.index].tolist()))
     names = tested["prediction"].map({0: "negative", 1: "positive"})
     assert found["label"].tolist() == names.tolist()
-    assert found["confidence"].tolist() == pytest.approx(tested["confidence"].tolist(), abs=1e-5)
+    assert found["confidence"].tolist() == pytest.approx(tested["calibrated"].tolist(), abs=1e-5)
+    assert (tested["confidence"] - tested["calibrated"]).abs().max() > 0.01
 
 
 def test_a_single_text_and_none_at_all_are_labelled_as_lists(runs):

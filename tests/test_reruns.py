@@ -24,8 +24,8 @@ OF_RULES = {
     "": "command.cli command.console command.timing data.digests data.hub data.packages "
     "data.preview files.manifests files.whole forks.client forks.server study.code study.config "
     "study.configfiles study.engine study.flags study.planning study.schema study.version "
-    "training.gpus training.launch training.probe training.reporting training.saving "
-    "training.tracking",
+    "training.gpus training.inference training.labelling training.launch training.probe "
+    "training.reporting training.saving training.tracking",
     "download": "data.delimited data.download data.hub_datasets data.json_lines "
     "data.near_duplicates data.readers data.sources",
     "download split encoder": "data.division data.reviews",
@@ -46,9 +46,9 @@ OF_RULES = {
     "train evaluate estimate baseline": "training.metrics",
     "vectors train evaluate estimate": "training.vectors",
     "vectors train evaluate estimate explain": "training.backends training.batches "
-    "training.checkpoints training.device training.freezing training.model training.own_head "
-    "training.poolings training.prediction training.unpadded",
-    "vectors train evaluate estimate baseline analyse explain": "files.predictions",
+    "training.checkpoints training.device training.freezing training.model training.modules "
+    "training.own_head training.poolings training.prediction training.unpadded",
+    "train evaluate estimate baseline analyse explain": "files.predictions",
     "evaluate": "training.card training.evaluation",
     "evaluate summary": "command.markup",
     "evaluate estimate baseline choose collect analyse explain draw summary": "study.runs",
@@ -65,7 +65,7 @@ OF_RULES = {
     "analyse summary": "analysis.groups analysis.metrics analysis.statistics",
     "analyse draw summary": "analysis.wording study.metrics",
     "analyse explain summary": "analysis.representatives",
-    "explain": "analysis.attention analysis.explain analysis.maps training.inference",
+    "explain": "analysis.attention analysis.explain analysis.maps training.insight",
     "draw": "page.drawing page.figures",
     "draw summary": "study.catalog",
     "summary": "page.answer page.html page.latex page.markdown page.sections page.summary "

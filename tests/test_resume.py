@@ -39,7 +39,10 @@ OWN = {"settings": {"epochs": 3, "seed": 1}, "code": "a"}  # what a state belong
 # The flags of a training that takes its time, by the number of its processes.
 LONG = {1: "--batch 8 --epochs 16 --scheduler linear --warmup 0.1 --learning-rate 0.001"}
 LONG[2] = f"{LONG[1]} --backend accelerate --processes 2"
-FILES = ("checkpoint/model.safetensors", "checkpoint/head.safetensors", "checkpoint/config.json")
+FILES = [
+    f"checkpoint/{name}"
+    for name in ("model.safetensors", "2_Dense/model.safetensors", "config.json", "head.json")
+]
 
 
 class Cut(Exception):

@@ -328,7 +328,7 @@ def test_what_is_not_chosen_counts_in_no_test_whether_there_is_one_or_not(study)
     for run in others:
         log = logs / run.relative_to(study.folder / "runs") / "evaluate.log"
         write_text(log, "12:00:00 took 7.50 s")
-        for name in ("test.json", "predictions.parquet"):
+        for name in ("test.json", "predictions.parquet", "probabilities.parquet"):
             (run / name).write_text("{")
     study.analyse(tuned=True)
     with_tests = {path.name: path.read_bytes() for path in study.tables.iterdir()}

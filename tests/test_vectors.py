@@ -111,7 +111,8 @@ def test_the_fast_way_learns_what_the_slow_one_does(
     np.testing.assert_allclose(slow[near], fast[near], rtol=1e-4)
     assert (slow["grad_norm"] > 0.05).all()  # all are clipped
     heads = [
-        load_file(tmp_path / name / "checkpoint/head.safetensors") for name in ("slow", "fast")
+        load_file(tmp_path / name / "checkpoint/2_Dense/model.safetensors")
+        for name in ("slow", "fast")
     ]
     for key, weight in heads[0].items():
         torch.testing.assert_close(heads[1][key], weight, rtol=1e-4, atol=1e-5)

@@ -143,7 +143,7 @@ def test_runs(study, folder):
     history = pd.read_csv(study.folder / folder / "history.csv")
     assert ",".join(history.columns) == (
         "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,valid_balanced_accuracy,"
-        "valid_macro_f1,chance_p,grad_norm,learning_rate,updates,seconds"
+        "valid_macro_f1,temperature,chance_p,grad_norm,learning_rate,updates,seconds"
     )
     best = history.set_index("epoch").loc[trained["best_epoch"]]
     assert best["valid_accuracy"] == history["valid_accuracy"].max() == trained["valid_accuracy"]

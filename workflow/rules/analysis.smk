@@ -7,6 +7,7 @@ rule baseline:
         encoder=encoder_of_text,
     output:
         predictions=f"{BASELINE}/predictions.parquet",
+        probabilities=f"{BASELINE}/probabilities.parquet",
         measured=f"{BASELINE}/test.json",
     log:
         f"{LOGS}/dataset={{dataset}}/text={{text}}/baseline.log",
@@ -81,7 +82,7 @@ rule analyse:
     input:
         table=table("runs"),
         runs=files_of_runs("train.json"),
-        tests=files_of_tested_runs("predictions.parquet"),
+        tests=files_of_tested_runs(*PREDICTED),
         baselines=BASELINES,
         samples=SAMPLE_BASELINES,
         reviews=expand(rules.split.output.test, dataset=DATASET),
@@ -116,7 +117,7 @@ rule analyse:
 rule explain:
     input:
         table=table("runs"),
-        runs=files_of_tested_runs("checkpoint", "predictions.parquet"),
+        runs=files_of_tested_runs("checkpoint", *PREDICTED),
         reviews=expand(rules.split.output.test, dataset=DATASET),
         tokens=expand(rules.pretokenize.output.test, dataset=DATASET, model=MODELS),
     output:

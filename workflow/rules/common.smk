@@ -59,7 +59,8 @@ FIGURES = "results/figures"
 LOGS = "results/logs"
 RUN_LOGS = RUN.replace("results/runs", LOGS)
 TRAINED = ("checkpoint", "history.csv", "train.json")
-TESTED = (*TRAINED, "predictions.parquet", "test.json")
+PREDICTED = ("predictions.parquet", "probabilities.parquet")
+TESTED = (*TRAINED, *PREDICTED, "test.json")
 
 
 def outside(path):
@@ -343,7 +344,7 @@ BASELINES, SAMPLE_BASELINES = (
         f"{BASELINE}/{{file}}",
         dataset=DATASET,
         text=texts,
-        file=["predictions.parquet", "test.json"],
+        file=[*PREDICTED, "test.json"],
     )
     for texts in (TEXTS, SAMPLES)
 )

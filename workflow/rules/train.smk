@@ -83,6 +83,7 @@ rule evaluate:
         measured=rules.train.output.measured,
     output:
         predictions=f"{RUN}/predictions.parquet",
+        probabilities=f"{RUN}/probabilities.parquet",
         measured=f"{RUN}/test.json",
     log:
         f"{RUN_LOGS}/evaluate.log",

@@ -8,7 +8,7 @@ import pandas as pd
 from lib.command.console import UserError
 from lib.data.words import words
 from lib.study.runs import Run
-from lib.training.inference import Attention, attention
+from lib.training.insight import Attention, attention
 
 REVIEW = ["model", "id", "label", "prediction", "confidence"]
 PAIR = ["query", "key", "query_token", "key_token", "weight"]

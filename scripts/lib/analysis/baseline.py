@@ -22,7 +22,7 @@ from lib.files.manifests import reading
 from lib.files.predictions import Predictions, write_predictions
 from lib.files.whole import write_json
 from lib.study.runs import keys_in, run_of
-from lib.training.metrics import chance_p, measure
+from lib.training.metrics import chance_p, fit_temperature, measure
 
 C = (0.01, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
 RUNS = (1, 2)  # of words, the longest that is counted
@@ -42,7 +42,7 @@ def train_baseline(
 ) -> None:
     """Fit every setting, keep the best on the validation split, test it once.
 
-    Writes predictions.parquet and test.json, as the test of an encoder does.
+    Writes predictions, probabilities and test.json, as the test of an encoder does.
 
     Args:
         splits: folder of the split reviews.
@@ -78,7 +78,6 @@ def train_baseline(
         splits_of_tuning = texts["train"], labels["train"], texts["valid"], labels["valid"]
         model, settings = tune(*splits_of_tuning, choose_by)
     seconds = time.perf_counter() - started
-    predictions = Predictions.of(model.predict_log_proba(texts["test"]), labels["test"])
     keys = run_of(out)
     read: dict[str, Any] = {"text": keys_in(out)["text"]}
     if encoder:
@@ -87,7 +86,8 @@ def train_baseline(
     measured["train_accuracy"] = float(np.mean(model.predict(texts["train"]) == labels["train"]))
     measured["train_seconds"] = seconds
     measured["chance_p"] = chance_p(labels["valid"], model.predict(texts["valid"]))
-    write_predictions(out / "predictions.parquet", reviews["id"].to_numpy(), predictions)
+    ids, logits = reviews["id"].to_numpy(), model.predict_log_proba(texts["test"])
+    predictions = write_predictions(out, ids, logits, labels["test"], settings["temperature"])
     write_json(out / "test.json", measured | measure(predictions))
     log.info("test accuracy %.4f", predictions.accuracy())
 
@@ -131,8 +131,9 @@ def tune(
         choose_by: the measure of validation by which a setting is better, as in `training`.
 
     Returns:
-        The fitted model; its `c`, the longest sequence of `words` that it counts, and its
-        `valid_accuracy` (ties: lower validation loss, then the earlier setting).
+        The fitted model; its `c`, the longest sequence of `words` that it counts, its
+        `valid_accuracy` (ties: lower validation loss, then the earlier setting), and the
+        `temperature` that fits its validation.
 
     Raises:
         UserError: no word stands in two training texts.
@@ -157,8 +158,8 @@ def tune(
         for c in C:
             classifier = LogisticRegression(C=c, solver="newton-cg", tol=TOLERANCE, max_iter=1000)
             classifier.fit(counts, labels)
-            chances = classifier.predict_proba(valid_counts).clip(LEAST)
-            found = measure(Predictions.of(np.log(chances), valid_labels))
+            logits = np.log(classifier.predict_proba(valid_counts).clip(LEAST))
+            found = measure(Predictions.of(logits, valid_labels))
             value = found[choose_by]
             log.info("up to %d words, C %g: validation %s %.4f", longest, c, choose_by, value)
             rank = -value if choose_by == "loss" else value, -found["loss"]
@@ -166,6 +167,7 @@ def tune(
                 best = rank
                 model = make_pipeline(vectorizer, classifier)
                 settings = {"c": c, "words": longest, "valid_accuracy": found["accuracy"]}
+                settings["temperature"] = fit_temperature(logits, valid_labels)
     if settings["c"] in (C[0], C[-1]):
         log.warning(
             "the best C, %g, is at the edge of those tried, and one beyond it may be better; "

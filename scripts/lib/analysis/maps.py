@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from lib.analysis.results import key_columns
 from lib.command.console import log
 from lib.study.runs import KEYS, Run
-from lib.training.inference import sentence_vectors
+from lib.training.insight import sentence_vectors
 
 PERPLEXITY = 30  # scikit-learn's default, lowered for small samples
 NEIGHBOURS = 15

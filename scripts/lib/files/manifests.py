@@ -50,7 +50,8 @@ def verify(path: Path, *patterns: str) -> None:
     lines = listing.read_text("utf-8", "replace").splitlines() if listing.is_file() else []
     for digest, _, name in (line.partition("  ") for line in lines):
         file = path.parent / name
-        if patterns and not any(fnmatch(file.name, pattern) for pattern in patterns):
+        inner = str(file.relative_to(path))
+        if patterns and not any(fnmatch(inner, pattern) for pattern in patterns):
             continue
         if not file.is_file():
             raise UserError(f"'{file}' is missing; {advice(path)}")

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from scipy.stats import binomtest
@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from lib.command.markup import escape
 from lib.data.cutting import HEAD, HEAD_TAIL, TAIL
 from lib.study.schema import keys_that, word
-from lib.training.poolings import OWN_HEAD
+from lib.training.poolings import OWN_HEAD, PADDED_MEAN
 
 FILE = "README.md"
 TOLD = (  # what it needs of train.json, besides the keys of the run
@@ -26,115 +26,97 @@ TOLD = (  # what it needs of train.json, besides the keys of the run
         "parameters",
     ),
     *("learning_rate", "settings", "encoder", "tokens_sha256"),
-    *("truncation", "first_tokens", "last_tokens"),
+    *("truncation", "temperature"),
     *("hardware", "precision", "backend", "versions", "workflow"),
 )
 TASK = "text-classification"
 MEASURES = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "loss": "Loss"}
 METRICS = {"accuracy": "accuracy", "macro_f1": "f1", "loss": "loss"}  # by the names of the hub
 
-# pooling -> what it is, and its lines in the snippet
-POOLINGS = {
-    "cls": ("the state of the first token", "vectors = states[:, 0]"),
-    "padded-mean": (
-        "the mean over all positions, padding included",
-        "vectors = states.mean(dim=1)",
-    ),
-    "masked-mean": (
-        "the mean over all tokens, without padding",
-        'mask = inputs["attention_mask"].unsqueeze(-1)\n'
-        "vectors = (states * mask).sum(dim=1) / mask.sum(dim=1)",
-    ),
-    "max": (
-        "the maximum over all tokens, without padding, per dimension",
-        'padding = inputs["attention_mask"].unsqueeze(-1) == 0\n'
-        "vectors = states.masked_fill(padding, torch.finfo(states.dtype).min).amax(dim=1)",
-    ),
-    "pooler": ("the encoder's own pooler", "vectors = outputs.pooler_output"),
-    OWN_HEAD: ("what the classifier of its architecture has before the last layer", ""),
+POOLINGS = {  # pooling -> what it is
+    "cls": "the state of the first token",
+    "padded-mean": "the mean over all positions, padding included",
+    "masked-mean": "the mean over all tokens, without padding",
+    "max": "the maximum over all tokens, without padding, per dimension",
+    "pooler": "the encoder's own pooler",
+    OWN_HEAD: "what the classifier of its architecture has before the last layer",
 }
 KEPT = {  # by truncation
     HEAD: "the first",
     TAIL: "the last",
     HEAD_TAIL: "the first quarter of them and the last three",
 }
-SNIPPET = """\
-import inspect
 
-import torch
-from safetensors.torch import load_file
-from transformers import AutoModel, AutoTokenizer
 
-folder = "."
-texts = ["A text to label.", "Another one."]
+class Loading(NamedTuple):
+    """How a model is loaded.
 
-torch.set_grad_enabled(False)
-tokenizer = AutoTokenizer.from_pretrained(folder)
-encoder = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
-head = torch.nn.Linear(encoder.config.hidden_size, encoder.config.num_labels)
-head.load_state_dict(load_file(f"{folder}/head.safetensors"))
+    Attributes:
+        library: that loads it, as the hub names it; none where no library computes what it does.
+        task: that the library promises of it, as the hub names it.
+        needed: to be installed, in a sentence.
+        code: Python that gives what it makes of some texts.
+        caution: what has to be known besides.
+    """
 
-INPUTS
-taken = inspect.signature(encoder.forward).parameters
-outputs = encoder(**{name: values for name, values in inputs.items() if name in taken})
-states = outputs.last_hidden_state
-POOLED
-probabilities = head(vectors).softmax(dim=-1)
-for text, row in zip(texts, probabilities):
-    print(f"{encoder.config.id2label[int(row.argmax())]} {row.max():.4f} {text}")"""
+    library: str | None
+    task: str | None
+    needed: str
+    code: str
+    caution: str
 
-OWN_SNIPPET = """\
+
+SENTENCE_TRANSFORMERS = Loading(
+    "sentence-transformers",
+    "feature-extraction",
+    "`pip install sentence-transformers` is all that is needed. `folder` is where the files of "
+    "this model are, or its name on the hub.",
+    """\
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer(folder)
+logits = model.encode(texts, convert_to_tensor=True)
+probabilities = (logits / TEMPERATURE).softmax(dim=-1)""",
+    "The columns are the classes above; the temperature makes the probabilities fit validation. "
+    "Without its last module, `del model[-1]`, the model gives sentence vectors. `pipeline` and "
+    "`AutoModelForSequenceClassification` do not read the head, and label with random weights.",
+)
+PIPELINE = Loading(
+    "transformers",
+    TASK,
+    "`pip install transformers torch` is all that is needed. `folder` is where the files of this "
+    "model are, or its name on the hub.",
+    """\
 from transformers import pipeline
 
-folder = "."
-texts = ["A text to label.", "Another one."]
-
 classify = pipeline("text-classification", model=folder)
-for text, found in zip(texts, classify(texts, truncation=True)):
-    print(f"{found['label']} {found['score']:.4f} {text}")"""
-OWN_SNIPPET_ENDS = """\
-import inspect
+found = classify(texts, truncation=True, top_k=None)""",
+    "Leave `truncation=True` in it: longer texts are cut as in training, since the tokenizer knows "
+    "the length. The scores are those before the temperature, TEMPERATURE, by which logits are to "
+    "be divided for probabilities that fit validation. `AutoModelForSequenceClassification` reads "
+    "the model as well, and `SentenceTransformer` gives its logits.",
+)
+WORKFLOW = Loading(
+    None,
+    None,
+    "It takes the code of the workflow, with its folder `scripts` on the path of Python. `folder` "
+    "is where the files of this model are.",
+    """\
+from lib.training.inference import TextClassifier
 
-import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-folder = "."
-texts = ["A text to label.", "Another one."]
-
-torch.set_grad_enabled(False)
-tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
-
-INPUTS
-taken = inspect.signature(model.forward).parameters
-outputs = model(**{name: values for name, values in inputs.items() if name in taken})
-probabilities = outputs.logits.softmax(dim=-1)
-for text, row in zip(texts, probabilities):
-    print(f"{model.config.id2label[int(row.argmax())]} {row.max():.4f} {text}")"""
-
-TOKENIZE = """\
-inputs = tokenizer(
-    texts,
-    truncation=True,
-    max_length=MAX_LENGTH,
-    padding=PADDING,
-    padding_side="right",
-    return_attention_mask=True,
-    return_tensors="pt",
-)"""
-TOKENIZE_ENDS = """\
-def cut(row):
-    return row if len(row) <= MAX_LENGTH else row[:FIRST] + row[len(row) - LAST :]
-
-whole = tokenizer(texts, return_attention_mask=True)
-inputs = tokenizer.pad(
-    {name: [cut(row) for row in rows] for name, rows in whole.items()},
-    max_length=WIDTH,
-    padding=PADDING,
-    padding_side="right",
-    return_attention_mask=True,
-    return_tensors="pt",
-)"""
+classify = TextClassifier(folder)
+probabilities = classify.probabilities(texts)""",
+    "",
+)
+PADDED = (
+    "No library has a mean over padding: sentence-transformers refuses this model by the name of "
+    "its pooling, and `pipeline` labels with random weights. An export to ONNX, by `export.py` of "
+    "the workflow, computes it where texts are padded to MAX_LENGTH tokens."
+)
+BOTH_ENDS = (
+    "Other libraries keep another part of texts of more than MAX_LENGTH tokens; of shorter ones, "
+    "LIBRARY gives the same."
+)
 
 
 def model_card(trained: Mapping[str, Any], tested: Mapping[str, Any], labels: Sequence[str]) -> str:
@@ -161,10 +143,7 @@ def model_card(trained: Mapping[str, Any], tested: Mapping[str, Any], labels: Se
         f"validation {choose_by}, which is therefore too "
         f"{'low' if choose_by == 'loss' else 'high'} on average; the test split chose nothing.",
         "## Use",
-        "The snippet needs torch, transformers and safetensors. `folder` is where the files of "
-        "this model are, as `hf download` with `--local-dir` puts them.",
-        f"```python\n{snippet(trained)}\n```",
-        caution(trained),
+        *use(trained),
         "## Training",
         table(["Setting", "Value"], training_facts(trained)),
         "## Limits",
@@ -198,8 +177,8 @@ def describe(trained: Mapping[str, Any], tested: Mapping[str, Any]) -> ModelCard
         if math.isfinite(tested[measure])
     ]
     return ModelCardData(
-        library_name="transformers",
-        pipeline_tag=TASK,
+        library_name=loading(trained).library,
+        pipeline_tag=loading(trained).task,
         tags=["text-encoder", trained["pooling"]],
         base_model=encoder["id"] if encoder["source"] == "hub" else None,
         model_name=name_of(trained),
@@ -248,7 +227,7 @@ def model_facts(trained: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return [
         ("Encoder", f"{trained['model']}, {origin(trained['encoder'])}"),
         ("SHA-256 of the weights it began with", ", ".join(weights) or "none: they were random"),
-        ("Pooling", f"{trained['pooling']}: {POOLINGS[trained['pooling']][0]}"),
+        ("Pooling", f"{trained['pooling']}: {POOLINGS[trained['pooling']]}"),
         (
             "Input",
             f"{trained['settings']['max_length']:,} tokens of a text at most, special tokens "
@@ -287,43 +266,27 @@ def results(trained: Mapping[str, Any], tested: Mapping[str, Any]) -> list[tuple
     ]
 
 
-def snippet(trained: Mapping[str, Any]) -> str:
-    """Python that labels texts, without this project."""
-    fixed = trained["pooling"] == "padded-mean"
-    filled = {
-        "INPUTS": TOKENIZE_ENDS if trained["truncation"] == HEAD_TAIL else TOKENIZE,
-        "WIDTH": "MAX_LENGTH" if fixed else "None",
-        "MAX_LENGTH": str(trained["settings"]["max_length"]),
-        "FIRST": str(trained["first_tokens"]),
-        "LAST": str(trained["last_tokens"]),
-        "PADDING": '"max_length"' if fixed else "True",
-        "POOLED": POOLINGS[trained["pooling"]][1],
-    }
-    text = SNIPPET
-    if trained["pooling"] == OWN_HEAD:
-        text = OWN_SNIPPET_ENDS if trained["truncation"] == HEAD_TAIL else OWN_SNIPPET
-    for key, value in filled.items():
-        text = text.replace(key, value)
-    return text
-
-
-def caution(trained: Mapping[str, Any]) -> str:
-    """What labels otherwise than the snippet does."""
-    if trained["pooling"] != OWN_HEAD:
-        return (
-            "Load it this way alone: `pipeline` and `AutoModelForSequenceClassification` do not "
-            "read `head.safetensors`, and label with random weights. A warning of transformers "
-            "that weights of a pooler are missing means nothing here: they are not used."
-        )
+def loading(trained: Mapping[str, Any]) -> Loading:
+    """How the model of a run is loaded."""
+    library = PIPELINE if trained["pooling"] == OWN_HEAD else SENTENCE_TRANSFORMERS
+    if trained["pooling"] == PADDED_MEAN:
+        return WORKFLOW._replace(caution=PADDED)
     if trained["truncation"] == HEAD_TAIL:
-        return (
-            "Cut texts this way alone: `pipeline` reads the model as well, and keeps another part "
-            "of longer texts."
-        )
-    return (
-        "Leave `truncation=True` in it: longer texts are cut as in training, since the tokenizer "
-        "knows the length. `AutoModelForSequenceClassification` reads the model as well."
-    )
+        return WORKFLOW._replace(caution=BOTH_ENDS.replace("LIBRARY", f"{library.library}"))
+    return library
+
+
+def use(trained: Mapping[str, Any]) -> list[str]:
+    """How to label texts, in paragraphs."""
+    found = loading(trained)
+    numbers = {
+        "TEMPERATURE": f"{trained['temperature']:.6g}",
+        "MAX_LENGTH": str(trained["settings"]["max_length"]),
+    }
+    paragraphs = [found.needed, f"```python\n{found.code}\n```", found.caution]
+    for key, value in numbers.items():
+        paragraphs = [text.replace(key, value) for text in paragraphs]
+    return paragraphs
 
 
 def training_facts(trained: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -348,7 +311,8 @@ def limits(trained: Mapping[str, Any]) -> str:
             f"- Texts of {name} that repeat another were removed before it was split; the results "
             "are those of texts that are new to the model.",
             "- What stands beyond the tokens that are kept is not seen.",
-            "- Its probabilities were not calibrated.",
+            "- How sure it is was fitted, by one number, to validation texts of the same kind; of "
+            "other texts it may be surer than it is right.",
             "- **No licence is stated here.** Check those of the encoder and of the data before "
             "you use or publish this model.",
         ]

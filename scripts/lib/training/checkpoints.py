@@ -4,23 +4,19 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from safetensors.torch import load_file
 
+from lib.command.console import UserError
 from lib.data.cutting import HEAD_TAIL, TAIL, Cut
 from lib.data.encoder_files import CONFIG_FILE, TOKENIZER_CONFIG, tokenizer_files
 from lib.data.encoders import using
 from lib.files.manifests import verify
 from lib.files.whole import read_json
 from lib.training.batches import AUTO
-from lib.training.model import (
-    HEAD_WEIGHTS,
-    Classifier,
-    load_encoder,
-    read_encoder,
-    read_own_head,
-)
+from lib.training.model import Classifier, load_encoder, read_encoder, read_own_head
+from lib.training.modules import HEAD_WEIGHTS, MODULES, read_modules, write_modules
 from lib.training.own_head import OwnHead, renew_last_layer
 from lib.training.poolings import OWN_HEAD
 
@@ -57,7 +53,7 @@ def new_classifier(
 
 
 def save_checkpoint(model: Classifier, source: Path, folder: Path, cut: Cut) -> None:
-    """Write a checkpoint, which `load_checkpoint` reads as a whole.
+    """Write a checkpoint, which `load_checkpoint` reads as a whole, and sentence-transformers too.
 
     `AutoModel` reads it as an encoder, and `AutoModelForSequenceClassification` what has a head of
     its architecture.
@@ -76,30 +72,60 @@ def save_checkpoint(model: Classifier, source: Path, folder: Path, cut: Cut) -> 
         "pooling": model.pooling,
         "classes": model.head.out_features,
         "dropout": model.rate,
+        "temperature": model.temperature,
         **cut._asdict(),
     }
+    write_modules(folder, model.pooling, model.head, cut.max_length)
     (folder / HEAD_CONFIG).write_text(json.dumps(head, indent=2) + "\n", "utf-8")
-    for path in folder.glob("*.safetensors"):  # written for the user alone, whatever the umask
+    for path in folder.rglob("*.safetensors"):  # written for the user alone, whatever the umask
         shutil.copymode(folder / HEAD_CONFIG, path)
 
 
 def _tell_cut(path: Path, cut: Cut) -> None:
-    """Let the tokenizer of a checkpoint cut and pad as the training did, where it can."""
+    """Let the tokenizer of a checkpoint cut, pad and mask as the training did, where it can."""
     told = read_json(path) if path.is_file() else {}
+    if (names := told.get("model_input_names")) and "attention_mask" not in names:
+        told["model_input_names"] = [*names, "attention_mask"]
     told |= {"model_max_length": cut.max_length, "padding_side": "right"}
     if cut.truncation != HEAD_TAIL:
         told["truncation_side"] = "left" if cut.truncation == TAIL else "right"
     path.write_text(json.dumps(told, indent=2) + "\n", "utf-8")
 
 
-def cut_of(checkpoint: Path) -> Cut:
-    """Which part of each text a checkpoint was trained on.
+class Head(NamedTuple):
+    """What a checkpoint tells besides its encoder.
+
+    Attributes:
+        pooling: a name from the table of poolings.
+        cut: which part of each text it was trained on.
+        dropout: probability before the head, or in it.
+        temperature: what logits are divided by to give probabilities.
+        weights: the file of the head; none where that is a part of the model of transformers.
+    """
+
+    pooling: str
+    cut: Cut
+    dropout: float
+    temperature: float
+    weights: str | None
+
+
+def read_head(folder: Path) -> Head:
+    """What a checkpoint of a run, or a model of sentence-transformers, tells of itself.
 
     Raises:
-        UserError: the checkpoint is damaged, or does not tell.
+        UserError: it is neither, or damaged.
     """
-    head = read_json(checkpoint / HEAD_CONFIG, *Cut._fields)
-    return Cut(*(head[key] for key in Cut._fields))
+    if not (folder / HEAD_CONFIG).is_file():
+        if not (folder / MODULES).is_file():
+            raise UserError(f"'{folder}' holds no checkpoint; name the folder of a finished run")
+        modules = read_modules(folder)
+        return Head(modules.pooling, Cut(modules.max_length, AUTO), 0.0, 1.0, modules.head)
+    verify(folder, HEAD_CONFIG)
+    told = read_json(folder / HEAD_CONFIG, "pooling", "dropout", "temperature", *Cut._fields)
+    pooling, cut = told["pooling"], Cut(told["max_length"], told["truncation"])
+    weights = None if pooling == OWN_HEAD else HEAD_WEIGHTS
+    return Head(pooling, cut, told["dropout"], told["temperature"], weights)
 
 
 def load_checkpoint(folder: Path) -> Classifier:
@@ -108,15 +134,18 @@ def load_checkpoint(folder: Path) -> Classifier:
     Raises:
         UserError: a file of it is missing or damaged.
     """
-    verify(folder, HEAD_CONFIG)
-    head = read_json(folder / HEAD_CONFIG, "pooling", "classes", "dropout")
-    pooling, classes, dropout = head["pooling"], head["classes"], head["dropout"]
-    if pooling == OWN_HEAD:
+    head = read_head(folder)
+    if head.weights is None:
         own = read_own_head(folder, trained=True)
-        return OwnHead(own, dropout, list(own.config.id2label.values())).eval()
-    encoder = read_encoder(folder)
-    with using(folder, HEAD_CONFIG, HEAD_WEIGHTS):
-        labels = list(encoder.config.id2label.values())
-        model = Classifier(encoder, pooling, classes, dropout, labels)
-        model.head.load_state_dict(load_file(folder / HEAD_WEIGHTS))
+        model: Classifier = OwnHead(own, head.dropout, list(own.config.id2label.values()))
+    else:
+        encoder = read_encoder(folder)
+        with using(folder, HEAD_CONFIG, MODULES, head.weights):
+            weights = load_file(folder / head.weights)
+            labels = list(encoder.config.id2label.values())
+            model = Classifier(encoder, head.pooling, len(labels), head.dropout, labels)
+            model.head.load_state_dict(
+                {name.removeprefix("linear."): tensor for name, tensor in weights.items()}
+            )
+    model.temperature = head.temperature
     return model.eval()

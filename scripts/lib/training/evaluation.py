@@ -11,7 +11,7 @@ from lib.study.runs import KEYS
 from lib.training.backends import connect
 from lib.training.batches import Bounds, load_tokens
 from lib.training.card import FILE, TOLD, model_card
-from lib.training.checkpoints import cut_of, load_checkpoint
+from lib.training.checkpoints import load_checkpoint, read_head
 from lib.training.device import explain_lack_of_memory
 from lib.training.metrics import measure
 from lib.training.prediction import predict
@@ -21,7 +21,7 @@ from lib.training.vectors import load_vectors, refuse_vectors_of_trained
 def evaluate(
     tokens: Path, run: Path, settings: Mapping[str, Any], vectors: Path | None = None
 ) -> None:
-    """Predict every test review once; write predictions.parquet, test.json and the model card.
+    """Predict every test review once; write what was predicted, test.json and the model card.
 
     Args:
         tokens: the tokenized test split.
@@ -37,7 +37,7 @@ def evaluate(
     training = read_json(run / "train.json", *kept, *TOLD)
     backend = connect({**settings, "backend": "torch"}, training["seed"])
     with explain_lack_of_memory("lower eval_batch or micro_tokens"):
-        cut, pooling = cut_of(run / "checkpoint"), training["pooling"]
+        cut, pooling = read_head(run / "checkpoint").cut, training["pooling"]
         split = load_tokens(tokens, cut, backend.device, pooling)
         if vectors:
             refuse_vectors_of_trained(training["settings"]["freeze"])
@@ -45,9 +45,10 @@ def evaluate(
             split = load_vectors(vectors, tokens, split, pooling, digests)
         model = load_checkpoint(run / "checkpoint").to(backend.device)
         bounds = Bounds.of(settings["eval_batch"], settings["micro_tokens"], backend.device)
-        predictions = predict(model, split, bounds, backend)
+        logits = predict(model, split, bounds, backend)
+    label = split.labels.cpu().numpy()
+    predictions = write_predictions(run, split.ids, logits, label, model.temperature)
     measured = {key: training[key] for key in kept} | measure(predictions)
-    write_predictions(run / "predictions.parquet", split.ids, predictions)
     write_json(run / "test.json", measured)
     labels = list(model.encoder.config.id2label.values())
     amend(run / "checkpoint", FILE, model_card(training, measured, labels))

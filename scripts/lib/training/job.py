@@ -180,6 +180,7 @@ def train_reported(
         def on_epoch(epoch: Epoch, updates: Updates) -> None:
             reporter.epoch(epoch, updates)
             if keep:
+                model.temperature = epoch.temperature
                 save_checkpoint(model, job.encoder, saving.checkpoint(epoch), data[0].cut)
 
         result = train(model, data, job.recipe, backend, on_epoch, saving)
@@ -204,6 +205,7 @@ def write_run(
     job: Job, model: Classifier, data: tuple[Tokens, Tokens], backend: Torch, result: Result
 ) -> None:
     """Write the best checkpoint, the history, and what the run tells of itself."""
+    model.temperature = result.best.temperature
     with replacing(job.run / "checkpoint") as path:
         save_checkpoint(model, job.encoder, path, data[0].cut)
     write_history(job.run / "history.csv", result.history)
@@ -253,6 +255,7 @@ def measure(
         "valid_balanced_accuracy": best.valid_balanced_accuracy,
         "valid_macro_f1": best.valid_macro_f1,
         "valid_loss": best.valid_loss,
+        "temperature": best.temperature,
         "diverged": result.diverged,
         "learned": p < level,
         "chance_p": p,

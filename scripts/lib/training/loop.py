@@ -25,10 +25,11 @@ from transformers import get_scheduler
 from lib.command.console import announcements, log
 from lib.command.console import progress as shown
 from lib.command.timing import record
+from lib.files.predictions import Predictions
 from lib.training.backends import Torch
 from lib.training.batches import AUTO, Bounds, Tokens, epoch_order
 from lib.training.device import free_memory, is_out_of_memory
-from lib.training.metrics import chance_p, measure
+from lib.training.metrics import chance_p, fit_temperature, measure
 from lib.training.model import Classifier
 from lib.training.prediction import predict
 from lib.training.progress import Epoch, Progress
@@ -129,6 +130,7 @@ def train(
     eval_bounds = Bounds.of(settings["eval_batch"], settings["micro_tokens"], backend.device)
     model.train()
     bounds = first_bounds(settings, batch, model, train_tokens, backend)
+    labels = valid_tokens.labels.cpu().numpy()
     weights = class_weights(settings, train_tokens.labels, trained[0])
     progress = Progress(model, scheduler, bounds, settings["choose_by"], backend.scaler)
 
@@ -161,7 +163,8 @@ def train(
             losses, hits, norms = torch.stack(progress.measured).T.tolist()
             progress.seconds = time.perf_counter() - started
             record("training", time.perf_counter() - resumed)
-            valid = predict(model, valid_tokens, eval_bounds, backend)
+            logits = predict(model, valid_tokens, eval_bounds, backend)
+            valid = Predictions.of(logits, labels)
             sizes = [len(rows) for rows in updates]
             validation = measure(valid)
             epoch = Epoch(
@@ -172,6 +175,7 @@ def train(
                 valid_accuracy=validation["accuracy"],
                 valid_balanced_accuracy=validation["balanced_accuracy"],
                 valid_macro_f1=validation["macro_f1"],
+                temperature=fit_temperature(logits, labels),
                 chance_p=chance_p(valid.label, valid.prediction),
                 grad_norm=mean_of_finite(norms),
                 learning_rate=progress.rates[-1],

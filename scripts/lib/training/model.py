@@ -9,7 +9,6 @@ from typing import Any
 import torch
 import transformers
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import (
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
@@ -35,12 +34,19 @@ from lib.files.whole import link
 from lib.training import unpadded
 from lib.training.batches import AUTO
 from lib.training.freezing import freeze
-from lib.training.poolings import NAMES, OWN_HEAD, POOLER, POOLINGS, has_own_head, has_pooler
+from lib.training.poolings import (
+    NAMES,
+    OWN_HEAD,
+    PADDED_MEAN,
+    POOLER,
+    POOLINGS,
+    has_own_head,
+    has_pooler,
+)
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
-HEAD_WEIGHTS = "head.safetensors"
 VECTORS = "vectors"  # key of inputs that are sentence vectors, computed before
 OTHER_TOKENS = (1, 2, 3)
 # The shape of the pass that is computed if nothing of it is padding, that of a number if something
@@ -87,6 +93,7 @@ class Classifier(nn.Module):
 
     Attributes:
         rate: that probability.
+        temperature: what logits are divided by to give probabilities that fit validation.
         compiled: what of it is compiled: `nothing`, the `rotary` embedding or the `model`.
 
     Raises:
@@ -94,6 +101,7 @@ class Classifier(nn.Module):
     """
 
     compiled = "nothing"
+    temperature = 1.0
 
     def __init__(
         self,
@@ -180,6 +188,10 @@ class Classifier(nn.Module):
         with torch.autocast(vectors.device.type, enabled=False):
             return self.head(vectors)
 
+    def chances(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Probabilities `(n, classes)` of a padded batch, at the temperature."""
+        return (self(inputs) / self.temperature).softmax(dim=-1)
+
     def freeze(self, how: str | int) -> None:
         """Leave weights of the encoder as they are, as the setting `freeze` says."""
         freeze(self.encoder, how)
@@ -208,7 +220,7 @@ class Classifier(nn.Module):
         self.load_state_dict({**self.state_dict(), **state})
 
     def save(self, folder: Path, source: Path) -> None:
-        """Write the weights: those of the encoder as `AutoModel` reads them, and of the head.
+        """Write the weights of the encoder as `AutoModel` reads them.
 
         Args:
             folder: an empty or new folder.
@@ -221,8 +233,6 @@ class Classifier(nn.Module):
             self.encoder.config.save_pretrained(folder)
             for name in weights:
                 link(source / name, folder / name)
-        head = {name: tensor.contiguous() for name, tensor in self.head.state_dict().items()}
-        save_file(head, folder / HEAD_WEIGHTS)
 
 
 def takes_types(model: PreTrainedModel) -> bool:
@@ -270,7 +280,7 @@ def load_encoder(folder: Path, pooling: str, dropout: float | str = AUTO) -> Pre
     if lack := facts_of(folder).get("lacks", {}).get(pooling):
         raise UserError(f"pooling '{pooling}' does not fit '{folder}', which {lack}; take another")
     # The passes of padded-mean are all of one length, which may be the only one to work.
-    if pooling != "padded-mean":
+    if pooling != PADDED_MEAN:
         with using(folder, CONFIG_FILE):
             ahead = looks_ahead(encoder.base_model)
         if pooling == "cls" and not ahead:

@@ -32,10 +32,11 @@ def pool_max(states: Tensor, mask: Tensor) -> Tensor:
     return states.masked_fill(~mask.unsqueeze(-1), torch.finfo(states.dtype).min).amax(dim=1)
 
 
+PADDED_MEAN = "padded-mean"
 # (n, length, width) states and an (n, length) boolean mask of real tokens -> (n, width)
 POOLINGS = {
     "cls": pool_cls,
-    "padded-mean": pool_padded_mean,
+    PADDED_MEAN: pool_padded_mean,
     "masked-mean": pool_masked_mean,
     "max": pool_max,
 }

@@ -1,14 +1,12 @@
-"""What a classifier gives for a whole split: predictions, or any other tensor per example."""
+"""What a classifier gives for a whole split: logits, or any other tensor per example."""
 
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from lib.command.timing import timed
-from lib.files.predictions import Predictions
 from lib.training.backends import Torch
 from lib.training.batches import Bounds, Tokens
 from lib.training.model import Classifier
@@ -42,8 +40,8 @@ def compute(
 
 @timed("prediction")
 @torch.no_grad()
-def predict(model: Classifier, tokens: Tokens, bounds: Bounds, backend: Torch) -> Predictions:
-    """Predict a whole split, each example once, in evaluation mode.
+def predict(model: Classifier, tokens: Tokens, bounds: Bounds, backend: Torch) -> np.ndarray:
+    """The logits `(n, classes)` of a whole split, each example once, in evaluation mode.
 
     Args:
         model: left in the mode it was in.
@@ -55,10 +53,4 @@ def predict(model: Classifier, tokens: Tokens, bounds: Bounds, backend: Torch) -
     model.eval()
     logits = compute(model, model.head.out_features, tokens, bounds, backend)
     model.train(training)
-    confidence, prediction = logits.softmax(dim=-1).max(dim=-1)
-    return Predictions(
-        label=tokens.labels.cpu().numpy().astype(np.int8),
-        prediction=prediction.cpu().numpy().astype(np.int8),
-        confidence=confidence.cpu().numpy(),
-        loss=cross_entropy(logits, tokens.labels, reduction="none").cpu().numpy(),
-    )
+    return logits.cpu().numpy()

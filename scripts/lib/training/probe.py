@@ -25,9 +25,15 @@ from lib.training.checkpoints import load_checkpoint, save_checkpoint
 from lib.training.device import explain_lack_of_memory, is_out_of_memory
 from lib.training.model import Classifier, load_encoder, looks_ahead, read_own_head
 from lib.training.own_head import OwnHead
-from lib.training.poolings import NAMES, OWN_HEAD, POOLER, has_own_head, has_pooler
+from lib.training.poolings import (
+    NAMES,
+    OWN_HEAD,
+    PADDED_MEAN,
+    POOLER,
+    has_own_head,
+    has_pooler,
+)
 
-PADDED_MEAN = "padded-mean"  # the pooling that has all passes at the same length
 # How far a state may move, relative to its norm, where nothing but rounding differs. Padding moved
 # those of some fifty families by 4e-7 at most, and by 5e-5 in deep ones with exaggerated weights;
 # where it is not left out of account, by 1e-3 or more.

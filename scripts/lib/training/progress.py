@@ -26,6 +26,7 @@ class Epoch:
         valid_accuracy: at the end of the epoch, like all that follows of validation.
         valid_balanced_accuracy: the mean of the shares that are right of each class.
         valid_macro_f1: the mean of the F1 of each class.
+        temperature: that fits the logits, see `metrics.fit_temperature`.
         chance_p: of the predictions, see `metrics.chance_p`.
         grad_norm: of the gradient of an update before it is clipped, in the mean over those whose
             norm is finite.
@@ -41,6 +42,7 @@ class Epoch:
     valid_accuracy: float
     valid_balanced_accuracy: float
     valid_macro_f1: float
+    temperature: float
     chance_p: float
     grad_norm: float
     learning_rate: float
