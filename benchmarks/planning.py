@@ -181,6 +181,7 @@ def make_up(study: Study, reviews: int) -> None:
             "train_accuracy": test["accuracy"],
             "valid_accuracy": test["accuracy"],
             "valid_loss": test["loss"],
+            "temperature": 1.25,
             "learned": True,
             "chance_p": 0.0,
             "chance_level": 0.001,

@@ -28,6 +28,7 @@ from lib.training.metrics import measure as measure_predictions
 from lib.training.progress import Epoch
 
 TRAIN = 1200  # reviews of the training split
+TEMPERATURE = 1.25
 VALID = 1000  # reviews of the validation split
 KEYS = ("model", "pooling", "batch", "variant", "seed")
 POWERS = {"none": 0, "sqrt": 0.5, "linear": 1}
@@ -174,6 +175,7 @@ class MadeUp:
             "train_accuracy": train,
             "valid_accuracy": valid,
             "valid_loss": 1 - valid,
+            "temperature": TEMPERATURE,
             "diverged": quirks.get("diverged", False),
             "learned": not quirks.get("diverged") and p < level,
             "chance_p": 1.0 if quirks.get("diverged") else p,
@@ -232,6 +234,7 @@ class MadeUp:
             "text": text,
             **read,
             "chance_p": chance_p,
+            "temperature": TEMPERATURE,
             "valid_accuracy": 0.8,
             "train_accuracy": 1.0,
             "train_seconds": 2.0,
@@ -257,7 +260,7 @@ class MadeUp:
         if diverged:
             probabilities = np.full_like(probabilities, np.nan)
         logits = np.log(probabilities)
-        predictions = write_predictions(folder, self.ids, logits, self.labels, temperature=1.25)
+        predictions = write_predictions(folder, self.ids, logits, self.labels, TEMPERATURE)
         return measure_predictions(predictions)
 
     def tokens(self, model: str) -> Path:

@@ -135,6 +135,7 @@ def test_texts_are_legible_and_not_clipped(drawn, name):
         "cost": {"Training (seconds per run, logarithmic)", "Test accuracy", "bert"},
         "lengths": {"Words in the text", "truncated", "whole", "Test accuracy"},
         "reliability": {"Confidence", "Accuracy", "modernbert", "TF-IDF, full text"},
+        "acceptance": {"Wanted accuracy", "90%", "Accuracy of these", "TF-IDF, full text"},
         "tsne": {"negative", "positive", "labelled wrongly", "modernbert"},
         "attention": {"attended token", "attending token", "Attention", "token7"},
     }
@@ -242,7 +243,7 @@ def test_the_legend_of_the_bins_names_numbers_that_there_are(drawn):
         for layer in chart["concat"][0]["layer"]
         if "size" in layer["encoding"]
     ]
-    assert len(shown) == 1 and shown[0] and set(shown[0]) <= set(table["n"])
+    assert len(shown) == 2 and shown[0] == shown[1] and set(shown[0]) <= set(table["n"])
 
 
 def test_a_scale_of_equal_values_has_room_for_ticks():

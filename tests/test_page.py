@@ -366,7 +366,7 @@ def test_a_study_of_which_nothing_learned_has_all_sections(tmp_path, baseline):
     tables(page)
     for name in figures_in(["results", "statistics", "errors", "tsne", "attention"]):
         of_models = {"findings", "tsne", "attention"} | (
-            set() if baseline else {"reliability", "lengths"}
+            set() if baseline else {"reliability", "acceptance", "lengths"}
         )
         svg = (tmp_path / f"figures/{name}.svg").read_text()
         assert ("nothing to show" in svg) == (name in of_models), name
@@ -387,9 +387,9 @@ def daggers(tmp_path_factory) -> MadeUp:
     """One model, of which a seed at batch 64 did not learn; the baseline is no better."""
     study = MadeUp(tmp_path_factory.mktemp("daggers"))
     for batch, seed, accuracy in ((64, 1, 0.9), (64, 2, 0.9), (256, 1, 0.6)):
-        failed = {"answer": 0} if seed == 2 else {}
+        failed = {"confidence": 0.97} | ({"answer": 0} if seed == 2 else {})
         study.add(right_or_wrong(400, accuracy, batch), "a", "cls", batch, "base", seed, **failed)
-    study.add_baseline(right_or_wrong(400, 0.5, 3), chance_p=0.5)
+    study.add_baseline(right_or_wrong(400, 0.5, 3), chance_p=0.5, confidence=0.97)
     study.analyse()
     study.text = study.page(drawn=True)
     return study
@@ -397,18 +397,19 @@ def daggers(tmp_path_factory) -> MadeUp:
 
 def test_every_table_of_the_page_marks_what_did_not_learn(daggers):
     models = {"a †", "a", "TF-IDF, full text"}
-    main, conditions, confusion = (
+    main, conditions, accepted, confusion = (
         table[table.columns[0]].tolist()
         for table in tables(daggers.text)
         if table.columns[0].lower() == "model"
     )
     assert set(main) == set(conditions) == models
-    assert set(confusion) == models - {"a †"}
+    assert set(accepted) == set(confusion) == models - {"a †"}
     assert "Did not learn" in daggers.text and "model=TF-IDF" not in daggers.text
 
 
 def test_every_table_with_runs_that_did_not_learn_has_a_column_for_it(daggers):
-    names = ["runs", "histories", "measures", "reliability", "classes", "confusion", "lengths"]
+    names = ["runs", "histories", "measures", "reliability", "acceptance", "classes"]
+    names += ["confusion", "lengths"]
     for name in names:
         assert not daggers.read(name)["learned"].all(), name
     assert daggers.read("conditions")["learned"].tolist() == [1, 1, 1]

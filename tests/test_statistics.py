@@ -7,6 +7,7 @@ from scipy import stats
 from sklearn.metrics import brier_score_loss
 
 from lib.analysis.statistics import (
+    acceptance,
     brier,
     calibration_error,
     compare_pair,
@@ -105,3 +106,38 @@ def test_brier_of_two_classes_is_that_of_the_positive_class():
     assert brier(prediction == label, confidence) == pytest.approx(
         brier_score_loss(label, positive)
     )
+
+
+def test_as_many_are_accepted_as_promise_the_wanted_accuracy():
+    confidence = np.array([0.7, 0.99, 0.9, 0.97, 0.7, 0.96, 0.6, 0.9], np.float32)
+    right = np.array([0, 1, 0, 1, 1, 1, 0, 1], bool)
+    found = acceptance(right, confidence)
+    wanted = found.dropna(subset="wanted").set_index("wanted")
+    # 0.99, 0.97 and 0.96 promise 0.973; with both of 0.9 it is 0.944, with both of 0.7 0.874
+    assert wanted["n"].to_dict() == {0.9: 5, 0.95: 3, 0.98: 2, 0.99: 1}
+    assert wanted["threshold"].tolist() == pytest.approx([0.9, 0.96, 0.97, 0.99])
+    assert wanted["share"].tolist() == [5 / 8, 3 / 8, 2 / 8, 1 / 8]
+    assert wanted["expected"].tolist() == pytest.approx([0.944, 2.92 / 3, 0.98, 0.99])
+    assert wanted["accuracy"].tolist() == [4 / 5, 1, 1, 1]
+    low, high = stats.binomtest(4, 5).proportion_ci(method="wilson")
+    assert wanted.loc[0.9, ["low", "high"]].tolist() == pytest.approx([low, high])
+    curve = found[found["wanted"].isna()]
+    assert curve["n"].tolist() == [1, 2, 3, 5, 7, 8]  # equal confidences go together
+    assert curve["accuracy"].tolist() == pytest.approx([1, 1, 1, 4 / 5, 5 / 7, 5 / 8])
+
+
+def test_nothing_is_accepted_where_nobody_is_sure_enough_or_confidences_are_no_numbers():
+    unsure = acceptance(np.array([True, False]), np.array([0.8, 0.6]))
+    assert unsure["wanted"].isna().all() and unsure["share"].tolist() == [0.5, 1]
+    none = acceptance(np.array([True, False]), np.array([0.8, np.nan]))
+    assert none.empty and [*none] == [*unsure]
+
+
+def test_what_is_accepted_has_an_interval_that_counts_groups():
+    rng = np.random.default_rng(1)
+    right = np.repeat(rng.random(40) < 0.8, 10)  # of a group, all or none
+    alone, grouped = (
+        acceptance(right, rng.random(400) ** 0.01, groups).dropna(subset="wanted").iloc[0]
+        for groups in (None, np.repeat(np.arange(40), 10))
+    )
+    assert grouped["high"] - grouped["low"] > 1.5 * (alone["high"] - alone["low"])

@@ -276,6 +276,7 @@ def test_points_of_curves_in_their_columns():
 def test_conditions_have_their_own_columns():
     row = {"model": "m", "pooling": "cls", "batch": 32, "variant": "base", "seeds": 3, "learned": 3}
     row |= {"value": 0.8, "low": 0.7, "high": 0.9, "macro_f1": 0.6, "calibration_error": 0.1}
+    row |= {"calibration_error_after": 0.05, "brier_after": 0.15}
     rows = [
         row | {"brier": 0.2, "deviation": 0.0123},
         row | {"brier": 0.3, "deviation": math.nan, "model": "n", "learned": 2},
@@ -288,10 +289,19 @@ def test_conditions_have_their_own_columns():
             "0.8000 ± 0.0123",
             "0.7000 to 0.9000",
             "0.6000",
-            "0.1000",
-            "0.2000",
+            "0.1000 → 0.0500",
+            "0.2000 → 0.1500",
         ],
-        "n †": ["cls", "32", "3", "0.8000", "0.7000 to 0.9000", "0.6000", "0.1000", "0.3000"],
+        "n †": [
+            "cls",
+            "32",
+            "3",
+            "0.8000",
+            "0.7000 to 0.9000",
+            "0.6000",
+            "0.1000 → 0.0500",
+            "0.3000 → 0.1500",
+        ],
     }
 
 

@@ -10,7 +10,16 @@ from statistics import mean, stdev
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import CLASSES, FULL_TEXT, MATRICES, MEASURED, MadeUp, confidences, uneven
+from made_up import (
+    CLASSES,
+    FULL_TEXT,
+    MATRICES,
+    MEASURED,
+    TEMPERATURE,
+    MadeUp,
+    confidences,
+    uneven,
+)
 from scipy import stats
 from test_page import tables
 
@@ -117,13 +126,22 @@ def test_calibration_by_bins(study):
     measures = study.read("measures").set_index(["model", "seed", "batch"])
     for (model, seed, batch), found in bins:
         key = (BASELINE, None, None) if model == BASELINE else (model, batch, seed)
-        expected = {}
-        for _, label, answer, sure in single(key):
-            expected.setdefault(int(sure * 15), []).append((label == answer, sure))
-        rows = [[len(expected[i]), *np.mean(expected[i], axis=0)] for i in sorted(expected)]
-        np.testing.assert_allclose(found[["n", "accuracy", "confidence"]], rows, rtol=1e-6)
-        gaps = sum(n * abs(right - sure) for n, right, sure in rows) / 60
-        assert measures["calibration_error"][model, seed, batch] == pytest.approx(gaps, abs=1e-6)
+        for when, power in (("before", 1), ("after", 1 / TEMPERATURE)):
+            expected, squares = {}, []
+            for _, label, answer, sure in single(key):
+                chances = np.power([sure, (1 - sure) / 2, (1 - sure) / 2], power)
+                sure = chances[0] / chances.sum()
+                expected.setdefault(int(sure * 15), []).append((label == answer, sure))
+                squares.append(((label == answer) - sure) ** 2)
+            rows = [[len(expected[i]), *np.mean(expected[i], axis=0)] for i in sorted(expected)]
+            bins_then = found[found["temperature"] == when]
+            np.testing.assert_allclose(bins_then[["n", "accuracy", "confidence"]], rows, rtol=1e-6)
+            suffix = {"before": "", "after": "_after"}[when]
+            gaps = sum(n * abs(right - sure) for n, right, sure in rows) / 60
+            one = measures.loc[(model, seed, batch)]
+            assert one[f"calibration_error{suffix}"] == pytest.approx(gaps, abs=1e-6)
+            assert one[f"brier{suffix}"] == pytest.approx(mean(squares), abs=1e-6)
+            assert one["temperature"] == TEMPERATURE
 
 
 def test_confusion_has_a_row_per_label(study):
@@ -203,7 +221,7 @@ def test_conditions_are_means_over_their_seeds(study):
     assert page.iloc[1, 4:7].tolist() == ["0.6833", *measured]
     measures = study.read("measures").iloc[2]
     assert page.iloc[1, 7:].tolist() == [
-        f"{measures[x]:.4f}" for x in ("calibration_error", "brier")
+        f"{measures[x]:.4f} → {measures[f'{x}_after']:.4f}" for x in ("calibration_error", "brier")
     ]
     assert "(expected, 15 bins)" in study.text
 
@@ -442,8 +460,14 @@ AT = {
     "reliability": LIFT
     | {
         "line x=confidence y=confidence",
-        "rule x=confidence y=low y2=high",
-        "point size=n x=confidence y=accuracy",
+        "rule x=confidence y=low y2=high if datum.temperature === 'after'",
+        "point size=n x=confidence y=accuracy if datum.temperature === 'after'",
+        "point size=n x=confidence y=accuracy if datum.temperature === 'before'",
+    },
+    "acceptance": {
+        "line color=model x=share y=accuracy",
+        "rule color=model x=share y=low y2=high",
+        "point color=model shape=promised x=share y=accuracy",
     },
     "tuning": LIFT
     | {
@@ -554,6 +578,10 @@ AXES = {
     },
     "lengths": {"value": "Test accuracy"},
     "reliability": {"confidence": "Confidence", "accuracy": "Accuracy", "n": "Reviews in the bin"},
+    "acceptance": {
+        "share": "Share of reviews that is accepted, the surest first",
+        "accuracy": "Accuracy of these",
+    },
     "tuning": {
         "learning_rate": "Learning rate (logarithmic)",
         "value": "Validation macro F1",

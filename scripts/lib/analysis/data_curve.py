@@ -8,7 +8,7 @@ import pandas as pd
 from lib.analysis.contrasts import UNTUNED, Variants
 from lib.analysis.groups import Groups
 from lib.analysis.measures import conditions as conditions_of
-from lib.analysis.measures import measure_run, reliability_bins
+from lib.analysis.measures import measure_run
 from lib.analysis.results import (
     ALL,
     SETTING,
@@ -47,9 +47,8 @@ def data_curve(study: Study, conditions: pd.DataFrame, baselines: Sequence[Path]
 def measured(folders: Sequence[Path], metric: str, groups: Groups) -> pd.DataFrame:
     """The baselines on samples, as in the table conditions: a row per text and size."""
     tests, predictions = read_all(folders, read_baseline), read_all(folders, read_predictions)
-    bins = {key: reliability_bins(found, groups) for key, found in predictions.items()}
     rows = {
-        key: pd.DataFrame([measure_run(tests[key], found, bins[key], metric, groups)])
+        key: pd.DataFrame([measure_run(tests[key], found, metric, groups)])
         for key, found in predictions.items()
     }
     known = {key.condition: key.variant for key in predictions}

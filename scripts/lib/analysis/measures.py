@@ -1,5 +1,7 @@
 """What every run and baseline measures on the test split, and every condition over its seeds."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from lib.analysis.groups import Groups, count
 from lib.analysis.metrics import values_of
 from lib.analysis.results import ALL, stack, updates_of
 from lib.analysis.statistics import (
+    acceptance,
     brier,
     calibration_error,
     mean_of,
@@ -19,19 +22,22 @@ from lib.analysis.statistics import (
 from lib.analysis.study import Study
 from lib.analysis.tuning import tuning_of
 from lib.analysis.verdicts import Answers, Known, answers_of, known_of, value_of
+from lib.analysis.wording import AFTER, BEFORE
+from lib.files.predictions import CALIBRATED
 from lib.study.metrics import ACCURACY, METRICS
 from lib.study.runs import CONDITION, Condition, is_baseline
 
-MEANS = [*METRICS, "loss", "calibration_error", "brier", "valid_accuracy", "train_seconds"]
+SURE = {"": "confidence", "_after": CALIBRATED}  # before the temperature and after it
+CALIBRATION = [f"{name}{when}" for name in ("calibration_error", "brier") for when in SURE]
+MEANS = [*METRICS, "loss", *CALIBRATION, "temperature", "valid_accuracy", "train_seconds"]
 
 
 def measure(study: Study) -> dict[str, pd.DataFrame]:
-    """The tables measures, conditions, reliability, classes and confusion."""
+    """The tables measures, conditions, reliability, acceptance, classes and confusion."""
     predictions, measured, chosen = study.predictions, study.measured, study.representatives()
     metric, groups = study.metric, study.groups
-    bins = {key: reliability_bins(found, groups) for key, found in predictions.items()}
     rows = {
-        key: pd.DataFrame([measure_run(measured[key], found, bins[key], metric, groups)])
+        key: pd.DataFrame([measure_run(measured[key], found, metric, groups)])
         for key, found in predictions.items()
     }
     measures = stack(rows, measured, chosen)
@@ -39,9 +45,16 @@ def measure(study: Study) -> dict[str, pd.DataFrame]:
     encoders = (key.condition for key in study.encoders())
     known = known_of(encoders, variants, updates_of(study.runs))
     answers = answers_of({key: predictions[key] for key in study.learned()}, metric)
-    by_run = {"reliability": bins}
-    for name, tabulate in (("classes", classes), ("confusion", confusion)):
-        by_run[name] = {key: tabulate(found) for key, found in predictions.items()}
+    tabulated: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+        "reliability": partial(reliability_bins, groups=groups),
+        "acceptance": partial(accepted, groups=groups),
+        "classes": classes,
+        "confusion": confusion,
+    }
+    by_run = {
+        name: {key: tabulate(found) for key, found in predictions.items()}
+        for name, tabulate in tabulated.items()
+    }
     return {
         "measures": measures,
         "conditions": conditions(measures, answers, known, tuned, variants, groups),
@@ -50,15 +63,16 @@ def measure(study: Study) -> dict[str, pd.DataFrame]:
 
 
 def measure_run(
-    measured: dict[str, Any],
-    predictions: pd.DataFrame,
-    bins: pd.DataFrame,
-    metric: str,
-    groups: Groups,
+    measured: dict[str, Any], predictions: pd.DataFrame, metric: str, groups: Groups
 ) -> dict[str, Any]:
     """What the table measures says of one run."""
     label, prediction = predictions["label"].to_numpy(), predictions["prediction"].to_numpy()
-    found = mean_of(values_of(label, prediction, metric), groups)
+    found, right = mean_of(values_of(label, prediction, metric), groups), label == prediction
+    calibration = {}
+    for when, column in SURE.items():
+        sure = predictions[column].to_numpy()
+        calibration[f"calibration_error{when}"] = calibration_error(reliability(right, sure))
+        calibration[f"brier{when}"] = brier(right, sure)
     return {
         "chance_p": measured["chance_p"],
         "diverged": bool(measured.get("diverged")),
@@ -67,8 +81,8 @@ def measure_run(
         **found._asdict(),
         **{name: measured[name] for name in METRICS},
         "loss": measured["loss"],
-        "calibration_error": calibration_error(bins),
-        "brier": brier(label == prediction, predictions["confidence"].to_numpy()),
+        **calibration,
+        "temperature": measured["temperature"],
         "valid_accuracy": measured["valid_accuracy"],
         "train_seconds": measured["train_seconds"],
     }
@@ -133,9 +147,19 @@ def conditions(
 
 
 def reliability_bins(predictions: pd.DataFrame, groups: Groups) -> pd.DataFrame:
-    """Accuracy by confidence, for one run."""
-    right = predictions["label"] == predictions["prediction"]
-    return reliability(right.to_numpy(), predictions["confidence"].to_numpy(), groups)
+    """Accuracy by confidence, for one run, before the temperature and after it."""
+    right = (predictions["label"] == predictions["prediction"]).to_numpy()
+    found = [
+        reliability(right, predictions[column].to_numpy(), groups).assign(temperature=when)
+        for column, when in zip(SURE.values(), (BEFORE, AFTER), strict=True)
+    ]
+    return pd.concat(found, ignore_index=True)
+
+
+def accepted(predictions: pd.DataFrame, groups: Groups) -> pd.DataFrame:
+    """How right the surest predictions are, for one run, after the temperature."""
+    right = (predictions["label"] == predictions["prediction"]).to_numpy()
+    return acceptance(right, predictions[CALIBRATED].to_numpy(), groups)
 
 
 def classes(predictions: pd.DataFrame) -> pd.DataFrame:

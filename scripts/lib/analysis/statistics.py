@@ -17,6 +17,8 @@ CONFIDENCE = 0.95
 SIGNIFICANCE = 0.05
 POWER = 0.8
 BINS = 15
+SHARES = np.arange(1, 21) / 20  # of predictions that are accepted
+WANTED = (0.9, 0.95, 0.98, 0.99)  # accuracies of these
 TINY = 1e-18  # a variance that stands for none
 
 
@@ -229,6 +231,49 @@ def calibration_error(bins: pd.DataFrame) -> float:
         return np.nan
     gaps = (bins["accuracy"] - bins["confidence"]).abs()
     return float(np.average(gaps, weights=bins["n"]))
+
+
+def acceptance(right: np.ndarray, confidence: np.ndarray, groups: Groups = None) -> pd.DataFrame:
+    """How right the surest predictions are, and where they end for a wanted accuracy.
+
+    For a wanted accuracy, as many are accepted as have it in the mean of their confidences: labels
+    have no part in it, and measure what it is worth (selective classification; El-Yaniv and Wiener
+    2010, Journal of Machine Learning Research 11). Predictions of one confidence go together.
+
+    Args:
+        right: `(n,)` booleans, whether a prediction is right.
+        confidence: `(n,)` probabilities of the predictions; of a run that diverged, NaN, there are
+            no rows.
+        groups: of the predictions.
+
+    Returns:
+        A row per share of the predictions, and one per `wanted` accuracy: the `threshold`, the
+        least confidence that is accepted, the `share` that is, the accuracy that is `expected` of
+        them, and theirs with its Wilson interval `low` to `high`, and `n`. A wanted accuracy that
+        not even the surest have is left out.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    sure, n = confidence[order].astype(float), len(confidence)
+    ends = np.flatnonzero(np.append(np.diff(sure) < 0, True)) + 1
+    means = np.cumsum(sure)[ends - 1] / ends
+    chosen = [(np.nan, ends[ends >= share * n - 1e-9][:1]) for share in SHARES]
+    chosen += [(wanted, ends[means >= wanted][-1:]) for wanted in WANTED]
+    rows = [
+        {
+            "wanted": wanted,
+            "threshold": sure[end - 1],
+            "share": end / n,
+            "expected": sure[:end].mean(),
+            **proportion(right[order[:end]], part(groups, order[:end]))._asdict(),
+            "n": int(end),
+        }
+        for wanted, found in chosen
+        for end in found
+        if not np.isnan(confidence).any()
+    ]
+    columns = ["wanted", "threshold", "share", "expected", *Estimate._fields, "n"]
+    table = pd.DataFrame(rows, columns=columns).drop_duplicates(ignore_index=True)
+    return table.rename(columns={"value": "accuracy"})
 
 
 def brier(right: np.ndarray, confidence: np.ndarray) -> float:

@@ -17,6 +17,7 @@ IDENTICAL = "identical"
 NOTHING = "nothing to compare"
 NOT_ASKED = "not asked"
 OBSERVED = "observed"
+BEFORE, AFTER = "before", "after"  # the temperature
 RESTS = "This rests on the variance of other settings"  # whose own would give another verdict
 
 

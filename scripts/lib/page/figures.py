@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lib.analysis.results import ALL, are_baselines, at_chosen_rates
-from lib.analysis.wording import ALIKE, ALONE, IDENTICAL, SHOWN, UNDECIDED
+from lib.analysis.wording import AFTER, ALIKE, ALONE, BEFORE, IDENTICAL, SHOWN, UNDECIDED
 from lib.command.formats import NOT_LEARNED, capital, measures_named
 from lib.study.metrics import ACCURACY, METRICS
 
@@ -380,27 +380,62 @@ def reliability(bins: pd.DataFrame, metric: str, noun: str) -> alt.TopLevelMixin
         x=alt.X("confidence:Q", title="Confidence", scale=unit),
         y=alt.Y("accuracy:Q", title="Accuracy", scale=unit),
     )
-    bars = base.mark_rule(color=COLOURS[0], strokeWidth=1.5).encode(
-        y=alt.Y("low:Q", title="Accuracy"), y2="high:Q"
-    )
-    points = base.mark_point(filled=True, color=COLOURS[0], opacity=1).encode(
+    bars = base.mark_rule(color=COLOURS[0], strokeWidth=1.5)
+    bars = bars.encode(y=alt.Y("low:Q", title="Accuracy"), y2="high:Q")
+    sized = base.encode(
         size=alt.Size(
             "n:Q",
             title=f"{noun.capitalize()} in the bin",
             scale=alt.Scale(range=[20, 260]),
             legend=alt.Legend(values=sizes.tolist(), format=",d"),
         ),
-        tooltip=_tooltip("model", "confidence", "accuracy", "low", "high", "n"),
+        tooltip=_tooltip("model", "temperature", "confidence", "accuracy", "low", "high", "n"),
     )
+    before, after = (f"datum.temperature === '{when}'" for when in (BEFORE, AFTER))
+    hollow = sized.mark_point(color=GREY, opacity=1).transform_filter(before)
+    filled = sized.mark_point(filled=True, color=COLOURS[0], opacity=1).transform_filter(after)
     ends = alt.Chart(alt.Data(values=[{"confidence": 0}, {"confidence": 1}]))
     ideal = ends.mark_line(color="#666666", strokeDash=[4, 3]).encode(
         x="confidence:Q", y="confidence:Q"
     )
     panels = [
-        _panel([ideal, bars, points], model, shown, 200, 200)
+        _panel([ideal, hollow, bars.transform_filter(after), filled], model, shown, 200, 200)
         for model, shown in bins.groupby("model", sort=False)
     ]
     return _side_by_side(panels, 3)
+
+
+def acceptance(shares: pd.DataFrame, metric: str, noun: str) -> alt.TopLevelMixin:
+    """Accuracy of the surest predictions by the share that they are, from the table acceptance."""
+    order = shares["model"].unique()  # that of the study, as in other figures
+    shares = shares[shares["representative"]]
+    if shares.empty:
+        return _side_by_side([], 1)
+    wanted = shares.dropna(subset="wanted")
+    wanted = wanted.assign(promised=[f"{value:.0%}" for value in wanted["wanted"]])
+    models = [name for name in order if name in set(shares["model"])]
+    colour, height = _colour("model", "Model", models), _spanning(shares["accuracy"])
+    base = alt.Chart().encode(
+        x=alt.X(
+            "share:Q",
+            title=f"Share of {noun} that is accepted, the surest first",
+            axis=alt.Axis(format="%"),
+            scale=alt.Scale(domain=[0, 1]),
+        ),
+        y=alt.Y("accuracy:Q", title="Accuracy of these", scale=height, axis=alt.Axis(format="%")),
+        color=colour,
+        tooltip=_tooltip("model", "wanted", "threshold", "share", "accuracy", "low", "high", "n"),
+    )
+    promised = wanted.drop_duplicates("promised")["promised"].sort_values().tolist()
+    lines = base.mark_line(clip=True).properties(data=_data(shares[shares["wanted"].isna()]))
+    bars = base.mark_rule(strokeWidth=2, clip=True).encode(
+        y=alt.Y("low:Q", title="Accuracy of these", scale=height), y2="high:Q"
+    )
+    marks = base.mark_point(filled=True, size=110, opacity=1).encode(
+        shape=_shape("promised", "Wanted accuracy", promised)
+    )
+    layers = [lines, *(each.properties(data=_data(wanted)) for each in (bars, marks))]
+    return alt.layer(*layers).properties(width=480, height=300)
 
 
 def tsne(places: pd.DataFrame, metric: str, noun: str) -> alt.TopLevelMixin:

@@ -217,7 +217,8 @@ def certainty(page: Page) -> Iterator[str]:
         f"The 95% interval of one seed tells how exactly the test {page.noun} measure this one "
         "run; that of several counts the variance between seeds too, as all tell it that learned "
         f"with the same seeds. Calibration error (expected, {BINS} bins) and Brier score are those "
-        "of the predicted class; 0 is best.",
+        "of the predicted class, before and after the temperature that validation asks for; 0 is "
+        "best.",
     )
     yield page.file("conditions", "All conditions") + "; " + page.file("measures", "each run")
     yield page.figure("cost")
@@ -239,12 +240,24 @@ def estimates(page: Page) -> Iterator[str]:
 
 
 def calibration(page: Page) -> Iterator[str]:
-    """Reliability, and confusion matrices."""
+    """Reliability, what may be accepted unseen, and confusion matrices."""
     yield page.figure(
         "reliability",
         "There, a confidence of 0.8 is right in 80% of cases; below it a model is too sure of "
         "itself.",
     )
+    shares = page.tables["acceptance"]
+    yield page.figure("acceptance")
+    wanted = shares[shares["representative"]].dropna(subset="wanted")
+    if len(wanted):
+        yield tables.acceptance_table(wanted)
+        yield folded(
+            HOW,
+            "As many are accepted, the surest first, as have the wanted accuracy in the mean of "
+            f"their confidences. `scripts/predict.py` tells the same ones, so that the {page.noun} "
+            "below the least one that is accepted can be left to a person.",
+        )
+    yield page.file("acceptance", "All shares")
     confusion = page.tables["confusion"]
     if confusion["representative"].any():
         yield tables.confusion_table(confusion, page.tables["classes"], page.names)
@@ -364,7 +377,10 @@ SECTIONS: dict[str, tuple[tuple[str, ...], Callable[[Page], Iterator[str]]]] = {
     "Tuned learning rates": (("tuning", "budgets"), tuning),
     "Intervals and calibration": (("conditions", "classes"), certainty),
     "By model and setting": (("estimates", "comparisons"), estimates),
-    "Reliability and confusion": (("reliability", "confusion", "classes"), calibration),
+    "Reliability and confusion": (
+        ("reliability", "acceptance", "confusion", "classes"),
+        calibration,
+    ),
     "Published and measured": (("published",), published),
     "Learning curves": (("histories",), curves),
     "Errors on the test split": (

@@ -269,8 +269,9 @@ def conditions_table(conditions: pd.DataFrame, metric: str) -> str:
     for other in (ACCURACY, MACRO_F1):
         if other != metric:
             cells[capital(METRICS[other])] = share(conditions[other])
-    cells["Calibration error"] = share(conditions["calibration_error"])
-    cells["Brier score"] = share(conditions["brier"])
+    for title, name in (("Calibration error", "calibration_error"), ("Brier score", "brier")):
+        both = zip(share(conditions[name]), share(conditions[f"{name}_after"]), strict=True)
+        cells[title] = [f"{before} → {after}" for before, after in both]
     return table(cells, LEFT)
 
 
@@ -468,6 +469,21 @@ def confusion_table(confusion: pd.DataFrame, classes: pd.DataFrame, names: Seque
     for score in ("precision", "recall", "f1"):
         cells[score.capitalize()] = share(scores.loc[counts.index, score])
     return table(cells, LEFT)
+
+
+def acceptance_table(wanted: pd.DataFrame) -> str:
+    """What is accepted for each wanted accuracy."""
+    rows = wanted.to_dict("records")
+    cells = {
+        "Model": [escape(row["model"]) for row in rows],
+        "Wanted accuracy": [f"{row['wanted']:.0%}" for row in rows],
+        "Accepted": [f"{row['share']:.1%}" for row in rows],
+        "Left to a person": [f"{1 - row['share']:.1%}" for row in rows],
+        "From a confidence of": share(wanted["threshold"]),
+        "Accuracy of these": share(wanted["accuracy"]),
+        "95% interval": [interval(row["low"], row["high"], "{:.4f}".format) for row in rows],
+    }
+    return table(pd.DataFrame(cells), LEFT)
 
 
 def cost_cells(costs: pd.DataFrame) -> pd.DataFrame:

@@ -131,7 +131,8 @@ TABLES = (
         part="statistics",
         row="run or baseline",
         content="`value` of the metric with interval over texts (of accuracy Wilson's); accuracy, "
-        "balanced accuracy, macro F1, calibration error, Brier score",
+        "balanced accuracy, macro F1; the temperature, calibration error and Brier score before it "
+        "and after it",
     ),
     Table(
         name="conditions",
@@ -146,7 +147,15 @@ TABLES = (
         command="analyse",
         part="statistics",
         row="run or baseline, and bin of confidence",
-        content="accuracy by confidence",
+        content="accuracy by confidence, before the temperature and after it",
+    ),
+    Table(
+        name="acceptance",
+        command="analyse",
+        part="statistics",
+        row="run or baseline, and share of texts that is accepted, or wanted accuracy of these",
+        content="the least confidence that is accepted, the share that is, the accuracy that their "
+        "confidences promise, and theirs with its interval",
     ),
     Table(
         name="classes",
@@ -336,7 +345,19 @@ FIGURES = (
         title="Accuracy by confidence",
         alternative="Accuracy by confidence, a panel per model",
         caption="Share of right predictions by confidence, with 95% Wilson intervals; a larger "
-        "point stands for more test {noun}. On the dashed line confidence is right.",
+        "point stands for more test {noun}. On the dashed line confidence is right. Hollow points "
+        "are confidences as the model learned to give them, filled ones those after the "
+        "temperature that validation asks for.",
+    ),
+    Figure(
+        name="acceptance",
+        table="acceptance",
+        theme="Calibration",
+        title="Accuracy of what is accepted",
+        alternative="Accuracy of the surest predictions by the share of {noun} that they are",
+        caption="Accuracy of the surest predictions by the share of test {noun} that they are; all "
+        "others are left to a person. A mark shows where confidences promise a wanted accuracy, "
+        "with the 95% Wilson interval of what it is; labels have no part in where it stands.",
     ),
     Figure(
         name="lengths",
