@@ -14,7 +14,7 @@ RESULTS = $(if $(value DIR),$(call quoted,DIR)/)results
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: summary report estimate test test-slow kill-test slurm-test false-positives bench bench-planning bench-data gpu-check lint audit docs dag clean lock
+.PHONY: summary report estimate test test-slow kill-test slurm-test false-positives bench bench-planning bench-data gpu-check loading-check lint audit docs dag clean lock
 
 summary: $(READY)  ## run the study and write results/summary.md
 	snakemake --cores $(CORES) $(STUDY) results/summary.md
@@ -53,6 +53,9 @@ bench-data: $(READY_TESTS)  ## time and memory of downloading, splitting and tok
 
 gpu-check: $(READY_TESTS)  ## whether training on this graphics card can be believed; DEV=cpu tries the check itself
 	PYTHONPATH=scripts python benchmarks/gpu_check.py $(if $(DEV),--device $(DEV))
+
+loading-check: $(READY_TESTS)  ## whether every library labels as the test of a run did; RUNS names others than one of each pooling
+	PYTHONPATH=scripts python benchmarks/loading_check.py $(RUNS)
 
 lint: $(READY_TESTS)
 	ruff check .
