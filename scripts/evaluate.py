@@ -21,6 +21,9 @@ def arguments() -> Parser:
         "--vectors", type=Path, help="test.parquet of vectors.py, in place of passes of the encoder"
     )
     flags.add_argument("--run", required=True, type=Path, help="folder that train.py wrote")
+    flags.add_argument(
+        "--reviews", type=Path, help="reviews.json of the dataset, whose licence the card tells"
+    )
     add_flags(flags, "training", keys_that("tested"))
     return flags
 

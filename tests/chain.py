@@ -25,7 +25,8 @@ CHAIN = {
     f"--threads 1 --out {TOKENS}",
     "train": f"train.py --tokens {TOKENS} --encoder {ENCODER} --run {RUN} --dataset mine "
     "--model own --pooling masked-mean --batch 32 --seed 1 --max-length 48 --epochs 1 --device cpu",
-    "evaluate": f"evaluate.py --tokens {TOKENS}/test.parquet --run {RUN} --device cpu",
+    "evaluate": f"evaluate.py --tokens {TOKENS}/test.parquet --run {RUN} "
+    f"--reviews {DATASET}/reviews.json --device cpu",
     "collect": f"collect.py --runs {RUN} --logs results/logs --out {TABLES}",
     "analyse": f"analyse.py {ON_RUNS} --reviews {DATASET}/splits/test.parquet "
     f"--tokens {TOKENS}/test.parquet",

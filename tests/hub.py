@@ -1,5 +1,6 @@
 """A small Hugging Face hub on loopback, for the real client libraries, with faults to order."""
 
+import base64
 import hashlib
 import json
 import os
@@ -39,6 +40,7 @@ class Hub:
         cuts: by part of a path, at which byte a transfer of the file breaks off, and how often.
         sent: by file, how many bytes were sent.
         damaged: files that are sent with a wrong last byte.
+        bodies: what came with the requests of an upload, by its path.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -49,6 +51,7 @@ class Hub:
         self.cuts: dict[str, tuple[int, int]] = {}
         self.damaged: set[str] = set()
         self.sent: Counter[str] = Counter()
+        self.bodies: dict[str, bytes] = {}
         handler = type("Handler", (_Handler,), {"hub": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
@@ -105,16 +108,62 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.requests.append(f"{self.command} {self.path}")
         self.hub.tokens.add(self.headers["authorization"])
         path = unquote(urlsplit(self.path).path)
+        self.body = self.rfile.read(int(self.headers["content-length"] or 0))
         for part, (status, code) in self.hub.faults.items():
             if part in path:
                 self.answer(status, {"error": code}, {"X-Error-Code": code})
                 return
-        if path.startswith(("/api/models/", "/api/datasets/")):
+        uploaded = self.upload(*path.lstrip("/").split("/"))
+        if uploaded is not None:
+            self.hub.bodies[path] = self.body
+            self.answer(200, uploaded)
+        elif path.startswith(("/api/models/", "/api/datasets/")):
             self.api(*path.removeprefix("/api/").split("/", 3))
         else:
             self.resolve(path.lstrip("/"))
 
-    do_HEAD = do_POST = do_GET
+    do_HEAD = do_POST = do_PUT = do_GET
+
+    def upload(self, *parts: str) -> object:
+        """What a client is answered that uploads a folder; none where it asks for other things."""
+        url = self.hub.url
+        match parts:
+            case ("api", "validate-yaml"):
+                return {"errors": [], "warnings": []}
+            case ("api", "repos", "create"):
+                asked = json.loads(self.body)
+                name = f"{asked['organization']}/{asked['name']}"
+                (self.hub.folder / "models" / name).mkdir(parents=True)
+                return {"url": f"{url}/{name}"}
+            case ("api", "models", _, _, "preupload", "main"):
+                paths = [each["path"] for each in json.loads(self.body)["files"]]
+                modes = {path: "lfs" if large(Path(path)) else "regular" for path in paths}
+                found = [{"path": path, "uploadMode": mode} for path, mode in modes.items()]
+                return {"files": [each | {"shouldIgnore": False} for each in found]}
+            case (_, _, "info", "lfs", "objects", "batch"):
+                objects = json.loads(self.body)["objects"]
+                places = [{"upload": {"href": f"{url}/lfs/{each['oid']}"}} for each in objects]
+                pairs = zip(objects, places, strict=True)
+                return {"objects": [each | {"actions": place} for each, place in pairs]}
+            case ("lfs", _):
+                return {}
+            case ("api", "models", owner, name, "commit", "main"):
+                self.commit(self.hub.folder / "models" / owner / name)
+                return {"commitUrl": f"{url}/{owner}/{name}/commit/{COMMIT}", "commitOid": COMMIT}
+        return None
+
+    def commit(self, repository: Path) -> None:
+        """Write the files of a commit, of which the large ones came before."""
+        for line in self.body.splitlines():
+            entry = json.loads(line)
+            value, path = entry["value"], repository / entry["value"].get("path", "")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            match entry["key"]:
+                case "file":
+                    path.write_bytes(base64.b64decode(value["content"]))
+                case "lfsFile":
+                    path.write_bytes(self.hub.bodies[f"/lfs/{value['oid']}"])
+                    assert etag(path) == value["oid"]
 
     def answer(self, status: int, content: object, headers: dict[str, str] | None = None) -> None:
         self.send(status, json.dumps(content).encode(), headers or {})
@@ -139,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif revision not in ("", COMMIT, "main"):
             self.answer(404, {"error": "Not found"}, {"X-Error-Code": "RevisionNotFound"})
         elif verb == "paths-info":
-            body = self.rfile.read(int(self.headers["content-length"])).decode()
+            body = self.body.decode()
             try:
                 paths = json.loads(body)["paths"]
             except ValueError:
@@ -204,7 +253,9 @@ BERT, MODERNBERT, IMDB = "google-bert/tiny", "answerdotai/tiny", "stanfordnlp/im
 HALVES = "large/halves"
 ENCODER = f"encoder.py hub --id {BERT} --revision {COMMIT}"
 DATASET = f"download.py hub --id {IMDB} --revision {COMMIT} --splits train test"
+LICENCE = "apache-2.0"  # of the ModernBERT
 CARD = """---
+license: [cc-by-4.0, mit]
 configs:
 - config_name: plain_text
   data_files:
@@ -245,6 +296,7 @@ def build_repositories(folder: Path, encoders: dict[str, Path], sample: pa.Table
         (repository / "config.json").write_text(json.dumps(config))
         (repository / "onnx").mkdir()
         (repository / "onnx" / "model.onnx").write_bytes(b"a graph")
+    (modernbert / "README.md").write_text(f"---\nlicense: {LICENCE}\n---\n# Tiny\n")
     pickled = folder / "models" / "old" / "pickled"
     pickled.mkdir(parents=True)
     (pickled / "config.json").write_bytes((bert / "config.json").read_bytes())

@@ -9,13 +9,15 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import call
-from huggingface_hub import ModelCard
+from huggingface_hub import InferenceClient, ModelCard
+from huggingface_hub.repocard_data import model_index_to_eval_results
 from markdown_it import MarkdownIt
 from sklearn.metrics import f1_score
 from statsmodels.stats.proportion import proportion_confint
 
 import evaluate
 import train
+from lib.command.console import UserError
 from lib.files.manifests import verify
 from lib.study.schema import poolings
 from lib.training.card import POOLINGS, model_card
@@ -57,8 +59,9 @@ def card(facts):
     """Makes the card of such a run, of which some facts are changed."""
     trained, tested = facts
 
-    def make(tested_too=(), labels=LABELS, **changes):
-        return ModelCard(model_card(trained | changes, tested | dict(tested_too), labels))
+    def make(tested_too=(), labels=LABELS, data=(), **changes):
+        told = trained | changes, tested | dict(tested_too)
+        return ModelCard(model_card(*told, labels, dict(data)))
 
     return make
 
@@ -140,7 +143,6 @@ def test_each_number_stands_beside_its_name(facts, card):
         changes["settings"] |= {"choose_by": measure}
         made = card({"accuracy": 0.675, "macro_f1": 0.61, "loss": 0.62, "n": 40}, **changes)
         assert f"The best epoch was chosen by validation {said}" in made.text
-    assert "No licence is stated here." in made.text
 
 
 def test_the_metadata_are_those_of_the_hub_and_tell_no_path_of_the_machine(run, data):
@@ -206,10 +208,76 @@ def test_an_encoder_is_told_by_where_it_comes_from(card):
     assert f"bert, {found}vocab_size 600" in shown and "none: they were random" in shown
 
 
+@pytest.mark.parametrize(
+    ("encoder", "data", "said"),
+    [
+        ({}, {}, "No licence is told of the encoder; no licence is told of the data."),
+        (
+            {"license": "mit"},
+            {},
+            "The encoder is under mit, as its source says; no licence is told of the data.",
+        ),
+        (
+            {"source": "scratch", "architecture": "bert"},
+            {"license": "cc-by-4.0"},
+            "The encoder began with random weights of this study; "
+            "the data are under cc-by-4.0, as their source says.",
+        ),
+    ],
+)
+def test_licences_are_those_that_sources_tell_and_the_model_has_none(card, encoder, data, said):
+    folder = {"source": "folder", "path": "/home/me/own", "sha256": {}}
+    made = card(encoder=folder | encoder, data={"source": "files"} | data)
+    (line,) = (line for line in made.text.splitlines() if "licence" in line)
+    assert line == (
+        f"- **No licence of this model is stated here.** {said} Nothing of that was checked: check "
+        "the licences of the encoder and of the data before you use or publish this model."
+    )
+    assert made.data.license is None and "license" not in made.data.to_dict()
+
+
+def test_a_test_reads_the_licence_of_the_data_from_its_reviews(run, tokens, tmp_path):
+    reviews = tmp_path / "reviews.json"
+    card = run / "checkpoint" / "README.md"
+    before = card.read_text()
+    for told, said in (({"license": "mit"}, "the data are under mit"), ({}, "told of the data")):
+        reviews.write_text(json.dumps({"source": "files"} | told))
+        line = f"--tokens {tokens['bert']}/test.parquet --run {run} --device cpu"
+        call(evaluate, f"{line} --reviews {reviews}")
+        assert said in card.read_text()
+    assert card.read_text() == before
+    reviews.write_text("{}")
+    with pytest.raises(UserError, match=r"reviews.json' can't be read: it does not tell 'source'"):
+        call(evaluate, f"{line} --reviews {reviews}")
+
+
+@pytest.mark.parametrize("pooling", poolings())
+@pytest.mark.parametrize("truncation", ["head", "head-tail"])
+def test_the_metadata_are_what_the_hub_documents(card, pooling, truncation):
+    encoder = {"source": "hub", "id": "some/bert", "revision": "abc", "sha256": {}}
+    encoder |= {"license": "apache-2.0"}
+    made = card(pooling=pooling, truncation=truncation, encoder=encoder, data={"license": "mit"})
+    told = yaml.safe_load(made.content.split("---\n")[1])
+    assert told == made.data.to_dict()
+    loaded = {"library_name", "pipeline_tag"} & told.keys()
+    assert told.keys() - loaded == {"tags", "base_model", "model-index"}
+    if truncation == "head" and pooling != "padded-mean":
+        assert told["library_name"] in ("sentence-transformers", "transformers")
+        assert hasattr(InferenceClient, told["pipeline_tag"].replace("-", "_"))  # a task by name
+    else:
+        assert not loaded
+    assert all(type(tag) is str for tag in told["tags"])
+    name, found = model_index_to_eval_results(told["model-index"])
+    assert name == made.data.model_name and found == made.data.eval_results
+    assert all(type(each.metric_value) is float for each in found)
+
+
 def test_texts_from_outside_stay_texts(card):
     for hostile in [*LABELS, "---", "null", "[x]: y", "*a* _b_ & <!-- c", "```", "é\u2028: 1"]:
         folder = {"source": "folder", "path": f"/home/me/{hostile.replace('/', '')}", "sha256": {}}
-        made = card(labels=[hostile] * 3, dataset=hostile, model=hostile, encoder=folder)
+        folder["license"] = hostile
+        told = {"dataset": hostile, "model": hostile, "encoder": folder}
+        made = card(labels=[hostile] * 3, data={"license": hostile}, **told)
         assert {each.dataset_name for each in made.data.eval_results} == {hostile}
         assert cells(made.text).count(" ".join(hostile.split())) == 3
         kinds = {child.type for each in parsed(made.text) for child in each.children or ()}

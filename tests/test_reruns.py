@@ -28,6 +28,7 @@ OF_RULES = {
     "training.reporting training.saving training.tracking",
     "download": "data.delimited data.download data.hub_datasets data.json_lines "
     "data.near_duplicates data.readers data.sources",
+    "download encoder": "data.licences",
     "download split encoder": "data.division data.reviews",
     "download split encoder pretokenize": "data.streaming",
     "download split train estimate baseline": "data.sampling",

@@ -168,6 +168,8 @@ def test_runs(study, folder):
 
     names = {path.name for path in (study.folder / folder / "checkpoint").iterdir()}
     assert {"model.safetensors", "config.json", "tokenizer.json", "README.md"} <= names
+    card = study.read(f"{folder}/checkpoint/README.md")
+    assert "of this study; the data are under MIT, as their source says." in card
     assert load_file(study.folder / folder / "checkpoint" / "model.safetensors")
     labels = json.loads(study.read(f"{folder}/checkpoint/config.json"))["id2label"]
     assert labels == {"0": "negative", "1": "positive"}

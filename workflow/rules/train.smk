@@ -81,6 +81,7 @@ rule evaluate:
         vectors=vectors_of_run("test"),
         checkpoint=rules.train.output.checkpoint,
         measured=rules.train.output.measured,
+        reviews=rules.download.output.counts,
     output:
         predictions=f"{RUN}/predictions.parquet",
         probabilities=f"{RUN}/probabilities.parquet",
@@ -104,7 +105,8 @@ rule evaluate:
         "test {wildcards.model}, {wildcards.pooling}, batch {wildcards.batch}, "
         "{wildcards.variant}, seed {wildcards.seed}; log: {log}"
     shell:
-        "python {params.command:q} --log {log:q} --tokens {input.tokens:q} {params.vectors} --run {params.run:q} {params.test}"
+        "python {params.command:q} --log {log:q} --tokens {input.tokens:q} {params.vectors} --run {params.run:q} "
+        "--reviews {input.reviews:q} {params.test}"
 
 
 rule estimate:

@@ -84,6 +84,7 @@ def download(
     description = {
         "source": found.name,
         "revision": found.revision,
+        **found.licence,
         "sha256": found.digests,
         "rows_by_file": read,
         "left_out_by_where": sum(read.values()) - len(keep),

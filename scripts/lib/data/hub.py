@@ -22,6 +22,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import disable_progress_bars, filter_repo_objects
 
 from lib.command.console import UserError, log, one_line, without_password
+from lib.data import licences
 from lib.files.manifests import sha256
 
 
@@ -75,6 +76,19 @@ def snapshot(
     files = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     wanted = filter_repo_objects(files, **chosen)
     return folder, {file: _digest(f"{kind} '{repository}'", folder, file) for file in wanted}
+
+
+def licence(kind: str, repository: str, revision: str) -> dict[str, str]:
+    """The `license` that a repository tells; nothing where its README.md can't be had.
+
+    It is fetched by itself, so that a cache without it serves as well. Arguments as of `snapshot`.
+    """
+    try:
+        folder, _ = snapshot(kind, repository, revision, [licences.CARD])
+    except UserError as error:
+        log.warning("no licence is read: %s", error)
+        return {}
+    return licences.of_card(folder)
 
 
 def explain(error: BaseException, revision: str) -> str:

@@ -16,7 +16,7 @@ from huggingface_hub import get_cached_repo_tree
 from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
 from lib.command.console import UserError
-from lib.data import hub
+from lib.data import hub, licences
 from lib.data.digests import verify
 from lib.data.division import Parts, listed
 from lib.data.streaming import ROWS, Batches, Source, require_columns
@@ -70,7 +70,7 @@ def read_splits(
             )
         require_columns(columns, dataset.column_names, f"split '{split}' of {id}")
         parts[split] = partial(batches, dataset.select_columns(list(columns)))
-    return Source(f"hub {id}", commit, digests, parts)
+    return Source(f"hub {id}", commit, digests, parts, licences.of_card(folder))
 
 
 def batches(dataset: datasets.Dataset) -> Iterator[pa.RecordBatch]:

@@ -14,6 +14,7 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -25,6 +26,7 @@ DAMAGE = (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, zlib.error, lz
 FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
 ENCRYPTED = 1  # bit among the flags of a file in a zip archive
 SHOWN = 10  # versions in an error
+LONGEST = 1 << 20  # bytes of metadata that are read
 
 
 def name_of(package: str, version: str) -> str:
@@ -128,6 +130,16 @@ def unpack(wheel: Path, name: str, folder: str, patterns: Sequence[str], out: Pa
             f"{name}: its wheel can't be unpacked: {one_line(error)}; run this again with "
             "PIP_NO_CACHE_DIR=1, or take another version"
         ) from error
+
+
+def metadata(wheel: Path) -> str:
+    """What a wheel tells of its package; nothing where it can't be read."""
+    with suppress(*DAMAGE), zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            if fnmatchcase(name, "*.dist-info/METADATA") and name.count("/") == 1:
+                with archive.open(name) as file:
+                    return file.read(LONGEST).decode("utf-8", "replace")
+    return ""
 
 
 def _folders_with(file: str, paths: Iterable[str]) -> Iterator[str]:

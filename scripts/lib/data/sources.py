@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.command.console import UserError
-from lib.data import readers
+from lib.data import licences, readers
 from lib.data.digests import verify
 from lib.data.division import Parts, listed
 from lib.data.streaming import Batches, Source
@@ -47,7 +47,8 @@ def from_package(
     """Read a file that an installed package ships."""
     paths = files_of_package(package, version, file)
     digests, parts = open_verified(paths, columns, expected, **form)
-    return Source(f"package {package}", version, digests, parts)
+    licence = licences.of_package(distribution(package).read_text("METADATA") or "")
+    return Source(f"package {package}", version, digests, parts, licence)
 
 
 def from_files(

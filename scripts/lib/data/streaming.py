@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -44,12 +45,14 @@ class Source(NamedTuple):
         revision: its version or commit; empty for the user's own files.
         digests: SHA-256 by file.
         parts: the columns asked for, by origin: a file or a split.
+        licence: `license`, where the source tells one.
     """
 
     name: str
     revision: str
     digests: dict[str, str]
     parts: dict[str, Batches]
+    licence: Mapping[str, str] = MappingProxyType({})
 
 
 def read_parquet(

@@ -119,13 +119,19 @@ BOTH_ENDS = (
 )
 
 
-def model_card(trained: Mapping[str, Any], tested: Mapping[str, Any], labels: Sequence[str]) -> str:
+def model_card(
+    trained: Mapping[str, Any],
+    tested: Mapping[str, Any],
+    labels: Sequence[str],
+    data: Mapping[str, Any],
+) -> str:
     """The model card of a run, as Markdown with a block of metadata.
 
     Args:
         trained: what train.json tells.
         tested: what test.json tells; a loss may be NaN.
         labels: names of the classes.
+        data: what reviews.json tells; nothing where it is not known.
     """
     metadata = describe(trained, tested).to_yaml()
     choose_by = trained["settings"]["choose_by"].replace("_", " ").replace("f1", "F1")
@@ -147,7 +153,7 @@ def model_card(trained: Mapping[str, Any], tested: Mapping[str, Any], labels: Se
         "## Training",
         table(["Setting", "Value"], training_facts(trained)),
         "## Limits",
-        limits(trained),
+        limits(trained, data),
         "## Versions",
         table(["", ""], versions(trained)),
     ]
@@ -301,7 +307,7 @@ def training_facts(trained: Mapping[str, Any]) -> list[tuple[str, Any]]:
     ]
 
 
-def limits(trained: Mapping[str, Any]) -> str:
+def limits(trained: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     """What it can't be relied on for."""
     name = escape(trained["dataset"])
     return "\n".join(
@@ -313,10 +319,23 @@ def limits(trained: Mapping[str, Any]) -> str:
             "- What stands beyond the tokens that are kept is not seen.",
             "- How sure it is was fitted, by one number, to validation texts of the same kind; of "
             "other texts it may be surer than it is right.",
-            "- **No licence is stated here.** Check those of the encoder and of the data before "
+            f"- **No licence of this model is stated here.** {licences(trained['encoder'], data)} "
+            "Nothing of that was checked: check the licences of the encoder and of the data before "
             "you use or publish this model.",
         ]
     )
+
+
+def licences(encoder: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """What their sources tell of the licences of encoder and data, in a sentence."""
+    of_encoder, of_data = "No licence is told of the encoder", "no licence is told of the data"
+    if encoder["source"] == "scratch":
+        of_encoder = "The encoder began with random weights of this study"
+    if "license" in encoder:
+        of_encoder = f"The encoder is under {escape(encoder['license'])}, as its source says"
+    if "license" in data:
+        of_data = f"the data are under {escape(data['license'])}, as their source says"
+    return f"{of_encoder}; {of_data}."
 
 
 def versions(trained: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -19,7 +19,11 @@ from lib.training.vectors import load_vectors, refuse_vectors_of_trained
 
 
 def evaluate(
-    tokens: Path, run: Path, settings: Mapping[str, Any], vectors: Path | None = None
+    tokens: Path,
+    run: Path,
+    settings: Mapping[str, Any],
+    vectors: Path | None = None,
+    reviews: Path | None = None,
 ) -> None:
     """Predict every test review once; write what was predicted, test.json and the model card.
 
@@ -29,12 +33,14 @@ def evaluate(
         settings: those of the section `training` on which a test depends.
         vectors: those of the test split by an encoder that was not trained, if they were computed
             before.
+        reviews: reviews.json of the dataset, of which the card tells the licence.
 
     Raises:
-        UserError: the checkpoint can't be used, or the device is out of memory.
+        UserError: reviews.json or the checkpoint can't be used, or the device is out of memory.
     """
     kept = (*KEYS, "best_epoch", "valid_accuracy")
     training = read_json(run / "train.json", *kept, *TOLD)
+    data = read_json(reviews, "source") if reviews else {}
     backend = connect({**settings, "backend": "torch"}, training["seed"])
     with explain_lack_of_memory("lower eval_batch or micro_tokens"):
         cut, pooling = read_head(run / "checkpoint").cut, training["pooling"]
@@ -51,5 +57,5 @@ def evaluate(
     measured = {key: training[key] for key in kept} | measure(predictions)
     write_json(run / "test.json", measured)
     labels = list(model.encoder.config.id2label.values())
-    amend(run / "checkpoint", FILE, model_card(training, measured, labels))
+    amend(run / "checkpoint", FILE, model_card(training, measured, labels, data))
     log.info("test accuracy %.4f, loss %.4f", measured["accuracy"], measured["loss"])
