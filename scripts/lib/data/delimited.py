@@ -124,7 +124,7 @@ def check(path: Path, columns: Sequence[str], form: Form, least: int = GUESSED) 
     if "\0" in names[0]:
         raise UserError(f"'{path}' can't be read: it holds null bytes, as UTF-16 does; {CONVERT}")
     require_columns(columns, names, f"'{path}'", _hint(names, form))
-    label = names.index(columns[min(1, len(columns) - 1)])
+    place = names.index(columns[1]) if columns[1:] else None
     labels: Counter[str] = Counter()
     doubtful = []
     for number, lines, values in found:
@@ -133,17 +133,22 @@ def check(path: Path, columns: Sequence[str], form: Form, least: int = GUESSED) 
                 f"'{path}' can't be read: line {number} has {len(values)} values and the header "
                 f"{len(names)}; mend that line, or {ADVICE}"
             )
-        labels[values[label]] += 1
+        labels[_label(values, place)] += 1
         if len(lines) >= least and (parts := _as_rows(lines, form, len(names))):
-            doubtful.append((number, [part[label] for part in parts]))
+            doubtful.append((number, [_label(part, place) for part in parts]))
     for number, inside in doubtful:
         known = labels + Counter(inside)
         others = sum(known[each] > 1 for each in inside) - 1  # one is the label of the row itself
-        if not columns[1:] or 2 * others >= len(inside) - 1:
+        if 2 * others >= len(inside) - 1:
             raise UserError(
                 f"'{path}' can't be read: a value that a quote begins in line {number} holds whole "
                 f"rows, {len(inside)} lines in all; {ADVICE}"
             )
+
+
+def _label(values: Sequence[str], place: int | None) -> str:
+    """The label of a row; where there are none, all rows are alike, and so are those in a value."""
+    return "" if place is None else values[place]
 
 
 def _hint(names: Sequence[str], form: Form) -> str:
