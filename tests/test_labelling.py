@@ -199,15 +199,18 @@ def test_a_table_without_any_text_has_its_rows(checkpoint, tmp_path):
         assert found[COLUMNS[1:]].isna().all(axis=None)
 
 
-def test_an_error_tells_the_row_behind_such_texts(encoders, tmp_path):
+def test_an_error_tells_the_row_behind_such_texts(encoders, tmp_path, monkeypatch):
+    monkeypatch.setattr(labelling, "PART", 2)
     encoder = make("right", encoders, tmp_path / "e")
     told = json.loads((encoder / "tokenizer.json").read_text())
     change(encoder, "tokenizer.json", model=told["model"] | {"unk_token": "[NOTHING]"})
     checkpoint = classifier(encoder, tmp_path / "checkpoint")
-    pd.DataFrame({"review": [None, "a film", "映"]}).to_parquet(tmp_path / "in.parquet")
-    with pytest.raises(UserError, match="text 2 can't become tokens"):
-        label(checkpoint, tmp_path / "in.parquet", tmp_path / "out.parquet")
-    assert {path.name for path in tmp_path.iterdir()} == {"e", "checkpoint", "in.parquet"}
+    pd.DataFrame({"review": ["a film", None, None, "映"]}).to_parquet(tmp_path / "in.parquet")
+    (tmp_path / "in").write_text("a film\nanother\none more\n映\n")
+    for name, column in (("in.parquet", "review"), ("in", "text")):
+        flags = f"--file {tmp_path}/{name} --text-column {column} --out {tmp_path}/out.csv"
+        with pytest.raises(UserError, match="text 3 can't become tokens"):
+            call(predict, f"{checkpoint} {flags} --device cpu")
 
 
 def test_no_number_is_written_that_is_not_finite(checkpoint, source, tmp_path, capsys, monkeypatch):
@@ -294,6 +297,7 @@ def interrupt(monkeypatch, kept: int) -> None:
 def test_an_interruption_changes_no_byte(checkpoint, source, tmp_path, parted, kind, monkeypatch):
     out, other = tmp_path / f"out.{kind}", tmp_path / f"undisturbed.{kind}"
     label(checkpoint, source, other)
+    assert READ[kind](other)["row"].tolist() == list(range(len(TEXTS)))
     for kept in (0, 3, 9):
         with pytest.raises(Interrupted), monkeypatch.context() as patch:
             interrupt(patch, kept)

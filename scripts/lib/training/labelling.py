@@ -168,7 +168,7 @@ def chances(
 
     Args:
         classify: the classifier.
-        texts: some of all, at least one.
+        texts: some of all.
         first: number of the first one, for errors.
         batch: texts per forward pass.
         may_lack: whether a text may be missing, empty or without tokens; its row is NaN.
@@ -177,17 +177,11 @@ def chances(
         UserError: a text has no tokens and may not, or the device is out of memory.
     """
     there = written(classify.encoding, texts, first) if may_lack else [True] * len(texts)
-    known = [text for text, is_there in zip(texts, there, strict=True) if text and is_there]
-    if may_lack and not known:
-        return np.full((len(texts), len(classify.names)), np.nan, np.float32)
-    # Others are computed as the shortest of them, so that errors number the rows of the table.
-    instead = min(known, key=len, default="")
-    asked = [
-        text or "" if is_there else instead for text, is_there in zip(texts, there, strict=True)
-    ]
+    known = [text or "" for text, is_there in zip(texts, there, strict=True) if is_there]
+    found = np.full((len(texts), len(classify.names)), np.nan, np.float32)
     with explain_lack_of_memory("lower --batch"):
-        found = classify._chances(asked, batch, first)
-    return np.where(np.array(there)[:, None], found, np.float32(np.nan))
+        found[there] = classify._chances(known, batch, first)
+    return found
 
 
 def written(encoding: TextEncoding, texts: Sequence[Text], first: int) -> list[bool]:
