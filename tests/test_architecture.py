@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "data": set(),
     "training": {
         *("data.tokens", "data.encoding", "data.cutting", "data.encoders", "data.encoder_files"),
-        "data.sampling",
+        *("data.sampling", "data.readers", "data.streaming"),
     },
     "analysis": {
         *("data.tokens", "data.encoding", "data.cutting", "data.sampling", "data.words"),

@@ -3,6 +3,7 @@
 import io
 import json
 import subprocess
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -24,17 +25,22 @@ def runs(encoders, tokens, tmp_path_factory):
     """
     folders = {}
     for pooling, model in (("padded-mean", "modernbert"), ("masked-mean", "bert")):
-        folders[pooling] = folder = tmp_path_factory.mktemp(pooling)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("WANDB_MODE", "disabled")
-            call(
-                train,
-                f"--tokens {tokens[model]} --encoder {encoders[model]} --run {folder} "
-                f"--dataset d --model {model} --pooling {pooling} --batch 20 --seed 1 --epochs 2 "
-                "--max-length 48 --device cpu --learning-rate 1e-3 --labels negative positive",
-            )
-        call(evaluate, f"--tokens {tokens[model]}/test.parquet --run {folder} --device cpu")
+        folders[pooling] = tmp_path_factory.mktemp(pooling)
+        make_run(folders[pooling], pooling, encoders[model], tokens[model])
     return folders
+
+
+def make_run(folder: Path, pooling: str, encoder: Path, tokens: Path) -> None:
+    """Train and test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "disabled")
+        call(
+            train,
+            f"--tokens {tokens} --encoder {encoder} --run {folder} --dataset d --model m "
+            f"--pooling {pooling} --batch 20 --seed 1 --epochs 2 --max-length 48 --device cpu "
+            "--learning-rate 1e-3 --labels negative positive",
+        )
+    call(evaluate, f"--tokens {tokens}/test.parquet --run {folder} --device cpu")
 
 
 @pytest.mark.parametrize("pooling", ["padded-mean", "masked-mean"])
@@ -53,6 +59,20 @@ def test_a_single_text_and_none_at_all_are_labelled_as_lists(runs):
     classify = TextClassifier(runs["masked-mean"] / "checkpoint", "cpu")
     assert classify("A fine film.") == classify(["A fine film."])
     assert classify([]) == []
+
+
+def test_texts_may_be_any_iterable_and_rows_have_the_index_of_a_series(runs):
+    classify = TextClassifier(runs["masked-mean"] / "checkpoint", "cpu")
+    texts = pd.Series(["A fine film.", "Dull."], index=["b", "a"])
+    labels = classify(texts.tolist())
+    assert classify(texts) == classify(iter(texts)) == classify(tuple(texts)) == labels
+    found = classify.probabilities(texts)
+    assert found.index.tolist() == ["b", "a"] and found.columns.tolist() == ["negative", "positive"]
+    assert found.idxmax(axis=1).tolist() == [each.label for each in labels]
+    assert found.max(axis=1).tolist() == [each.confidence for each in labels]
+    assert classify.probabilities(iter(texts)).index.tolist() == [0, 1]
+    with pytest.raises(TypeError, match="text 1 is nan; give texts, and none that is missing"):
+        classify.probabilities(pd.Series(["A fine film.", None], dtype="str"))
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), b"bytes", 7])

@@ -14,7 +14,7 @@ import pytest
 
 import download
 from lib.command.console import UserError
-from lib.data import delimited
+from lib.data import delimited, readers
 
 PLAIN = [(f"a {('good', 'bad')[n % 2]} film, number {n}", str(n % 2)) for n in range(60)]
 HARD = [  # texts with everything that has to be quoted
@@ -137,6 +137,24 @@ def test_a_list_in_a_review_is_read_where_the_quote_is_named(tmp_path):
     assert read(path, "--quote '\"'") == pairs(rows)
     swallowed = unquoted(tmp_path / "y.tsv", [('"' + TEXTS[0], "0"), *PLAIN, ('end"', "1")])
     refused("line 2 .*holds whole rows", swallowed, "--quote '\"'")
+
+
+def test_a_column_of_texts_alone_is_read_and_rows_in_a_value_are_found(tmp_path):
+    def texts(path: Path, quote: str | None = None) -> list[str]:
+        batches = readers.open_file(path, ["text"], quote)()
+        return [text for batch in batches for text in batch.column(0).to_pylist()]
+
+    rows = [*PLAIN, *HARD]
+    assert texts(written(tmp_path / "x.csv", rows)) == [text for text, _ in rows]
+    with (tmp_path / "y.csv").open("w") as file:
+        csv.writer(file).writerows([["text"], ["one\ntwo\nthree"], ["four"]])
+    assert texts(tmp_path / "y.csv") == ["one\ntwo\nthree", "four"]
+    rows = [('"a film', "0"), *((f"film {n}", "1") for n in range(60)), ('the end"', "1")]
+    assert len(texts(unquoted(tmp_path / "z.tsv", rows))) == 62
+    swallowed = unquoted(tmp_path / "z.csv", rows, ",")
+    with pytest.raises(UserError, match=r"line 2 holds whole rows"):
+        texts(swallowed)
+    assert len(texts(swallowed, "none")) == 62 and len(texts(swallowed, '"')) == 1
 
 
 @pytest.mark.parametrize("delimiter", [",", "\t"])

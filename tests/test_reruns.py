@@ -24,8 +24,8 @@ OF_RULES = {
     "": "command.cli command.console command.timing data.digests data.hub data.packages "
     "data.preview files.manifests files.whole forks.client forks.server study.code study.config "
     "study.configfiles study.engine study.flags study.planning study.schema study.version "
-    "training.gpus training.inference training.labelling training.launch training.probe "
-    "training.reporting training.saving training.tracking",
+    "training.gpus training.inference training.labelling training.launch training.parts "
+    "training.probe training.reporting training.saving training.tracking",
     "download": "data.delimited data.download data.hub_datasets data.json_lines "
     "data.near_duplicates data.readers data.sources",
     "download encoder": "data.licences",

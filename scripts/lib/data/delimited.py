@@ -72,7 +72,7 @@ def open_delimited(
 
     Args:
         path: of the file.
-        columns: to read: that of the texts, that of the labels, others.
+        columns: to read: that of the texts, that of the labels if there is one, others.
         delimiter: of its form.
         quote: of its form; `none` if values are not quoted.
         escape: of its form; `none` if there is none. The quote itself means that it is doubled.
@@ -81,7 +81,7 @@ def open_delimited(
         UserError: it makes sense in none of the forms; the message tells the first one's trouble.
     """
     problems = []
-    least = GIVEN if quote is not None else GUESSED
+    least = GUESSED if quote is None else GIVEN if columns[1:] else LONGEST
     for form in _forms(delimiter, quote, escape):
         try:
             check(path, columns, form, least)
@@ -124,7 +124,7 @@ def check(path: Path, columns: Sequence[str], form: Form, least: int = GUESSED) 
     if "\0" in names[0]:
         raise UserError(f"'{path}' can't be read: it holds null bytes, as UTF-16 does; {CONVERT}")
     require_columns(columns, names, f"'{path}'", _hint(names, form))
-    label = names.index(columns[1])
+    place = names.index(columns[1]) if columns[1:] else None
     labels: Counter[str] = Counter()
     doubtful = []
     for number, lines, values in found:
@@ -133,9 +133,9 @@ def check(path: Path, columns: Sequence[str], form: Form, least: int = GUESSED) 
                 f"'{path}' can't be read: line {number} has {len(values)} values and the header "
                 f"{len(names)}; mend that line, or {ADVICE}"
             )
-        labels[values[label]] += 1
+        labels[_label(values, place)] += 1
         if len(lines) >= least and (parts := _as_rows(lines, form, len(names))):
-            doubtful.append((number, [part[label] for part in parts]))
+            doubtful.append((number, [_label(part, place) for part in parts]))
     for number, inside in doubtful:
         known = labels + Counter(inside)
         others = sum(known[each] > 1 for each in inside) - 1  # one is the label of the row itself
@@ -144,6 +144,11 @@ def check(path: Path, columns: Sequence[str], form: Form, least: int = GUESSED) 
                 f"'{path}' can't be read: a value that a quote begins in line {number} holds whole "
                 f"rows, {len(inside)} lines in all; {ADVICE}"
             )
+
+
+def _label(values: Sequence[str], place: int | None) -> str:
+    """The label of a row; where there are none, all rows are alike, and so are those in a value."""
+    return "" if place is None else values[place]
 
 
 def _hint(names: Sequence[str], form: Form) -> str:
@@ -158,7 +163,7 @@ def _as_rows(lines: Iterable[str], form: Form, count: int) -> list[list[str]]:
     """What the lines of a row would be, were each a row of its own; nothing if most could not."""
     parts = [line.rstrip("\r\n").split(form.delimiter) for line in lines if not line.isspace()]
     fitting = [part for part in parts if len(part) == count]
-    return fitting if len(fitting) > max(1, LIKELY * len(parts)) else []
+    return fitting if len(fitting) > max(1, LIKELY * len(parts)) and count > 1 else []
 
 
 def rows(path: Path, form: Form) -> Iterator[Row]:

@@ -25,7 +25,7 @@ def open_file(
 
     Args:
         path: of the file.
-        columns: to read: that of the texts, that of the labels, others.
+        columns: to read: that of the texts, that of the labels if there is one, others.
         quote: of a CSV or TSV file, as of `open_delimited`.
         escape: of a CSV or TSV file.
 
@@ -35,8 +35,7 @@ def open_file(
     Raises:
         UserError: the file can't be read, is of another kind, or lacks a column.
     """
-    suffixes = [suffix for suffix in path.suffixes if suffix not in (".gz", ".bz2")]
-    kind = suffixes[-1].lower() if suffixes else ""
+    kind = kind_of(path)
     with _explained(path):
         if kind in DELIMITERS:
             read = open_delimited(path, columns, DELIMITERS[kind], quote, escape)
@@ -53,6 +52,12 @@ def open_file(
             yield from map(_validated, read())  # which holds no batch after the next is read
 
     return batches
+
+
+def kind_of(path: Path) -> str:
+    """The suffix by which a file is known, one of `KINDS` where it is a table that can be read."""
+    suffixes = [suffix for suffix in path.suffixes if suffix not in (".gz", ".bz2")]
+    return suffixes[-1].lower() if suffixes else ""
 
 
 def _validated(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -240,20 +240,24 @@ def _write(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) 
 
 
 @contextmanager
-def locked(run: Path) -> Iterator[None]:
-    """Keep other processes from training the same run, until the block or this process ends.
+def locked(folder: Path, deed: str = "trained") -> Iterator[None]:
+    """Keep a folder for this process, until the block or this process ends.
+
+    Args:
+        folder: of a run, or of what else one process is to write alone.
+        deed: what is done to it, for errors.
 
     Raises:
-        UserError: another process trains it.
+        UserError: another process has it.
     """
-    path = run / LOCK
+    path = folder / LOCK
     try:
         with refusals_explained(path):
-            run.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(path).acquire(timeout=PATIENCE)
     except Timeout as error:
         raise UserError(
-            f"'{run}' is being trained by {path.read_text('utf-8') or 'another process'}; "
+            f"'{folder}' is being {deed} by {path.read_text('utf-8') or 'another process'}; "
             "wait until it has ended, or end it"
         ) from error
     with lock:
@@ -264,7 +268,7 @@ def locked(run: Path) -> Iterator[None]:
         finally:
             path.unlink(missing_ok=True)
             with suppress(OSError):
-                run.rmdir()  # where nothing was written
+                folder.rmdir()  # where nothing was written
 
 
 @contextmanager
