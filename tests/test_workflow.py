@@ -283,20 +283,35 @@ def block(study, language: str, number: int = 1) -> str:
     return study.read("docs/results.md").split(f"```{language}\n")[number].partition("```")[0]
 
 
-def test_python_labels_texts_as_the_documents_say(study, monkeypatch, capsys):
+def of_models(study, heading: str) -> str:
+    """A section of docs/models.md."""
+    return study.read("docs/models.md").partition(f"## {heading}\n")[2].partition("\n## ")[0]
+
+
+def test_libraries_load_a_run_as_the_documents_say(study, monkeypatch):
     monkeypatch.chdir(study.folder / BASE)
-    code = block(study, "python", 2)
-    assert len(list(filter(None, code.splitlines()))) == 3
-    exec(code, {})
-    assert capsys.readouterr().out.count("Label(label=") == 2
+    names = {}
+    exec(of_models(study, "In every library").split("```python\n")[1].partition("```")[0], names)
+    assert names["logits"].shape == (2, 2) and names["vectors"].shape[1] > 2
 
 
-def test_a_pipe_is_labelled_as_the_documents_say(study, python):
-    command = re.search(r'^ +(echo "A film .*)', study.read("docs/results.md"), re.MULTILINE)
-    line = command[1].replace("python ", f"{python} ")
-    done = subprocess.run(["bash", "-c", line], cwd=study.folder, capture_output=True, text=True)
+def test_texts_are_labelled_as_the_documents_say(study, python, monkeypatch, capsys):
+    section = of_models(study, "Labelling texts")
+    lines = re.findall(r"^    (.+)$", section.partition("```python")[0], re.MULTILINE)
+    assert len(lines) == 4
+    script = "\n".join(lines).replace("python ", f"{python} ")
+    done = subprocess.run(["bash", "-ec", script], cwd=study.folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["label"] in ("negative", "positive")
+    told = json.loads(done.stdout)
+    assert told["label"] in {*told["probabilities"]} == {"negative", "positive"}
+    labelled = pd.read_parquet(study.folder / "labelled.parquet")
+    assert labelled["label"].isna().tolist() == [False, True, False]
+    assert "1 text has no label" in done.stderr
+    monkeypatch.chdir(study.folder)
+    names = {}
+    exec(section.split("```python\n")[1].partition("```")[0], names)
+    assert names["reviews"]["label"].tolist() == labelled["label"].dropna().tolist()
+    assert "negative" in capsys.readouterr().out
 
 
 def test_pandas_reads_all_predictions_as_the_documents_say(study, monkeypatch, capsys):
