@@ -24,8 +24,9 @@ OF_RULES = {
     "": "command.cli command.console command.timing data.digests data.hub data.packages "
     "data.preview files.manifests files.whole forks.client forks.server study.code study.config "
     "study.configfiles study.engine study.flags study.planning study.schema study.version "
-    "training.gpus training.inference training.labelling training.launch training.parts "
-    "training.probe training.reporting training.saving training.tracking",
+    "training.export training.exported training.gpus training.graph training.inference "
+    "training.labelling training.launch training.parts training.probe training.reporting "
+    "training.saving training.tracking",
     "download": "data.delimited data.download data.hub_datasets data.json_lines "
     "data.near_duplicates data.readers data.sources",
     "download encoder": "data.licences",
@@ -114,7 +115,7 @@ def test_every_rule_names_its_command_and_its_code():
             assert f'command=command("{rule}")' in parameters
             assert f'code=code("{rule}")' in parameters
     scripts = {path.stem for path in (ROOT / "scripts").glob("*.py")}
-    assert scripts - {"predict"} == set(RULES)
+    assert scripts - {"export", "predict"} == set(RULES)
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lib.data.cutting import Cut, bounds_of
+from lib.data.encoders import load_config
 from lib.data.encoding import TextEncoding
 from lib.data.tokens import TokenFile
 from lib.training.backends import Torch
 from lib.training.batches import AUTO, Bounds, Tokens
 from lib.training.checkpoints import load_checkpoint, read_head
 from lib.training.device import choose, choose_precision
+from lib.training.exported import Exported, device_of_export, is_export
 from lib.training.prediction import compute
 
 if TYPE_CHECKING:
@@ -39,8 +41,8 @@ class TextClassifier:
     """A trained classifier of texts.
 
     Args:
-        checkpoint: the folder `checkpoint/` of a run, one from its `checkpoints/`, or a classifier
-            that sentence-transformers has written.
+        checkpoint: the folder `checkpoint/` of a run, one from its `checkpoints/`, a classifier
+            that sentence-transformers has written, or what export.py has.
         device: `auto`, `cpu`, `cuda` or `mps`.
         precision: `auto`, `fp32`, `tf32`, `bf16` or `fp16`.
 
@@ -56,11 +58,12 @@ class TextClassifier:
     ) -> None:
         folder = Path(checkpoint)
         self.cut = read_head(folder).cut
-        chosen = choose(device)
+        exported = is_export(folder)
+        chosen = choose(device_of_export(device, precision) if exported else device)
         self.backend = Torch(chosen, choose_precision(precision, chosen))
-        self.model = load_checkpoint(folder).to(chosen)
+        self.model = Exported(folder) if exported else load_checkpoint(folder).to(chosen)
         self.encoding = TextEncoding(folder)
-        self.names = list(self.model.encoder.config.id2label.values())
+        self.names = list(load_config(folder).id2label.values())
 
     def __call__(
         self, texts: "str | Iterable[str] | pd.Series", batch: int = BATCH, first: int = 0
