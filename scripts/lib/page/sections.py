@@ -202,11 +202,10 @@ def serving(page: Page) -> Iterator[str]:
         yield page.figure("latency")
     measured = pd.concat([at_chosen_rates(page.tables["runs"]), page.baselines])
     yield tables.serving_table(found, took, measured, page.metric, page.noun)
-    place = found.drop_duplicates(["device", "hardware", "threads", "precision"])
     where = [
         f"{row['hardware']} ({row['device']}, {row['precision']}, "
         f"{plural(row['threads'], 'thread')})"
-        for row in place.to_dict("records")
+        for row in found.drop_duplicates("hardware").to_dict("records")
     ]
     yield folded(
         HOW,
@@ -214,7 +213,8 @@ def serving(page: Page) -> Iterator[str]:
         "model, pooling and cut, the best of these by validation. All take turns in rounds, the "
         "first of which does not count. Milliseconds are those of a single text from text to "
         f"label, tokenizing included: of test {page.noun} as training cuts them the median and "
-        "the 95th percentile, of texts of so many tokens the median. "
+        "the 95th percentile, of texts of so many tokens the median. They hold for a machine as "
+        "busy as this one was; ratios hold beyond that, as each round is compared with itself. "
         f"{capital(page.noun)}/s are those of {counted(found['texts'].iloc[0], page.noun)} of the "
         "test split in passes of like length. Parameters of TF-IDF are its weights, and its bytes "
         "those of a pickle. Memory is what a process takes more at its peak, once it has loaded "

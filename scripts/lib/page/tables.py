@@ -543,7 +543,7 @@ def latency_answer(rows: pd.DataFrame, text: str) -> str:
         f"{number(row['ratio_high'])} over {row['rounds']} rounds)"
         for row in rows[~rows["reference"]].to_dict("records")
     ]
-    told = f"{first['name']} takes {milliseconds(first['median'])} ms for {text}"
+    told = f"{first['name']} takes {milliseconds(first['median'])} ms (median) for {text}"
     return f"{told}; {joined(others)}." if others else f"{told}."
 
 
