@@ -9,6 +9,9 @@ import pandas as pd
 MEASURED = ("seconds", "per_second", "utilisation", "peak_memory", "durations")
 PARTS = ("datasets", "encoders", "tokens", "runs", "baselines", "tables")
 WITH_TIMES = ("costs.csv", "costs.parquet", "results.tex")
+WITH_TIMES += tuple(
+    f"{name}.{kind}" for name in ("serving", "latency") for kind in ("csv", "parquet")
+)
 LEFT_OVER = (".state", ".lock", ".tmp")
 
 

@@ -17,6 +17,7 @@ from lib.command.markup import escape
 from lib.data.encoders import load_tokenizer
 from lib.files.manifests import sha256
 
+OFF = ("baseline", "statistics", "errors", "tsne", "attention")
 ODD = """it's "odd" $(touch ran) `touch ran`; touch ran & *[a] %s"""  # to a shell
 RUN = "results/runs/dataset=mine/model=own/pooling=max/batch=16/variant=base/seed=1"
 MODULE = """
@@ -55,7 +56,7 @@ def study(encoders) -> dict:
         "models": {"own": {"source": "folder", "path": f"encoder {ODD}"}},
         "training": {"learning_rate": "5e-3", "epochs": 6, "micro_batch": 16},
         "grid": [{"model": ["own"], "pooling": ["max"], "batch": [16], "seed": [1]}],
-        "analysis": dict.fromkeys(("baseline", "statistics", "errors", "tsne", "attention"), False),
+        "analysis": {**dict.fromkeys(OFF, False), "latency_lengths": [8]},
     }
 
 

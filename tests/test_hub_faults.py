@@ -130,7 +130,9 @@ def test_a_whole_study_from_the_hub_with_no_other_network(python, hub, tmp_path)
         config["models"] = {name: commit | {"id": id} for name, id in repositories.items()}
         config["split"] = {"ratios": [4, 1, 1]}
         config["grid"] = [config["grid"][0] | {"pooling": ["pooler"]}]
-        config["analysis"] = dict.fromkeys(("baseline", "statistics", "errors", "tsne"), False)
+        config["analysis"] = dict.fromkeys(
+            ("baseline", "statistics", "errors", "tsne", "latency"), False
+        )
 
     flags = ["--cores", "2", f"--configfile={workspace.write_config('study.yaml', change)}"]
     workspace.environment = hub.environment(tmp_path / "home")

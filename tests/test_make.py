@@ -87,7 +87,7 @@ def words(project) -> list[str]:
         config["dataset"] = {"name": "mine", "source": "files", "paths": ["data/reviews.csv"]}
         config["split"]["sizes"] = [300, 60, 60]
         config["grid"] = config["grid"][:1]
-        config["analysis"] = dict.fromkeys(("baseline", "statistics", "tsne"), False)
+        config["analysis"] = dict.fromkeys(("baseline", "statistics", "tsne", "latency"), False)
 
     data = project.folder / "studies" / ODD / "data" / "reviews.csv"
     data.parent.mkdir(parents=True)

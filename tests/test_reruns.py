@@ -24,49 +24,52 @@ OF_RULES = {
     "": "command.cli command.console command.timing data.digests data.hub data.packages "
     "data.preview files.manifests files.whole forks.client forks.server study.code study.config "
     "study.configfiles study.engine study.flags study.planning study.schema study.version "
-    "training.export training.exported training.gpus training.graph training.inference "
-    "training.labelling training.launch training.parts training.probe training.reporting "
-    "training.saving training.tracking",
+    "training.export training.gpus training.graph training.labelling training.launch "
+    "training.parts training.probe training.reporting training.saving training.tracking",
     "download": "data.delimited data.download data.hub_datasets data.json_lines "
     "data.near_duplicates data.readers data.sources",
     "download encoder": "data.licences",
     "download split encoder": "data.division data.reviews",
     "download split encoder pretokenize": "data.streaming",
-    "download split train estimate baseline": "data.sampling",
-    "download split encoder baseline analyse explain summary": "data.folding",
-    "download baseline analyse explain": "data.words",
+    "download split train estimate baseline latency": "data.sampling",
+    "download split encoder baseline analyse explain latency summary": "data.folding",
+    "download baseline analyse explain latency": "data.words",
     "split": "data.groups data.splitting",
     "encoder": "data.encoder_sources data.new_encoders data.tokenizer_training",
-    "encoder pretokenize vectors train evaluate estimate baseline explain": "data.encoder_files",
+    "encoder pretokenize vectors train evaluate estimate baseline explain latency": "data."
+    "encoder_files",
     "pretokenize": "data.tokenization",
-    "pretokenize baseline explain": "data.encoding",
-    "pretokenize vectors train evaluate estimate baseline explain": "data.encoders",
-    "pretokenize vectors train evaluate estimate analyse explain": "data.tokens",
-    "pretokenize vectors train evaluate estimate baseline analyse explain": "data.cutting",
+    "pretokenize baseline explain latency": "data.encoding",
+    "pretokenize vectors train evaluate estimate baseline explain latency": "data.encoders",
+    "pretokenize vectors train evaluate estimate analyse explain latency": "data.tokens",
+    "pretokenize vectors train evaluate estimate baseline analyse explain latency": "data.cutting",
     "train estimate": "training.compilation training.flops training.job training.loop "
     "training.progress training.sizing training.unpadding",
-    "train evaluate estimate baseline": "training.metrics",
+    "train evaluate estimate baseline latency": "training.metrics",
     "vectors train evaluate estimate": "training.vectors",
-    "vectors train evaluate estimate explain": "training.backends training.batches "
+    "vectors train evaluate estimate explain latency": "training.backends training.batches "
     "training.checkpoints training.device training.freezing training.model training.modules "
     "training.own_head training.poolings training.prediction training.unpadded",
-    "train evaluate estimate baseline analyse explain": "files.predictions",
+    "train evaluate estimate baseline analyse explain latency": "files.predictions",
     "evaluate": "training.card training.evaluation",
     "evaluate summary": "command.markup",
-    "evaluate estimate baseline choose collect analyse explain draw summary": "study.runs",
+    "evaluate estimate baseline choose collect analyse explain latency draw summary": "study.runs",
     "estimate": "training.estimate",
+    "estimate latency": "training.processes",
     "estimate analyse draw summary": "command.formats",
-    "baseline": "analysis.baseline",
+    "baseline latency": "analysis.baseline",
+    "latency": "analysis.latency analysis.predictors analysis.turns training.exported "
+    "training.inference",
     "collect": "analysis.collection analysis.costs",
     "choose collect analyse": "analysis.tuning",
     "choose collect analyse summary": "analysis.contrasts",
-    "choose collect analyse explain draw summary": "analysis.results files.tables",
+    "choose collect analyse explain latency draw summary": "analysis.results files.tables",
     "analyse": "analysis.analyse analysis.comparisons analysis.crossed analysis.cuts "
     "analysis.data_curve analysis.errors analysis.findings analysis.lengths analysis.measures "
     "analysis.published analysis.study analysis.verdicts",
     "analyse summary": "analysis.groups analysis.metrics analysis.statistics",
     "analyse draw summary": "analysis.wording study.metrics",
-    "analyse explain summary": "analysis.representatives",
+    "analyse explain latency summary": "analysis.representatives",
     "explain": "analysis.attention analysis.explain analysis.maps training.insight",
     "draw": "page.drawing page.figures",
     "draw summary": "study.catalog",

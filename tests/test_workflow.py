@@ -36,7 +36,7 @@ RUNS = [
     ("modernbert", "padded-mean", 64, "decayed", 1),
 ]
 FIGURES = catalog.figures_in(USUAL_PARTS)
-FROM_RUNS = dict.fromkeys(("collect", "analyse", "explain", "draw", "summary"), 1)
+FROM_RUNS = dict.fromkeys(("collect", "analyse", "explain", "latency", "draw", "summary"), 1)
 FOLDERS = [RUN.format(*run) for run in RUNS]
 BASE = FOLDERS[0]
 UMASK = 0o027

@@ -140,3 +140,37 @@ rule explain:
     shell:
         "python {params.command:q} --log {log:q} --table {input.table:q} --runs {params.runs} --reviews {input.reviews:q} "
         "--tokens {input.tokens:q} {params.how} --out {params.out:q}"
+
+
+rule latency:
+    input:
+        table=table("runs"),
+        runs=files_of_tested_runs("checkpoint"),
+        exports=exports,
+        baselines=expand(f"{BASELINE}/test.json", dataset=DATASET, text=[FULL_TEXT] * bool(TEXTS)),
+        splits=expand([rules.split.output.train, rules.split.output.test], dataset=DATASET),
+        encoders=expand(rules.encoder.output, dataset=DATASET, model=MODELS),
+    output:
+        tables_of("latency"),
+    log:
+        f"{LOGS}/latency.log",
+    conda:
+        "../../envs/training.yaml"
+    threads: lambda wildcards: max(ENGINE.all_cores(wildcards), config["training"]["threads"])
+    resources:
+        mem_mb=16000,
+        gpu=latency_gpus,
+        gres=lambda wildcards: "gpu:1" if latency_gpus(wildcards) else "",
+    params:
+        command=command("latency"),
+        code=code("latency"),
+        runs=run_folders,
+        splits=lambda wildcards, input: os.path.dirname(input.splits[0]),
+        baselines=baseline_folders,
+        how=flags(latency_settings),
+        out=output_folder,
+    message:
+        "measure what a prediction costs, with nothing beside it; log: {log}"
+    shell:
+        "python {params.command:q} --log {log:q} --table {input.table:q} --runs {params.runs} {params.baselines} "
+        "--splits {params.splits:q} --encoders {input.encoders:q} {params.how} --out {params.out:q}"

@@ -303,6 +303,25 @@ def explain_settings(wildcards):
     return {key: ANALYSIS[key] for key in keys} | {"threads": config["training"]["threads"]}
 
 
+def exports(wildcards):
+    """What checkpoints were exported to, of which a new one has predictions timed again."""
+    names = [f"{form}/model.onnx" for form in ("onnx", "onnx-int8")]
+    found = (f"{folder}/{name}" for folder in tested_folders() for name in names)
+    return [path for path in found if os.path.exists(ENGINE.place(path))]
+
+
+def latency_settings(wildcards):
+    """Which lengths are timed, and where predictions are computed."""
+    keys = ("device", "precision", "threads")
+    settings = {key: config["training"][key] for key in keys}
+    return settings | {"latency_lengths": ANALYSIS["latency_lengths"]}
+
+
+def latency_gpus(wildcards):
+    """GPUs on which predictions are timed."""
+    return int(gpus.uses_gpus(config["training"], N_GPUS))
+
+
 def published_figures():
     """The file of published figures: no input, as a checkout has a time and a place of its own."""
     return [ANALYSIS["published"]] if "published" in PARTS else []

@@ -3,7 +3,7 @@
 
 rule draw:
     input:
-        tables=[table(figure.table) for figure in SHOWN_FIGURES],
+        tables=[table(name) for figure in SHOWN_FIGURES for name in figure.tables],
     output:
         pictures=expand(
             f"{FIGURES}/{{figure}}.svg", figure=[figure.name for figure in SHOWN_FIGURES]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -131,33 +132,19 @@ def tune(
         choose_by: the measure of validation by which a setting is better, as in `training`.
 
     Returns:
-        The fitted model; its `c`, the longest sequence of `words` that it counts, its
-        `valid_accuracy` (ties: lower validation loss, then the earlier setting), and the
-        `temperature` that fits its validation.
+        The fitted model, which `fit` makes again; its `c`, the longest sequence of `words` that it
+        counts, its `valid_accuracy` (ties: lower validation loss, then the earlier setting), and
+        the `temperature` that fits its validation.
 
     Raises:
         UserError: no word stands in two training texts.
     """
     best = (-math.inf, -math.inf)
     for longest in progress(RUNS, len(RUNS), "tune the baseline", "setting"):
-        vectorizer = TfidfVectorizer(
-            tokenizer=words,
-            token_pattern=None,
-            ngram_range=(1, longest),
-            min_df=2,
-            sublinear_tf=True,
-        )
-        try:
-            counts = vectorizer.fit_transform(train)
-        except ValueError as error:
-            raise UserError(
-                f"TF-IDF finds no words in the training texts ({one_line(error)}); "
-                "set analysis.baseline to false"
-            ) from error
+        vectorizer, counts = count_words(train, longest)
         valid_counts = vectorizer.transform(valid)
         for c in C:
-            classifier = LogisticRegression(C=c, solver="newton-cg", tol=TOLERANCE, max_iter=1000)
-            classifier.fit(counts, labels)
+            classifier = learn(counts, labels, c)
             logits = np.log(classifier.predict_proba(valid_counts).clip(LEAST))
             found = measure(Predictions.of(logits, valid_labels))
             value = found[choose_by]
@@ -175,3 +162,44 @@ def tune(
             settings["c"],
         )
     return model, settings
+
+
+def fit(train: list[str], labels: np.ndarray, longest: int, c: float) -> Pipeline:
+    """The model of a setting, the same as where it is tuned.
+
+    Args:
+        train: texts to learn from.
+        labels: theirs.
+        longest: sequence of words that is counted, as `words` of test.json tells.
+        c: of the regression, likewise.
+
+    Raises:
+        UserError: no word stands in two training texts.
+    """
+    with threadpool_limits(1):  # more threads wait for one another longer than they compute
+        vectorizer, counts = count_words(train, longest)
+        return make_pipeline(vectorizer, learn(counts, labels, c))
+
+
+def count_words(train: list[str], longest: int) -> tuple[TfidfVectorizer, csr_matrix]:
+    """What weighs the words of texts and their sequences up to a length, and those of training."""
+    vectorizer = TfidfVectorizer(
+        tokenizer=words,
+        token_pattern=None,
+        ngram_range=(1, longest),
+        min_df=2,
+        sublinear_tf=True,
+    )
+    try:
+        return vectorizer, vectorizer.fit_transform(train)
+    except ValueError as error:
+        raise UserError(
+            f"TF-IDF finds no words in the training texts ({one_line(error)}); "
+            "set analysis.baseline to false"
+        ) from error
+
+
+def learn(counts: csr_matrix, labels: np.ndarray, c: float) -> LogisticRegression:
+    """The regression of labels on weighted counts of words."""
+    classifier = LogisticRegression(C=c, solver="newton-cg", tol=TOLERANCE, max_iter=1000)
+    return classifier.fit(counts, labels)

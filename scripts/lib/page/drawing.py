@@ -39,10 +39,12 @@ def draw(tables: Sequence[Path], metric: str, noun: str, out: Path) -> None:
         out: folder of the figures.
     """
     rows = {path.stem: read_table(path) for path in tables}
-    shown = [figure.told(metric, noun) for figure in FIGURES if figure.table in rows]
+    there = (figure for figure in FIGURES if rows.keys() >= set(figure.tables))
+    shown = [figure.told(metric, noun) for figure in there]
     library = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # a snippet is optional
     for figure in progress(shown, len(shown), "draw", "figure"):
-        chart = figures.styled(getattr(figures, figure.name)(rows[figure.table], metric, noun))
+        given = [rows[name] for name in figure.tables]
+        chart = figures.styled(getattr(figures, figure.name)(*given, metric, noun))
         text = chart.to_json(indent=None)
         write_text(out / f"{figure.name}.svg", vl_convert.vegalite_to_svg(text))
         page = PAGE.format(

@@ -1,4 +1,4 @@
-"""The figures of a study, each drawn from one table, in what it calls its texts and its metric.
+"""The figures of a study, drawn from a table or two, in what it calls its texts and its metric.
 
 Colours are those of Okabe and Ito, which the colour-blind tell apart; shapes and dashes say the
 same in black and white. The background is white on light and dark pages.
@@ -342,6 +342,51 @@ def cost(conditions: pd.DataFrame, metric: str, noun: str) -> alt.TopLevelMixin:
     return alt.layer(*points, _daggers(base, NOT_FROM_ZERO, metric)).properties(
         width=680, height=300
     )
+
+
+def latency(
+    rows: pd.DataFrame, conditions: pd.DataFrame, metric: str, noun: str
+) -> alt.TopLevelMixin:
+    """The metric against the latency of single test texts, with intervals both ways.
+
+    From the tables latency and conditions; a line joins what nothing else is better than in both.
+    """
+    took = rows[rows["tokens"].isna()]
+    milliseconds = {"milliseconds": "median", "fast": "low", "slow": "high"}
+    took = took.assign(**{name: 1000 * took[own] for name, own in milliseconds.items()})
+    found = _within_bounds(took.drop(columns=["low", "high"]).merge(conditions, on=[*RUN[:-1]]))
+    if found.empty:
+        return _side_by_side([], 1)
+    exported = ~found["form"].isin(["torch", "tf-idf"])
+    found["name"] = found["model"].mask(exported, found["model"] + ", " + found["form"])
+    base = alt.Chart(_data(found)).encode(
+        x=alt.X(
+            "milliseconds:Q",
+            title=f"Prediction of one of the test {noun} (ms, logarithmic)",
+            scale=alt.Scale(type="log", nice=False, padding=30),
+            axis=alt.Axis(format="~r", tickCount=6),
+        ),
+        tooltip=_tooltip("name", "pooling", "variant", "value", "milliseconds", metric=metric),
+    )
+    names = found["name"].unique().tolist()
+    value = _height("value", NOT_FROM_ZERO, metric)
+    front = base.mark_line(color=GREY, strokeDash=[4, 3], strokeWidth=1).encode(y=value)
+    across = base.mark_rule(strokeWidth=2).encode(
+        x="fast:Q", x2="slow:Q", y=value, color=_colour("name", "Model", names)
+    )
+    return alt.layer(
+        front.properties(data=_data(_front(found))),
+        across,
+        *_with_intervals(base, "name", "Model", names, NOT_FROM_ZERO, metric),
+        _daggers(base, NOT_FROM_ZERO, metric),
+    ).properties(width=680, height=300)
+
+
+def _front(points: pd.DataFrame) -> pd.DataFrame:
+    """The points that no other is quicker and better than, the quickest first."""
+    order = points.sort_values(["milliseconds", "value"], ascending=[True, False])
+    best = order["value"].cummax().shift(fill_value=-np.inf)
+    return order[order["value"] > best]
 
 
 def lengths(groups: pd.DataFrame, metric: str, noun: str) -> alt.TopLevelMixin:

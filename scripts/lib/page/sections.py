@@ -13,7 +13,7 @@ from lib.analysis.representatives import find, representatives
 from lib.analysis.results import CHOOSE_BY, at_chosen_rates
 from lib.analysis.statistics import BINS
 from lib.analysis.wording import NOT_ASKED, OBSERVED
-from lib.command.formats import NOT_LEARNED, counted, measures_named, plural
+from lib.command.formats import NOT_LEARNED, capital, counted, measures_named, plural
 from lib.command.markup import escape
 from lib.page import tables
 from lib.page.markdown import folded, table
@@ -98,6 +98,7 @@ def findings(page: Page) -> Iterator[str]:
     for question, found in answers[answers["verdict"] == OBSERVED].groupby("question", sort=False):
         lines = [f"- {escape(text)}" for text in found["answer"]]
         yield "\n".join([f"**{question}**", "", *lines])
+    yield from prediction_costs(page)
     left_out = answers[answers["verdict"] == NOT_ASKED]
     if len(left_out):
         pairs = zip(left_out["question"], left_out["answer"], strict=True)
@@ -179,6 +180,47 @@ def costs(page: Page) -> Iterator[str]:
         "training or a test does outside its loops: it loads libraries, tokens and model, and "
         "writes results.",
     )
+
+
+def prediction_costs(page: Page) -> Iterator[str]:
+    """How long predictions take beside one another, as an answer."""
+    if "serving" in page.tables and len(page.tables["serving"]):
+        told = tables.latency_answers(page.tables["serving"], page.tables["latency"], page.noun)
+        lines = [f"- {escape(text)}" for text in told]
+        yield "\n".join(["**What does a prediction cost?**", "", *lines])
+
+
+def serving(page: Page) -> Iterator[str]:
+    """What those cost that predict."""
+    found, took = page.tables["serving"], page.tables["latency"]
+    if found.empty:
+        yield "Nothing was timed, as no run learned."
+        return
+    if "findings" not in page.tables:
+        yield from prediction_costs(page)
+    if "latency" in page.figures:
+        yield page.figure("latency")
+    measured = pd.concat([at_chosen_rates(page.tables["runs"]), page.baselines])
+    yield tables.serving_table(found, took, measured, page.metric, page.noun)
+    where = [
+        f"{row['hardware']} ({row['device']}, {row['precision']}, "
+        f"{plural(row['threads'], 'thread')})"
+        for row in found.drop_duplicates("hardware").to_dict("records")
+    ]
+    yield folded(
+        HOW,
+        f"Timed on {escape('; '.join(where))}, with nothing beside it. A row is a run of its "
+        "model, pooling and cut, the best of these by validation. All take turns in rounds, the "
+        "first of which does not count. Milliseconds are those of a single text from text to "
+        f"label, tokenizing included: of test {page.noun} as training cuts them the median and "
+        "the 95th percentile, of texts of so many tokens the median. They hold for a machine as "
+        "busy as this one was; ratios hold beyond that, as each round is compared with itself. "
+        f"{capital(page.noun)}/s are those of {counted(found['texts'].iloc[0], page.noun)} of the "
+        "test split in passes of like length. Parameters of TF-IDF are its weights, and its bytes "
+        "those of a pickle. Memory is what a process takes more at its peak, once it has loaded "
+        "and predicted. An export has the metric of its checkpoint.",
+    )
+    yield page.file("latency", "Each kind of text") + "; " + page.file("serving", "all else")
 
 
 def tuning(page: Page) -> Iterator[str]:
@@ -382,6 +424,7 @@ SECTIONS: dict[str, tuple[tuple[str, ...], Callable[[Page], Iterator[str]]]] = {
         calibration,
     ),
     "Published and measured": (("published",), published),
+    "What does a prediction cost?": (("serving", "latency"), serving),
     "Learning curves": (("histories",), curves),
     "Errors on the test split": (
         ("confident_errors", "shared_errors", "disagreements", "lengths"),

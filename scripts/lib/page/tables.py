@@ -37,15 +37,18 @@ from lib.command.formats import (
 from lib.command.markup import escape
 from lib.page.markdown import excerpt, table
 from lib.study.metrics import ACCURACY, BALANCED_ACCURACY, MACRO_F1, METRICS
-from lib.study.runs import CONDITION
+from lib.study.runs import CONDITION, KEYS
 
 NONE = "-"
 NOT_ALONE = "‡"  # marks a verdict that rests on the variance of other settings
 FEW = 10  # answers of a kind, with fewer of which an interval is too narrow
 ROWS = 8  # of a long table, whose file holds them all
+OF_SERVING = [*KEYS, "form"]  # of which each that predicts has its own
+OF_SIZE = {"Parameters (M)": "parameters", "Disk (MB)": "bytes", "Memory (MB)": "memory_bytes"}
 LEFT = (
     *("Question", "Difference", "Verdict", "What would decide it"),
     *("Model", "Pooling", "Variant", "First", "Second", "Label", "Predicted", "Text", "Source"),
+    "Form",
 )
 
 
@@ -498,6 +501,78 @@ def cost_cells(costs: pd.DataFrame) -> pd.DataFrame:
             "Share": [f"{share:.0%}" for share in rows["share"]],
         }
     )
+
+
+def serving_table(
+    serving: pd.DataFrame, latency: pd.DataFrame, measured: pd.DataFrame, metric: str, noun: str
+) -> str:
+    """What each costs that predicts: milliseconds, texts per second, parameters, bytes.
+
+    Args:
+        serving: that table.
+        latency: likewise.
+        measured: runs and baselines with the metric of their tests.
+        metric: of the study.
+        noun: what the dataset calls its texts.
+    """
+    shown = serving.assign(variant=serving["setting"])
+    means = measured.groupby(CONDITION, dropna=False)[metric].mean().rename("value").reset_index()
+    lengths = zip(shown["max_length"], shown["truncation"], strict=True)
+    cells = condition_cells(shown)
+    cells["Tokens"] = ["all" if pd.isna(size) else f"{size:.0f} {part}" for size, part in lengths]
+    cells["Form"] = shown["form"]
+    cells[f"Test {METRICS[metric]}"] = share(shown.merge(means, "left", on=CONDITION)["value"])
+    took = shown[OF_SERVING].merge(latency[latency["tokens"].isna()], "left", on=OF_SERVING)
+    cells[f"Test {noun} (ms)"] = took["median"].map(milliseconds)
+    cells["95% within (ms)"] = took["p95"].map(milliseconds)
+    for tokens, rows in latency.groupby("tokens"):
+        took = shown[OF_SERVING].merge(rows, "left", on=OF_SERVING)
+        cells[f"{tokens} tokens (ms)"] = took["median"].map(milliseconds)
+    cells[f"{capital(noun)}/s"] = shown["texts_per_second"].map(number)
+    for title, name in OF_SIZE.items():
+        cells[title] = (shown[name] / 1e6).map(number)
+    return table(cells, LEFT)
+
+
+def latency_answers(serving: pd.DataFrame, latency: pd.DataFrame, noun: str) -> list[str]:
+    """How long those predict that stand for their models, beside one of them, in sentences.
+
+    On single test texts, and on texts of the longest length that most of them take.
+    """
+    standing = serving.loc[serving["representative"], OF_SERVING]
+    rows = standing.merge(latency, on=OF_SERVING)
+    texts = [latency_answer(rows[rows["tokens"].isna()], f"one of the test {noun}")]
+    counts = rows["tokens"].value_counts()
+    if len(counts) and counts.max() > 1:
+        tokens = counts.index[counts == counts.max()].max()
+        texts.append(latency_answer(rows[rows["tokens"] == tokens], f"a text of {tokens} tokens"))
+    return texts
+
+
+def latency_answer(rows: pd.DataFrame, text: str) -> str:
+    """How long a text takes the reference, and how many times as long the others."""
+    plain = rows["form"].isin(["torch", "tf-idf"])
+    rows = rows.assign(name=rows["model"].mask(~plain, rows["model"] + " as " + rows["form"]))
+    first = rows[rows["reference"]].iloc[0]
+    others = [
+        f"{row['name']} {number(row['ratio'])} times as long ({number(row['ratio_low'])} to "
+        f"{number(row['ratio_high'])} over {row['rounds']} rounds)"
+        for row in rows[~rows["reference"]].to_dict("records")
+    ]
+    told = f"{first['name']} takes {milliseconds(first['median'])} ms (median) for {text}"
+    return f"{told}; {joined(others)}." if others else f"{told}."
+
+
+def milliseconds(seconds: float) -> str:
+    """Seconds as milliseconds of three digits; nothing where they are missing."""
+    return number(1000 * seconds)
+
+
+def number(value: float) -> str:
+    """A number of three digits at least; nothing where it is missing."""
+    if pd.isna(value):
+        return NONE
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:.3g}"
 
 
 def published_table(rows: pd.DataFrame) -> str:

@@ -34,7 +34,7 @@ class Table(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A figure, drawn from one table.
+    """A figure, drawn from one table or two.
 
     Attributes:
         name: of its files, without their suffixes.
@@ -43,6 +43,7 @@ class Figure(NamedTuple):
         title: its name in the report.
         alternative: text for those who do not see it.
         caption: how to read it.
+        beside: the second table, where it needs one.
 
     In all but the names, `{noun}` stands for the texts, and `{metric}`, or `{Metric}` at the start
     of a sentence, for the metric of the study.
@@ -54,6 +55,12 @@ class Figure(NamedTuple):
     title: str
     alternative: str
     caption: str
+    beside: str = ""
+
+    @property
+    def tables(self) -> list[str]:
+        """The names of the tables that it shows."""
+        return [name for name in (self.table, self.beside) if name]
 
     def told(self, metric: str, noun: str) -> "Figure":
         """The figure in words of a study.
@@ -252,6 +259,22 @@ TABLES = (
         content="attention of the last layer in one test text",
         drawn=True,
     ),
+    Table(
+        name="serving",
+        command="latency",
+        part="latency",
+        row="what predicts: a run of each model, pooling and cut, its exports, and TF-IDF",
+        content="parameters, bytes on disk and in memory; `texts_per_second` of a sample of the "
+        "test texts with range over rounds; where that was measured",
+    ),
+    Table(
+        name="latency",
+        command="latency",
+        part="latency",
+        row="what predicts, and kind of single texts: of so many `tokens`, or test texts",
+        content="`median` and `p95` of the seconds of a call; range of the medians of rounds; "
+        "`ratio` to the row that is the reference, by rounds, with its range",
+    ),
 )
 
 FIGURES = (
@@ -387,6 +410,18 @@ FIGURES = (
         "left out, rows brought to a sum of 1. One scale for all models, by the square root so "
         "that small weights differ. Of longer {noun}, the tokens that are looked at most.",
     ),
+    Figure(
+        name="latency",
+        table="latency",
+        theme="{Metric}",
+        title="{Metric} against latency",
+        alternative="Test {metric} against the time of a single prediction",
+        caption="Test {metric} with 95% intervals against the median time of a prediction, for "
+        "single test {noun} from text to label; horizontal lines span the medians of rounds. No "
+        "other setting is both quicker and better than one on the dashed line. A point is a model, "
+        "a pooling and a cut; exports stand at the {metric} of their checkpoint.",
+        beside="conditions",
+    ),
 )
 
 PARTS = tuple(dict.fromkeys(table.part for table in TABLES))
@@ -407,8 +442,8 @@ def tables_to_read(part: str) -> list[str]:
 
 def figures_in(parts: Collection[str]) -> list[str]:
     """The names of the figures that show the tables of some parts of the analysis."""
-    tables = tables_in(parts)
-    return [figure.name for figure in FIGURES if figure.table in tables]
+    tables = set(tables_in(parts))
+    return [figure.name for figure in FIGURES if tables.issuperset(figure.tables)]
 
 
 def document(path: str) -> None:

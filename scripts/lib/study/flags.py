@@ -46,11 +46,17 @@ def add_flags(
             for flag, meant in {key: option, **named}.items():
                 parser.add_argument(
                     f"--{flag.replace('_', '-')}",
-                    default=word(meant["default"]) if "default" in meant else None,
+                    default=_default(meant),
                     required=flag in required and not named,
                     help=meant["description"].replace("%", "%%"),
                     **_parsing(flag, meant),
                 )
+
+
+def _default(option: Mapping[str, Any]) -> Any:
+    """The default of a flag, as argparse reads it: a list as it is, else a word."""
+    default = option.get("default")
+    return default if default is None or isinstance(default, list) else word(default)
 
 
 def _named_lists(key: str, option: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -7,13 +7,10 @@ the vectors of encoders that are not trained, where they are yet to be computed.
 
 import json
 import math
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -21,7 +18,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import torch
 
-from lib.command.console import UserError, announcements, progress, silence
+from lib.command.console import UserError, announcements, progress
 from lib.command.formats import duration, plural
 from lib.data.encoder_files import describe_encoder
 from lib.files.manifests import reading, sha256
@@ -32,10 +29,11 @@ from lib.study.schema import poolings
 from lib.training import gpus
 from lib.training.backends import connect
 from lib.training.batches import load_tokens
-from lib.training.device import choose, choose_precision, explain_lack_of_memory, hardware
+from lib.training.device import explain_lack_of_memory
 from lib.training.job import SPLITS, Job, build_model
 from lib.training.launch import forget_other_launchers
 from lib.training.loop import Recipe, train
+from lib.training.processes import in_processes, place_of
 from lib.training.vectors import ADVICE, Pooled, pooler
 
 # What train.json tells of a kind besides the encoder, and the settings that decide its speed.
@@ -203,13 +201,6 @@ def by_vectors(jobs: Iterable[Job]) -> list[list[Job]]:
     return [*found.values()]
 
 
-def place_of(device: str, precision: str) -> dict[str, str]:
-    """Where trainings with these settings compute, as train.json tells it."""
-    there = choose(device)
-    precision = choose_precision(precision, there)
-    return {"device": there.type, "precision": precision, "hardware": hardware(there)}
-
-
 def kind_of(facts: Mapping[str, Any]) -> str:
     """The kind of a training of which train.json tells these facts."""
     told = [facts[key] for key in SHARED] + [facts["settings"].get(key) for key in DECIDING]
@@ -304,36 +295,3 @@ def speed_of_vectors(job: Job) -> float:
             pool(data.select(rows)).cpu()
             seconds = time.perf_counter() - started
     return reviews / seconds
-
-
-def in_processes(work: Callable[[], Any], count: int) -> list[Any]:
-    """What so many processes find at the same time.
-
-    They are forks on Linux, each of which starts CUDA for itself: this process never does.
-
-    Raises:
-        UserError: one can't be done, or its process has ended.
-    """
-    context: Any = get_context("fork" if sys.platform == "linux" else "spawn")
-    receivers = []
-    for _ in range(count):
-        receiver, sender = context.Pipe(duplex=False)
-        context.Process(target=send, args=(sender, work), daemon=True).start()
-        sender.close()
-        receivers.append(receiver)
-    try:
-        found = [receiver.recv() for receiver in receivers]
-    except EOFError as error:
-        raise UserError("a process that measured has ended; its output tells why") from error
-    for mistake in (each for each in found if isinstance(each, UserError)):
-        raise mistake
-    return found
-
-
-def send(sender: Connection, work: Callable[[], Any]) -> None:
-    """Send what some work finds, or the user's mistake."""
-    silence()
-    try:
-        sender.send(work())
-    except UserError as error:
-        sender.send(error)
