@@ -329,9 +329,10 @@ class MadeUp:
             drawn: whether its figures are drawn; they are empty otherwise, which is quicker.
         """
         (self.folder / "figures").mkdir(exist_ok=True)
-        figures = [each for each in FIGURES if (self.tables / f"{each.table}.parquet").exists()]
+        there = {path.stem for path in self.tables.glob("*.parquet")}
+        figures = [each for each in FIGURES if there.issuperset(each.tables)]
         if drawn:
-            self.draw(*(figure.table for figure in figures))
+            self.draw(*(name for figure in figures for name in figure.tables))
         for figure in figures if not drawn else ():
             (self.folder / f"figures/{figure.name}.svg").write_text("<svg></svg>")
         found = {"train": np.arange(TRAIN) % self.classes, "valid": np.resize(self.labels, VALID)}

@@ -88,7 +88,13 @@ def drawn(tmp_path_factory) -> MadeUp:
     name = "TF-IDF, full text"
     rows.append(rows[-1] | {"curve": name, "model": name, "max_length": None, "truncation": ""})
     write_table(study.tables, "cuts", rows)
-    study.draw("tsne", "attention", "tuning", "budgets", "data_curve", "cuts")
+    rows = study.read("conditions")[["model", "pooling", "batch", "variant"]]
+    rows = rows.assign(form="torch", tokens=None, median=np.arange(1, len(rows) + 1) / 1000)
+    rows = rows.assign(low=0.9 * rows["median"], high=1.2 * rows["median"])
+    write_table(study.tables, "latency", rows)
+    study.draw(
+        "latency", "conditions", "tsne", "attention", "tuning", "budgets", "data_curve", "cuts"
+    )
     return study
 
 
@@ -135,7 +141,11 @@ def test_texts_are_legible_and_not_clipped(drawn, name):
         "cost": {"Training (seconds per run, logarithmic)", "Test accuracy", "bert"},
         "lengths": {"Words in the text", "truncated", "whole", "Test accuracy"},
         "reliability": {"Confidence", "Accuracy", "modernbert", "TF-IDF, full text"},
+<<<<<<< HEAD
         "acceptance": {"Wanted accuracy", "90%", "Accuracy of these", "TF-IDF, full text"},
+=======
+        "latency": {"Prediction of one of the test reviews (ms, logarithmic)", "Test accuracy"},
+>>>>>>> w-h2
         "tsne": {"negative", "positive", "labelled wrongly", "modernbert"},
         "attention": {"attended token", "attending token", "Attention", "token7"},
     }

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -268,6 +269,15 @@ def test_maps_and_attention_are_the_same_again(study, tmp_path, monkeypatch):
     call(explain, study.flags("explain").replace("--out results/tables", f"--out {tmp_path}"))
     for path in tmp_path.iterdir():
         assert path.read_bytes() == (study.folder / "results/tables" / path.name).read_bytes()
+
+
+def test_a_new_export_has_predictions_timed_again_alone(study, python):
+    exported = study.folder / BASE / "onnx" / "model.onnx"
+    exported.parent.mkdir()
+    exported.write_bytes(b"")
+    plan = study.jobs(python, SUMMARY, "-n", "--configfile", "study.yaml")
+    shutil.rmtree(exported.parent)
+    assert set(plan) == {"latency", "draw", "summary"}
 
 
 def test_maps_show_the_same_reviews_and_attention_sums_to_one(study):
