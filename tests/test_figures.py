@@ -141,11 +141,8 @@ def test_texts_are_legible_and_not_clipped(drawn, name):
         "cost": {"Training (seconds per run, logarithmic)", "Test accuracy", "bert"},
         "lengths": {"Words in the text", "truncated", "whole", "Test accuracy"},
         "reliability": {"Confidence", "Accuracy", "modernbert", "TF-IDF, full text"},
-<<<<<<< HEAD
         "acceptance": {"Wanted accuracy", "90%", "Accuracy of these", "TF-IDF, full text"},
-=======
         "latency": {"Prediction of one of the test reviews (ms, logarithmic)", "Test accuracy"},
->>>>>>> w-h2
         "tsne": {"negative", "positive", "labelled wrongly", "modernbert"},
         "attention": {"attended token", "attending token", "Attention", "token7"},
     }
