@@ -33,7 +33,7 @@ HOSTILE = [
 PLAIN = ["modern_bert", "p < 0.001", "p = 0.03 > 0", "R&D, A & B", "3 * 4", "a [CLS] b", "C:\\new"]
 SPLIT = {"reviews": 9}
 NOT_ASKED = {"Published and measured", "Learning curve over data", "Tuned learning rates"}
-NOT_ASKED |= {"How much of a text"}
+NOT_ASKED |= {"How much of a text", "What does a prediction cost?"}
 
 
 def parsed(text: str) -> list:
