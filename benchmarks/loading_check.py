@@ -3,7 +3,8 @@
 The texts of the test split are labelled by predict.py, by sentence-transformers, by a pipeline of
 transformers and by onnxruntime, from an export that is made for it, each as its users call it. A
 cell tells how many labels differ from predictions.parquet, and the largest difference of a
-probability from probabilities.parquet. It ends with 1 if any label differs.
+probability from probabilities.parquet. It ends with 1 if a label differs, or a probability by more
+than 0.001.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from lib.command.console import UserError, log
 from lib.data.cutting import HEAD_TAIL
 from lib.study.runs import run_of
 from lib.training.checkpoints import Head, read_head
+from lib.training.export import DIFFERENCE, test_split
 from lib.training.poolings import OWN_HEAD, PADDED_MEAN
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -79,7 +81,8 @@ def main(options: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory() as place:
             rows.append(list(row(case_of(folder, Path(place)))))
     print(tabulate(rows, ["Model", "Pooling", "Texts", *WAYS], tablefmt="github"))
-    if any(cell and not cell.startswith("0 ") for cells in rows for cell in cells[3:]):
+    found = (cell.strip("()").split(" (") for cells in rows for cell in cells[3:] if cell)
+    if any(differ != "0" or not float(largest) <= DIFFERENCE for differ, largest in found):
         raise UserError("a library labels otherwise than the test did; see the table")
 
 
@@ -100,9 +103,7 @@ def one_of_each(runs: Path) -> list[Path]:
 
 def case_of(folder: Path, place: Path) -> Case:
     """A run with its test split, whose reviews are written in the order of the predictions."""
-    keys = run_of(folder)
-    results = Path(*folder.absolute().parts[: folder.absolute().parts.index("runs")])
-    split = results / "datasets" / str(keys.dataset) / "splits" / "test.parquet"
+    split = test_split(folder)
     reviews = pd.read_parquet(split, partitioning=None).sort_values("id")
     reviews[["text"]].to_parquet(place / "texts.parquet")
     chances = pd.read_parquet(folder / "probabilities.parquet", partitioning=None)

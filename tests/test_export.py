@@ -28,7 +28,7 @@ from lib.files.predictions import read_predictions
 from lib.training import export as exporting
 from lib.training.checkpoints import load_checkpoint, new_classifier, save_checkpoint
 from lib.training.export import Found
-from lib.training.graph import write_graph
+from lib.training.graph import Graph, write_graph
 from lib.training.inference import TextClassifier
 from lib.training.modules import HEAD_WEIGHTS
 from lib.training.poolings import NAMES
@@ -380,6 +380,39 @@ def test_an_export_that_gives_something_else_is_not_kept(
     ):
         call(export, f"{fresh} {flags}")
     assert sorted(fresh.iterdir()) == before
+
+
+def test_a_graph_that_sees_padding_is_refused_however_long_the_texts_are(
+    fresh, monkeypatch, tmp_path
+):
+    def forward(self, input_ids, attention_mask, token_type_ids=None):
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        mask = torch.ones_like(attention_mask).bool()
+        return self.model.chances({"input_ids": input_ids, "attention_mask": mask} | types)
+
+    monkeypatch.setattr(Graph, "forward", forward)
+    texts = [f"{word} film, {word} indeed, " * 60 for word in ("good", "bad")]  # all are cut
+    pd.DataFrame({"text": texts, "label": [0, 1]}).to_parquet(tmp_path / "long.parquet")
+    with pytest.raises(UserError, match="gives something else: "):
+        call(export, f"{fresh} --reviews {tmp_path}/long.parquet")
+    assert not (fresh / "onnx").exists()
+
+
+def test_an_export_of_a_run_that_was_trained_again_is_refused(bert, fresh):
+    shutil.copytree(bert / "onnx", fresh / "onnx")
+    assert TextClassifier(fresh / "onnx")(["good"])
+    head = json.loads((fresh / "checkpoint" / "head.json").read_text())
+    (fresh / "checkpoint" / "head.json").write_text(json.dumps(head | {"temperature": 3.0}))
+    with pytest.raises(UserError, match=r"is of another checkpoint than .* export that again"):
+        TextClassifier(fresh / "onnx")
+
+
+def test_a_folder_of_another_tool_is_left_alone(fresh, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "model.onnx").write_bytes(b"of another tool")
+    with pytest.raises(UserError, match="holds no export; name another folder with --out"):
+        call(export, f"{fresh} --out {tmp_path}/other")
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["model.onnx"]
 
 
 def test_a_graph_that_does_not_run_is_refused_in_a_line(bert, fresh, monkeypatch):

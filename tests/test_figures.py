@@ -89,7 +89,9 @@ def drawn(tmp_path_factory) -> MadeUp:
     rows.append(rows[-1] | {"curve": name, "model": name, "max_length": None, "truncation": ""})
     write_table(study.tables, "cuts", rows)
     rows = study.read("conditions")[["model", "pooling", "batch", "variant"]]
-    rows = rows.assign(form="torch", tokens=None, median=np.arange(1, len(rows) + 1) / 1000)
+    rows = rows.assign(
+        form="torch", accuracy_change=0.0, tokens=None, median=np.arange(1, len(rows) + 1) / 1000
+    )
     rows = rows.assign(low=0.9 * rows["median"], high=1.2 * rows["median"])
     write_table(study.tables, "latency", rows)
     study.draw(

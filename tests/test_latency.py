@@ -1,6 +1,7 @@
 """What a prediction costs: turns and what they tell, what is timed, and what the page shows."""
 
 import itertools
+import json
 import shutil
 from functools import partial
 from pathlib import Path
@@ -13,12 +14,13 @@ from conftest import call
 from made_up import MadeUp, right_or_wrong
 
 import baseline
+import export
 import latency
 from lib.analysis import latency as module
 from lib.analysis import predictors
 from lib.analysis.turns import Group, affordable, evenly, ratio, spread, take_turns
 from lib.data.cutting import HEAD, Cut
-from lib.files.manifests import sha256
+from lib.files.manifests import manifest_of, sha256
 from lib.files.tables import read_table, write_table
 from lib.files.whole import write_json
 from lib.page import figures, tables
@@ -248,34 +250,36 @@ def test_memory_is_what_loading_and_predicting_takes_at_the_peak():
     assert 90 << 20 < found < 160 << 20 and not held
 
 
-def export(name: str, digest: str) -> None:
-    folder = RUN / name
-    folder.mkdir()
-    (folder / "model.onnx").write_bytes(b"12345")
-    write_json(folder / "export.json", {"sha256": {"model.safetensors": digest}})
-
-
 def test_exports_of_the_checkpoint_are_timed_and_those_of_another_left_out(
     study, tmp_path, monkeypatch, caplog
 ):
     shutil.copytree(study / "results", tmp_path / "results")
     monkeypatch.chdir(tmp_path)
-    export("onnx", sha256(RUN / "checkpoint" / "model.safetensors"))
-    export("onnx-int8", "0" * 64)
+    call(export, f"{RUN} --threads 1")
+    shutil.copytree(RUN / "onnx", RUN / "onnx-int8")  # as one of another checkpoint
+    told = json.loads((RUN / "onnx" / "export.json").read_text())
+    told["checkpoint"]["model.safetensors"] = "0" * 64
+    write_json(RUN / "onnx-int8" / "export.json", told)
+    told["check"]["export_accuracy"] -= 0.25
+    told["checkpoint"] = {"head.json": sha256(RUN / "checkpoint" / "head.json")}
+    write_json(RUN / "onnx" / "export.json", told)
+    manifest_of(RUN / "onnx").unlink()
     asked = []
 
     def opened(folder, **how):
         asked.append((folder.name, how))
-        return TextClassifier(RUN / "checkpoint")
+        return TextClassifier(folder, **how)
 
     monkeypatch.setattr(predictors, "TextClassifier", opened)
     serving, rows = timed(tmp_path / "out", baselines="")
     assert serving["form"].tolist() == ["torch", "onnx"]
+    assert serving["accuracy_change"].tolist() == [0, pytest.approx(-0.25)]
     assert rows.loc[rows["tokens"].isna(), "form"].tolist() == ["torch", "onnx"]
     assert asked == [(name, predictors.ON_CPU) for name in ("checkpoint", "onnx")]
     (warning,) = [each for each in caplog.messages if "is left out" in each]
     assert "onnx-int8 is left out: it is of another checkpoint" in warning
-    assert serving["bytes"][1] == sum(path.stat().st_size for path in (RUN / "onnx").glob("[em]*"))
+    own = (path for path in (RUN / "onnx").iterdir() if path.name != "README.md")
+    assert serving["bytes"][1] == sum(path.stat().st_size for path in own)
 
 
 def test_one_run_of_each_model_pooling_and_cut_is_timed_that_which_stands_among_them(tmp_path):
@@ -326,6 +330,7 @@ def write_tables(study: MadeUp) -> None:
     cut = {"setting": "base", "representative": True, "max_length": 128, "truncation": "auto"}
     named = [keys | {"model": model, "form": form} for model, form in PREDICT]
     named.append(none | {"model": FULL, "form": "tf-idf"})
+    named = [each | {"accuracy_change": -0.01 * (each["form"] == "int8")} for each in named]
     serving = [each | cut | size | speed | where for each in named]
     serving[-1] |= {"setting": "", "max_length": None, "truncation": None}
     rows = []
@@ -365,7 +370,7 @@ def test_the_page_says_what_a_prediction_costs_among_the_findings(shown):
     found = [dict(zip(names, row, strict=True)) for row in cells[2:]]
     assert [row["Form"] for row in found] == ["torch", "torch", "torch", "int8", "tf-idf"]
     assert [row["Test accuracy"] for row in found] == [
-        *("0.8037", "0.8538", "0.8287", "0.8037", "0.7500")
+        *("0.8037", "0.8538", "0.8287", "0.8037 (-0.0100 by the export)", "0.7500")
     ]
     assert [row["64 tokens (ms)"] for row in found] == ["300", "600", "-", "150", "-"]
     first = found[0]
@@ -413,6 +418,7 @@ def test_the_figure_has_what_nothing_is_better_than_on_its_line(shown):
     assert points[0]["milliseconds"] == pytest.approx(20) and points[0]["seeds"] == 2
     assert (points[0]["fast"], points[0]["slow"]) == pytest.approx((18, 24))
     assert points[0]["value"] == pytest.approx(321.5 / 400)
+    assert points[3]["value"] == pytest.approx(321.5 / 400 - 0.01)
     assert points[0]["low"] < points[0]["value"] < points[0]["high"]
     (shown.folder / "figures").mkdir(exist_ok=True)
     shown.draw("latency", "conditions")

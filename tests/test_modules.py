@@ -13,6 +13,7 @@ from lib.command.console import UserError
 from lib.data.cutting import Cut
 from lib.data.encoding import TextEncoding
 from lib.training.checkpoints import load_checkpoint, new_classifier, read_head, save_checkpoint
+from lib.training.inference import TextClassifier
 
 TEXTS = ["A fine film.", "Dull, and long " * 30, "So-so", "not bad at all, was it?"]
 LABELS = ["bad", "so so", "good"]
@@ -129,5 +130,48 @@ def test_a_folder_of_neither_kind_and_damaged_ones_are_refused(checkpoint, tmp_p
     (folder / "head.json").unlink()
     for damage in ("[]", "{", '[{"type": 3}]', json.dumps([{"type": "x.Transformer"}])):
         (folder / "modules.json").write_text(damage)
-        with pytest.raises(UserError, match=r"modules.json' can't be read: [^\n]+$"):
+        with pytest.raises(UserError, match=r"^[^\n]+(can't be read|its modules are)[^\n]+$"):
             read_head(folder)
+
+
+@pytest.mark.parametrize("change", ["two layers", "one class", "prompt", "another order"])
+def test_no_more_is_read_than_is_understood(checkpoint, change, tmp_path):
+    folder, again = checkpoint("bert", "cls"), tmp_path / "again"
+    model = SentenceTransformer(str(folder), device="cpu")
+    match change:
+        case "two layers":
+            model.insert(2, Dense(32, 32))
+        case "one class":
+            model[2] = Dense(32, 1, activation_function=None)
+        case "prompt":
+            model.prompts, model.default_prompt_name = {"q": "query: "}, "q"
+    model.save(str(again))
+    if change == "another order":
+        modules = json.loads((again / "modules.json").read_text())
+        (again / "modules.json").write_text(json.dumps([modules[0], modules[2], modules[1]]))
+    with pytest.raises(UserError, match="is no classifier that is read here"):
+        load_checkpoint(again)
+
+
+def test_a_length_that_nobody_tells_is_that_of_the_encoder(checkpoint, tmp_path):
+    again = tmp_path / "again"
+    SentenceTransformer(str(checkpoint("bert", "cls")), device="cpu").save(str(again))
+    for name in ("tokenizer_config.json", "sentence_bert_config.json"):
+        told = json.loads((again / name).read_text())
+        for key in ("max_seq_length", "model_max_length"):
+            told.pop(key, None)
+        (again / name).write_text(json.dumps(told))
+    positions = json.loads((again / "config.json").read_text())["max_position_embeddings"]
+    assert read_head(again).cut.max_length == positions
+
+
+def test_classes_have_the_names_of_their_numbers_however_these_are_sorted(checkpoint):
+    folder = checkpoint("bert", "cls")
+    config = json.loads((folder / "config.json").read_text())
+    config["id2label"] = {"2": "good", "0": "bad", "1": 7}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert TextClassifier(folder, "cpu").names == ["bad", "7", "good"]
+    config["id2label"] = {"2": "good", "0": "bad", "3": "other"}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"id2label names the classes \[0, 2, 3\]"):
+        TextClassifier(folder, "cpu")

@@ -1,5 +1,6 @@
 """Labels of new texts by a trained run."""
 
+import gzip
 import io
 import json
 import subprocess
@@ -121,3 +122,41 @@ def test_a_folder_without_checkpoint_is_refused(tmp_path, capsys, monkeypatch):
     message = f"'{tmp_path}' holds no checkpoint; name the folder of a finished run"
     with pytest.raises(UserError, match=message):
         predict_here(capsys, monkeypatch, [tmp_path, "--text", "x"])
+
+
+def test_a_table_is_no_column_of_texts(runs):
+    classify = TextClassifier(runs["masked-mean"] / "checkpoint", "cpu")
+    for table in (pd.DataFrame({"review": ["A fine film."]}), {"a": "A fine film."}):
+        with pytest.raises(TypeError, match="give a column of it"):
+            classify(table)
+
+
+@pytest.mark.parametrize("name", ["a.csv.zip", "a.xlsx", "a.json", "a.csv.xz", "."])
+def test_files_of_other_kinds_are_refused(runs, tmp_path, name, capsys, monkeypatch):
+    file = tmp_path / name
+    if name != ".":
+        file.write_bytes(b"PK text")
+    said = r"is of an unknown kind; known are|is a folder; name a file"
+    with pytest.raises(UserError, match=said):
+        predict_here(capsys, monkeypatch, [runs["masked-mean"], "--file", file])
+
+
+def test_lines_of_a_file_are_utf_8_compressed_or_not(runs, tmp_path, capsys, monkeypatch):
+    content = "\ufeffA film I will not forget.\nSchön\x0bund lang\r\nDull.".encode()
+    plain, packed, other = (tmp_path / name for name in ("a.txt", "a.txt.gz", "b.txt"))
+    plain.write_bytes(content)
+    packed.write_bytes(gzip.compress(content))
+    flags = [runs["masked-mean"], "--file"]
+    found = [predict_here(capsys, monkeypatch, [*flags, path]) for path in (plain, packed)]
+    assert found[0] == found[1] and len(found[0]) == 3
+    other.write_bytes("Schön".encode("latin1"))
+    with pytest.raises(UserError, match="it is not UTF-8"):
+        predict_here(capsys, monkeypatch, [*flags, other])
+
+
+def test_an_output_within_the_checkpoint_is_refused(runs, tmp_path, capsys, monkeypatch):
+    (tmp_path / "a.csv").write_text("text\nfine\n")
+    out = runs["masked-mean"] / "checkpoint" / "out.csv"
+    flags = [runs["masked-mean"], "--file", tmp_path / "a.csv", "--out", out]
+    with pytest.raises(UserError, match="would be a part of"):
+        predict_here(capsys, monkeypatch, flags)

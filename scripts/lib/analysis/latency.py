@@ -37,6 +37,7 @@ ROUND_SECONDS = 0.5  # that these take at most, but for the fewest
 EVERY = 2  # rounds, a pass of the whole sample
 COLUMNS = (
     *("form", "setting", "representative", "max_length", "truncation", "parameters", "bytes"),
+    "accuracy_change",
     *("texts", "rounds", "texts_per_second", "low", "high", "memory_bytes"),
     *("device", "precision", "hardware", "threads"),
 )
@@ -232,6 +233,7 @@ def latencies(
                     "tokens": tokens,
                     "rounds": len(seconds),
                     **took._asdict(),
+                    "accuracy_change": each.told["accuracy_change"],
                     "reference": number == first,
                     **compared._asdict(),
                 }
@@ -242,5 +244,6 @@ def latencies(
                 *(1000 * took.median, 1000 * took.low, 1000 * took.high, 1000 * took.p95),
                 compared.ratio,
             )
-    columns = ["form", "tokens", "rounds", *Spread._fields, "reference", *Ratio._fields]
+    columns = ["form", "tokens", "rounds", *Spread._fields, "accuracy_change", "reference"]
+    columns += Ratio._fields
     return key_columns(runs).join(pd.DataFrame(rows, columns=columns).astype({"tokens": "Int64"}))

@@ -115,7 +115,7 @@ def predictors(runs: pd.DataFrame, folders: Sequence[Path], how: dict[str, str])
         told = {"setting": row["setting"], "representative": run in stands}
         told |= {key: row[f"{SETTING}{key}"] for key in ("max_length", "truncation")}
         told |= {"parameters": row["parameters"]}
-        places = {TORCH: folder / "checkpoint", **dict(exports_of(folder))}
+        forms = [(TORCH, folder / "checkpoint", 0.0), *exports_of(folder)]
         found += [
             Predictor(
                 run,
@@ -123,24 +123,30 @@ def predictors(runs: pd.DataFrame, folders: Sequence[Path], how: dict[str, str])
                 place,
                 folder / "checkpoint",
                 how if form == TORCH else ON_CPU,
-                told | {"bytes": size_of(place)},
+                told | {"bytes": size_of(place), "accuracy_change": change},
             )
-            for form, place in places.items()
+            for form, place, change in forms
         ]
     return found
 
 
-def exports_of(run: Path) -> Iterator[tuple[str, Path]]:
-    """The forms and the folders of what the checkpoint of a run was exported to, as it is now."""
+def exports_of(run: Path) -> Iterator[tuple[str, Path, float]]:
+    """What the checkpoint of a run, as it is now, was exported to.
+
+    Returns:
+        The form, the folder, and by how much its accuracy was found to change.
+    """
     for name, form in EXPORTS.items():
         folder = run / name
         if not (folder / "model.onnx").is_file():
             continue
         with reading(folder / "export.json"):
-            digests = json.loads((folder / "export.json").read_text("utf-8"))["sha256"]
+            told = json.loads((folder / "export.json").read_text("utf-8"))
+            digests, check = told["checkpoint"], told["check"]
             there = {name: run / "checkpoint" / name for name in digests}
+            change = check["export_accuracy"] - check["accuracy"]
         if all(path.is_file() and sha256(path) == digests[name] for name, path in there.items()):
-            yield form, folder
+            yield form, folder, change
         else:
             log.warning("%s is left out: it is of another checkpoint; export it again", folder)
 
@@ -157,6 +163,7 @@ def tf_idf(baseline: Path, train: Path) -> Predictor:
     work = partial(pickled, train, measured["words"], measured["c"])
     (model, parameters) = in_processes(work, 1)[0]  # whose memory is not reused here
     told = {"setting": "", "representative": True, "parameters": parameters, "bytes": len(model)}
+    told |= {"accuracy_change": 0.0}
     how = {"device": "cpu", "precision": "fp64"}
     return Predictor(run_of(baseline), TF_IDF, model, None, how, told)
 

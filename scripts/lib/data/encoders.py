@@ -81,6 +81,18 @@ def load_config(folder: Path) -> PreTrainedConfig:
     return config
 
 
+def class_names(config: PreTrainedConfig) -> list[str]:
+    """The names of the classes of a classifier, by their numbers.
+
+    Raises:
+        ValueError: a number has none.
+    """
+    names = {int(number): str(name) for number, name in config.id2label.items()}
+    if sorted(names) != list(range(len(names))):
+        raise ValueError(f"id2label names the classes {sorted(names)}, and not 0, 1 and so on")
+    return [names[number] for number in range(len(names))]
+
+
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """The encoder's fast tokenizer.
 

@@ -36,7 +36,7 @@ def open_file(
         UserError: the file can't be read, is of another kind, or lacks a column.
     """
     kind = kind_of(path)
-    with _explained(path):
+    with explained(path):
         if kind in DELIMITERS:
             read = open_delimited(path, columns, DELIMITERS[kind], quote, escape)
         elif kind == ".parquet":
@@ -48,7 +48,7 @@ def open_file(
             raise UserError(f"'{path}' is of an unknown kind; known are {', '.join(KINDS)}")
 
     def batches() -> Iterator[pa.RecordBatch]:
-        with _explained(path):
+        with explained(path):
             yield from map(_validated, read())  # which holds no batch after the next is read
 
     return batches
@@ -67,7 +67,12 @@ def _validated(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
+    """Say in one line if the block can't read a file.
+
+    Raises:
+        UserError: it is not UTF-8, or can't be read.
+    """
     try:
         yield
     except UnicodeDecodeError as error:

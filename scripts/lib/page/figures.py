@@ -358,6 +358,10 @@ def latency(
     if found.empty:
         return _side_by_side([], 1)
     exported = ~found["form"].isin(["torch", "tf-idf"])
+    if metric != ACCURACY:  # of which exports tell nothing
+        found, exported = found[~exported], exported[~exported]
+    for name in ("value", "low", "high", "top"):
+        found[name] += found["accuracy_change"]
     found["name"] = found["model"].mask(exported, found["model"] + ", " + found["form"])
     base = alt.Chart(_data(found)).encode(
         x=alt.X(

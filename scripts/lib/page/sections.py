@@ -218,7 +218,8 @@ def serving(page: Page) -> Iterator[str]:
         f"{capital(page.noun)}/s are those of {counted(found['texts'].iloc[0], page.noun)} of the "
         "test split in passes of like length. Parameters of TF-IDF are its weights, and its bytes "
         "those of a pickle. Memory is what a process takes more at its peak, once it has loaded "
-        "and predicted. An export has the metric of its checkpoint.",
+        "and predicted. Of an export it is told by how much the accuracy of its run was found to "
+        "change.",
     )
     yield page.file("latency", "Each kind of text") + "; " + page.file("serving", "all else")
 

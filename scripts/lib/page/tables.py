@@ -43,6 +43,7 @@ NONE = "-"
 NOT_ALONE = "‡"  # marks a verdict that rests on the variance of other settings
 FEW = 10  # answers of a kind, with fewer of which an interval is too narrow
 ROWS = 8  # of a long table, whose file holds them all
+EXPORTS = ("onnx", "int8")  # forms that a checkpoint was exported to
 OF_SERVING = [*KEYS, "form"]  # of which each that predicts has its own
 OF_SIZE = {"Parameters (M)": "parameters", "Disk (MB)": "bytes", "Memory (MB)": "memory_bytes"}
 LEFT = (
@@ -521,7 +522,16 @@ def serving_table(
     cells = condition_cells(shown)
     cells["Tokens"] = ["all" if pd.isna(size) else f"{size:.0f} {part}" for size, part in lengths]
     cells["Form"] = shown["form"]
-    cells[f"Test {METRICS[metric]}"] = share(shown.merge(means, "left", on=CONDITION)["value"])
+    values = zip(
+        share(shown.merge(means, "left", on=CONDITION)["value"]),
+        shown["form"].isin(EXPORTS),
+        shown["accuracy_change"],
+        strict=True,
+    )
+    cells[f"Test {METRICS[metric]}"] = [
+        f"{value} ({change:+.4f} by the export)" if exported and metric == ACCURACY else value
+        for value, exported, change in values
+    ]
     took = shown[OF_SERVING].merge(latency[latency["tokens"].isna()], "left", on=OF_SERVING)
     cells[f"Test {noun} (ms)"] = took["median"].map(milliseconds)
     cells["95% within (ms)"] = took["p95"].map(milliseconds)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from lib.command.console import UserError
 from lib.data.cutting import HEAD_TAIL, TAIL, Cut
 from lib.data.encoder_files import CONFIG_FILE, TOKENIZER_CONFIG, tokenizer_files
-from lib.data.encoders import using
+from lib.data.encoders import class_names, using
 from lib.files.manifests import verify
 from lib.files.whole import read_json
 from lib.training.batches import AUTO
@@ -137,12 +137,15 @@ def load_checkpoint(folder: Path) -> Classifier:
     head = read_head(folder)
     if head.weights is None:
         own = read_own_head(folder, trained=True)
-        model: Classifier = OwnHead(own, head.dropout, list(own.config.id2label.values()))
+        with using(folder, CONFIG_FILE):
+            model: Classifier = OwnHead(own, head.dropout, class_names(own.config))
     else:
         encoder = read_encoder(folder)
         with using(folder, HEAD_CONFIG, MODULES, head.weights):
             weights = load_file(folder / head.weights)
-            labels = list(encoder.config.id2label.values())
+            labels = class_names(encoder.config)
+            if len(labels) != (classes := len(weights["linear.weight"])):
+                labels = [f"LABEL_{number}" for number in range(classes)]  # as transformers does
             model = Classifier(encoder, head.pooling, len(labels), head.dropout, labels)
             model.head.load_state_dict(
                 {name.removeprefix("linear."): tensor for name, tensor in weights.items()}

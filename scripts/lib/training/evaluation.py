@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.command.console import log
+from lib.data.encoders import class_names
 from lib.files.predictions import write_predictions
 from lib.files.whole import amend, read_json, write_json
 from lib.study.runs import KEYS
@@ -56,6 +57,6 @@ def evaluate(
     predictions = write_predictions(run, split.ids, logits, label, model.temperature)
     measured = {key: training[key] for key in kept} | measure(predictions)
     write_json(run / "test.json", measured)
-    labels = list(model.encoder.config.id2label.values())
+    labels = class_names(model.encoder.config)
     amend(run / "checkpoint", FILE, model_card(training, measured, labels, data))
     log.info("test accuracy %.4f, loss %.4f", measured["accuracy"], measured["loss"])

@@ -22,7 +22,7 @@ from lib.files.manifests import reading, sha256
 from lib.files.whole import read_json, read_text, replacing, to_json
 from lib.training.card import FILE, TASK, table
 from lib.training.checkpoints import load_checkpoint
-from lib.training.exported import FACTS, MODEL, installed, is_export
+from lib.training.exported import FACTS, MODEL, installed
 from lib.training.graph import round_weights, write_graph
 from lib.training.inference import TextClassifier
 from lib.training.modules import MODULES, TRANSFORMER_CONFIG
@@ -31,6 +31,7 @@ from lib.training.poolings import PADDED_MEAN
 FLOAT32, INT8 = "float32", "int8"
 FOLDERS = {FLOAT32: "onnx", INT8: "onnx-int8"}
 AT_A_TIME = 256  # texts that are sorted by length
+PASS, PARTS, LETTERS = 8, (1, 3, 30), 30  # of texts whose beginnings share passes with them
 DIFFERENCE = 1e-3  # of a probability in float32, at most
 # Rounded weights move the labels of texts that are near to a border, which are few. Many others
 # are damage, also where the texts are too few, or the classifier too bad, to tell its cost.
@@ -41,7 +42,9 @@ LIBRARY = "onnx"  # as the hub names it
 FORMS = {
     FLOAT32: "Its weights are those of the checkpoint, in float32.",
     INT8: "The weights of its matrix products are rounded to 8-bit integers, and what they are "
-    "multiplied with is rounded while it is computed. Embeddings are in float32.",
+    "multiplied with is rounded while it is computed, by one scale for each pass: a probability "
+    "depends a little on the texts beside a text. Embeddings are in float32. Probabilities are not "
+    "those of the checkpoint, and thresholds have to be read anew.",
 }
 CODE = """\
 import onnxruntime
@@ -49,7 +52,9 @@ from transformers import AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained(folder)
 session = onnxruntime.InferenceSession(f"{folder}/model.onnx")
-inputs = tokenizer(texts, truncation=True, padding=PADDING, return_tensors="np")
+inputs = tokenizer(
+    texts, truncation=True, padding=PADDING, return_attention_mask=True, return_tensors="np"
+)
 names = [each.name for each in session.get_inputs()]
 (probabilities,) = session.run(None, {name: inputs[name] for name in names})"""
 CAUTIONS = {
@@ -105,7 +110,7 @@ class Found(NamedTuple):
         if form == FLOAT32 or not np.isfinite(self.largest_difference):
             return self.largest_difference <= DIFFERENCE
         loses = self.accuracy - self.export_accuracy > LOSS and self.p < LEVEL
-        return self.other_labels <= RELABELLED * self.texts and not loses
+        return self.other_labels <= max(1, RELABELLED * self.texts) and not loses
 
     def __str__(self) -> str:
         return (
@@ -135,8 +140,8 @@ def export(run: Path, int8: bool, reviews: Path | None, out: Path | None, thread
         import onnxscript  # noqa: F401
     torch.set_num_threads(threads)
     form, checkpoint = INT8 if int8 else FLOAT32, run / "checkpoint"
-    out = out or run / FOLDERS[form]
-    if out.exists() and not is_export(out):
+    out = (out or run / FOLDERS[form]).resolve()
+    if out.exists() and not (out / FACTS).is_file():
         raise UserError(f"'{out}' is there, and holds no export; name another folder with --out")
     original = TextClassifier(checkpoint, "cpu", "fp32")
     card = read_text(checkpoint / FILE)
@@ -192,8 +197,9 @@ def read_reviews(path: Path, classes: int) -> tuple[list[str], np.ndarray]:
     with reading(path):
         found = pq.read_table(path, columns=["text", "label"], partitioning=None)
         texts, labels = found["text"], found["label"]
-        if not (pa.types.is_string(texts.type) and pa.types.is_integer(labels.type)):
+        if not pa.types.is_integer(labels.type):
             raise ValueError("it needs texts in `text`, and numbers of classes in `label`")
+        texts = texts.cast(pa.string())  # of which Arrow has several kinds
         if not len(found) or texts.null_count or labels.null_count:
             raise ValueError("it holds no texts, or rows that lack one")
         numbers = labels.to_numpy()
@@ -227,14 +233,22 @@ def write_model(checkpoint: Path, original: TextClassifier, form: str, path: Pat
 def compare(
     original: TextClassifier, exported: TextClassifier, texts: Sequence[str], labels: np.ndarray
 ) -> Found:
-    """Compare two classifiers on labelled texts, in passes of many lengths."""
+    """Compare two classifiers on labelled texts, in passes of many lengths.
+
+    Beginnings of some texts are compared as well, so that some passes have padding, however long
+    the texts are.
+    """
+    mixed = [text[: max(LETTERS, len(text) // each)] for text in texts[:PASS] for each in PARTS]
+    padded = [classifier.probabilities(mixed).to_numpy() for classifier in (original, exported)]
     starts = range(0, len(texts), AT_A_TIME)
     both: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for start in progress(starts, len(starts), "comparison", "part"):
         part = texts[start : start + AT_A_TIME]
         for classifier, found in zip((original, exported), both, strict=True):
             found.append(classifier.probabilities(part).to_numpy())
-    return Found.of(np.concatenate(both[0]), np.concatenate(both[1]), labels)
+    whole = Found.of(np.concatenate(both[0]), np.concatenate(both[1]), labels)
+    largest = max(whole.largest_difference, float(np.abs(padded[0] - padded[1]).max()))
+    return whole._replace(largest_difference=largest)
 
 
 def refusal(checkpoint: Path, form: str, found: Found) -> str:
@@ -249,9 +263,10 @@ def refusal(checkpoint: Path, form: str, found: Found) -> str:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each file in a folder."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): sha256(path) for path in files}
+    """The SHA-256 of each file of a checkpoint, but of its card, which a test writes anew."""
+    files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*"))}
+    own = (name for name in files if files[name].is_file() and name != FILE and name[0] != ".")
+    return {name: sha256(files[name]) for name in own}
 
 
 def describe(card: str, original: TextClassifier, told: Mapping[str, Any], texts: str) -> str:

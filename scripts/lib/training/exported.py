@@ -1,5 +1,6 @@
 """An export to ONNX in use: what onnxruntime computes in place of a checkpoint."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,8 @@ from torch import Tensor
 
 from lib.command.console import UserError, one_line
 from lib.data.encoders import SHOWN, using
-from lib.training.checkpoints import read_head
+from lib.files.manifests import reading, sha256
+from lib.training.checkpoints import HEAD_CONFIG, read_head
 
 MODEL = "model.onnx"
 FACTS = "export.json"
@@ -20,8 +22,26 @@ OUTPUT = "probabilities"
 
 
 def is_export(folder: Path) -> bool:
-    """Whether a folder holds an export, be it a damaged one."""
-    return (folder / MODEL).is_file() or (folder / FACTS).is_file()
+    """Whether a folder holds an export of the workflow, be it a damaged one."""
+    model = (folder / MODEL).is_file() and (folder / HEAD_CONFIG).is_file()
+    return model or (folder / FACTS).is_file()
+
+
+def refuse_stale(folder: Path) -> None:
+    """Refuse an export beside a checkpoint that was trained anew since.
+
+    Raises:
+        UserError: what the checkpoint tells besides its encoder is another than it was.
+    """
+    checkpoint = folder.parent / "checkpoint"
+    if (checkpoint / HEAD_CONFIG).is_file() and (folder / FACTS).is_file():
+        with reading(folder, FACTS):
+            known = json.loads((folder / FACTS).read_text("utf-8"))["checkpoint"]
+            stale = sha256(checkpoint / HEAD_CONFIG) != known[HEAD_CONFIG]
+        if stale:
+            raise UserError(
+                f"'{folder}' is of another checkpoint than '{checkpoint}'; export that again"
+            )
 
 
 @contextmanager
@@ -75,6 +95,7 @@ class Exported:
         with installed():
             from onnxruntime import InferenceSession, SessionOptions
 
+        refuse_stale(folder)
         self.folder = folder
         self.pooling = read_head(folder).pooling
         options = SessionOptions()

@@ -1,7 +1,7 @@
 """A trained classifier of texts in use: labels and probabilities."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lib.data.cutting import Cut, bounds_of
-from lib.data.encoders import load_config
+from lib.data.encoder_files import CONFIG_FILE
+from lib.data.encoders import class_names, load_config, using
 from lib.data.encoding import TextEncoding
 from lib.data.tokens import TokenFile
 from lib.training.backends import Torch
@@ -63,7 +64,10 @@ class TextClassifier:
         self.backend = Torch(chosen, choose_precision(precision, chosen))
         self.model = Exported(folder) if exported else load_checkpoint(folder).to(chosen)
         self.encoding = TextEncoding(folder)
-        self.names = list(load_config(folder).id2label.values())
+        with using(folder, CONFIG_FILE):
+            model = self.model
+            known = load_config(folder) if isinstance(model, Exported) else model.encoder.config
+            self.names = class_names(known)
 
     def __call__(
         self, texts: "str | Iterable[str] | pd.Series", batch: int = BATCH, first: int = 0
@@ -102,6 +106,8 @@ class TextClassifier:
 
     def _chances(self, texts: str | Iterable[str], batch: int, first: int) -> np.ndarray:
         """`(n, classes)` float32."""
+        if isinstance(texts, Mapping) or hasattr(texts, "columns"):
+            raise TypeError("texts are a table; give a column of it, such as table['text']")
         texts = [texts] if isinstance(texts, str) else list(texts)
         for number, text in enumerate(texts, first):
             if not isinstance(text, str):

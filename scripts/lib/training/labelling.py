@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from hashlib import sha256
+from importlib.metadata import version
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from lib.training.saving import locked
 
 AT_A_TIME = 32  # batches of which texts are sorted by length
 PART = 2048  # texts that are kept together until the output is whole
+LINES = ("", ".txt", ".text", ".lines")  # endings of files of a text on each line
 FORMATS = (".csv", ".jsonl", ".ndjson", ".parquet")
 COLUMN = "text"  # of texts, where none is named
 
@@ -65,12 +68,14 @@ def label_texts(
             of a table has no tokens, or the device is out of memory.
     """
     is_table = file is not None and readers.kind_of(file) in readers.KINDS
-    if out:
-        check_output(out, file)
-    texts = open_table(file, form) if file and is_table else open_lines(text, file, form)
-    torch.set_num_threads(settings["threads"])
+    if file:
+        check_input(file)
     inner = run / "checkpoint"
     checkpoint = inner if inner.is_dir() else run
+    if out:
+        check_output(out, file, checkpoint)
+    texts = open_table(file, form) if file and is_table else open_lines(text, file, form)
+    torch.set_num_threads(settings["threads"])
     classify = TextClassifier(checkpoint, settings["device"], settings["precision"])
     if out or probabilities:
         check_names(classify.names, checkpoint)
@@ -84,11 +89,28 @@ def label_texts(
         print_labels(texts, label, classify.names, at_a_time, probabilities)
 
 
-def check_output(out: Path, file: Path | None) -> None:
+def check_input(file: Path) -> None:
+    """Refuse a file that holds neither a table nor lines of text.
+
+    Raises:
+        UserError: it is a folder, or its name ends as that of another kind of file.
+    """
+    if file.is_dir():
+        raise UserError(f"'{file}' is a folder; name a file")
+    kind = readers.kind_of(file)
+    if kind not in (*readers.KINDS, *LINES):
+        raise UserError(
+            f"'{file}' is of an unknown kind; known are {', '.join(readers.KINDS)}, and "
+            f"{', '.join(filter(None, LINES))} or no ending, with a text on each line"
+        )
+
+
+def check_output(out: Path, file: Path | None, checkpoint: Path) -> None:
     """Refuse what can't be written, or not from its start to its end.
 
     Raises:
-        UserError: it is of no known kind, a folder or the input, or the input is no file.
+        UserError: it is of no known kind, a folder, the input or a part of the checkpoint, or the
+            input is no file.
     """
     if out.suffix.lower() not in FORMATS:
         raise UserError(f"'{out}' is of an unknown kind; known are {', '.join(FORMATS)}")
@@ -98,6 +120,8 @@ def check_output(out: Path, file: Path | None) -> None:
         raise UserError(f"'{file}' is not a file; check its path")
     if out.is_dir():
         raise UserError(f"'{out}' is a folder; name a file")
+    if checkpoint.resolve() in out.resolve().parents:
+        raise UserError(f"'{out}' would be a part of '{checkpoint}'; write it elsewhere")
     if out.exists() and out.samefile(file):
         raise UserError(f"'{out}' holds the texts themselves; write to another file")
 
@@ -129,12 +153,13 @@ def open_lines(given: Sequence[str] | None, file: Path | None, form: Mapping[str
         )
 
     def texts() -> Iterator[Text]:
-        if given:
-            source: Any = nullcontext(map(os.fsencode, given))
-        else:
-            source = file.open("rb") if file else nullcontext(sys.stdin.buffer)
-        with source as lines:
-            for line in lines:
+        if file and file.is_file():
+            with readers.explained(file), pa.input_stream(str(file)) as stream:
+                for text in TextIOWrapper(stream, "utf-8-sig", newline="\n"):
+                    yield text.rstrip("\r\n")
+            return
+        with file.open("rb") if file else nullcontext(sys.stdin.buffer) as lines:
+            for line in map(os.fsencode, given) if given else lines:
                 yield line.decode("utf-8", "replace").rstrip("\r\n")
 
     return texts
@@ -303,7 +328,7 @@ def opened(out: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], 
 
 
 def identity(classify: TextClassifier, checkpoint: Path, file: Path) -> dict[str, Any]:
-    """What decides the labels of a file, but for the last bits, which `--batch` decides too."""
+    """What decides the labels of a file, but for last bits, which batch and threads decide too."""
     files = manifests.manifest(checkpoint, checkpoint.name)
     return {
         "texts": manifests.sha256(file),
@@ -312,6 +337,7 @@ def identity(classify: TextClassifier, checkpoint: Path, file: Path) -> dict[str
         "code": digest("predict"),
         "device": [classify.backend.device.type, device_name(classify.backend.device)],
         "precision": classify.backend.precision,
+        "libraries": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
     }
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from lib.command.console import UserError
-from lib.data.encoders import load_tokenizer
+from lib.data.encoders import load_config, load_tokenizer
 from lib.files.manifests import reading
 from lib.files.whole import read_json
 from lib.training.poolings import OWN_HEAD, POOLER
@@ -23,6 +23,8 @@ TRANSFORMER_CONFIG = "sentence_bert_config.json"
 POOLING, DENSE = "1_Pooling", "2_Dense"
 HEAD_WEIGHTS = f"{DENSE}/model.safetensors"
 IDENTITY = "torch.nn.modules.linear.Identity"
+KINDS = (["Transformer"], ["Transformer", "Dense"], ["Transformer", "Pooling", "Dense"])
+LONGEST = 1 << 20  # tokens, of a length that nobody means
 # pooling -> its name in the library, and the key that all of its versions know. `padded-mean` has
 # none: told by its own name, it is refused there rather than taken for the mean over real tokens.
 MODES = {
@@ -107,23 +109,57 @@ def read_modules(folder: Path) -> Told:
     """
     path = folder / MODULES
     with reading(path):
-        modules = {
-            str(each["type"]).rpartition(".")[2]: Path(each["path"])
+        modules = [
+            (str(each["type"]).rpartition(".")[2], str(each["path"]))
             for each in json.loads(path.read_text("utf-8"))
-        }
-        transformer = read_json(folder / modules.pop("Transformer") / TRANSFORMER_CONFIG)
-        pooling, dense = (modules.pop(name, None) for name in ("Pooling", "Dense"))
-        name = _told_pooling(transformer, {} if pooling is None else _config(folder / pooling))
-        activation = IDENTITY if dense is None else _config(folder / dense)["activation_function"]
-        more = [*modules, *["do_lower_case"] * bool(transformer.get("do_lower_case"))]
-        if name is None or more or activation != IDENTITY or (dense is None) != (name == OWN_HEAD):
-            raise UserError(
-                f"'{folder}' is no classifier that is read here: {', '.join(more) or 'modules'} "
-                "besides an encoder, its cls, mean or max pooling and a linear layer, or lack of "
-                "that layer; take a checkpoint of a run"
-            )
-        told = transformer.get("max_seq_length") or load_tokenizer(folder).model_max_length
-    return Told(name, told, None if dense is None else f"{dense}/model.safetensors")
+        ]
+        kinds, paths = [kind for kind, _ in modules], dict(modules)
+        if kinds not in KINDS or paths["Transformer"]:
+            raise UserError(unread(folder, f"its modules are {', '.join(kinds)}"))
+        transformer = read_json(folder / TRANSFORMER_CONFIG)
+        pooling = _config(folder / paths["Pooling"]) if "Pooling" in paths else {}
+        name = _told_pooling(transformer, pooling)
+        if name is None or ("Dense" in paths) == (name == OWN_HEAD):
+            raise UserError(unread(folder, "it has another pooling, or no layer of classes"))
+        _refuse_more(folder, transformer, pooling)
+        if name == OWN_HEAD:
+            if load_config(folder).num_labels < 2:
+                raise UserError(unread(folder, "its last layer is of one class alone"))
+            return Told(name, _longest(folder, transformer), None)
+        dense = _config(folder / paths["Dense"])
+        linear = dense["activation_function"] == IDENTITY and dense["bias"]
+        if not linear or dense.get("use_residual") or dense["out_features"] < 2:
+            raise UserError(unread(folder, "its last layer is not linear, or of one class alone"))
+    return Told(name, _longest(folder, transformer), f"{paths['Dense']}/model.safetensors")
+
+
+def unread(folder: Path, why: str) -> str:
+    """That a model of the library is not read here."""
+    return (
+        f"'{folder}' is no classifier that is read here: {why}; take a checkpoint of a run, or an "
+        "encoder with its cls, mean or max pooling and a linear layer of two classes or more"
+    )
+
+
+def _refuse_more(folder: Path, transformer: Mapping[str, Any], pooling: Mapping[str, Any]) -> None:
+    path = folder / "config_sentence_transformers.json"
+    told = read_json(path) if path.is_file() else {}
+    prompt = (told.get("prompts") or {}).get(told.get("default_prompt_name") or "")
+    if told.get("model_type") == "CrossEncoder":
+        raise UserError(unread(folder, "it is a CrossEncoder, which compares two texts"))
+    if prompt or transformer.get("do_lower_case") or not pooling.get("include_prompt", True):
+        raise UserError(unread(folder, "it changes a text before it is encoded, or uses a prompt"))
+
+
+def _longest(folder: Path, transformer: Mapping[str, Any]) -> int:
+    """The tokens that are seen of a text at most: as told, or else as tokenizer and encoder go."""
+    if told := transformer.get("max_seq_length"):
+        return int(told)
+    positions = getattr(load_config(folder), "max_position_embeddings", None) or LONGEST
+    longest = min(load_tokenizer(folder).model_max_length, positions)
+    if longest >= LONGEST:
+        raise UserError(unread(folder, "it does not tell max_seq_length"))
+    return int(longest)
 
 
 def _told_pooling(transformer: Mapping[str, Any], pooling: Mapping[str, Any]) -> str | None:
