@@ -419,7 +419,7 @@ FIGURES = (
         caption="Test {metric} with 95% intervals against the median time of a prediction, for "
         "single test {noun} from text to label; horizontal lines span the medians of rounds. No "
         "other setting is both quicker and better than one on the dashed line. A point is a model, "
-        "a pooling and a cut; exports stand at the {metric} of their checkpoint.",
+        "a pooling and a cut; exports stand by what their check found {metric} to change.",
         beside="conditions",
     ),
 )
