@@ -324,6 +324,22 @@ def test_texts_are_labelled_as_the_documents_say(study, python, monkeypatch, cap
     assert "negative" in capsys.readouterr().out
 
 
+def test_a_run_is_exported_as_the_documents_say(study, python):
+    section = of_models(study, "As ONNX")
+    install, *lines = re.findall(r"^    (.+)$", section, re.MULTILINE)
+    assert install == "pip install -r envs/export.txt" and len(lines) == 4
+    script = "\n".join(lines).replace("python ", f"{python} ")
+    done = subprocess.run(["bash", "-ec", script], cwd=study.folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["label"] in ("negative", "positive")
+    sizes = [
+        (study.folder / BASE / name / "model.onnx").stat().st_size for name in ("onnx", "onnx-int8")
+    ]
+    assert sizes[0] > sizes[1] > 0
+    for name in ("onnx", "onnx-int8"):
+        shutil.rmtree(study.folder / BASE / name)  # which latency would time
+
+
 def test_pandas_reads_all_predictions_as_the_documents_say(study, monkeypatch, capsys):
     monkeypatch.chdir(study.folder)
     names = {}
