@@ -47,6 +47,7 @@ def project(tmp_path) -> Workspace:
         (tmp_path / "bin" / name).chmod(0o755)
     splits = ("train", "valid", "test")
     for path in (
+        "results/datasets/imdb-25k/reviews.json",
         *(f"results/datasets/imdb-25k/splits/{split}.parquet" for split in splits),
         *(f"results/encoders/dataset=imdb-25k/model={m}/x" for m in ("bert", "modernbert")),
         *(TOKENS.format("bert", split) for split in splits),

@@ -120,7 +120,7 @@ def smallest_study() -> dict[str, Any]:
     """The smallest study, with enough epochs to stop it between two, and few analyses."""
     config = yaml.safe_load(text(ROOT / "tests" / "config.yaml"))
     config["training"]["epochs"] = 6
-    parts = ("baseline", "statistics", "errors", "tsne", "attention")
+    parts = ("baseline", "statistics", "errors", "tsne", "attention", "latency")
     return config | {"analysis": dict.fromkeys(parts, False)}
 
 
