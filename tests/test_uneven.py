@@ -490,6 +490,13 @@ AT = {
         "point color=curve shape=curve x=place y=value if !datum.classical",
         f"text x=place y=top{FAILED}",
     },
+    "latency": {
+        "line x=milliseconds y=value",
+        "rule color=name x=fast x2=slow y=value",
+        "rule color=name x=milliseconds y=low y2=high",
+        "point color=name shape=name x=milliseconds y=value",
+        f"text x=milliseconds y=top{FAILED}",
+    },
     "cuts": LIFT
     | {
         "line detail=line strokeDash=curve x=place y=value if datum.classical",
@@ -526,6 +533,11 @@ GIVEN = {  # of tables that the study does not have
         for model in ("a", BASELINE)
         for size in (50, 100)
     ],
+    "latency": [
+        {"model": model, "pooling": "cls", "batch": 32, "variant": "base", "form": "torch"}
+        | {"tokens": None, "median": 0.002, "low": 0.001, "high": 0.003, "accuracy_change": 0.0}
+        for model in ("a", "b")
+    ],
     "cuts": [
         POINT | {"curve": curve, "model": model, "max_length": length, "truncation": part}
         for curve, model, length, part in (
@@ -560,7 +572,8 @@ GIVEN = {  # of tables that the study does not have
 
 def chart(study: MadeUp, name: str) -> dict:
     table = pd.DataFrame(GIVEN[name]) if name in GIVEN else study.read(FIGURE[name].table)
-    return getattr(figures, name)(table, "accuracy", "reviews").to_dict()
+    beside = [study.read(FIGURE[name].beside)] if FIGURE[name].beside else []
+    return getattr(figures, name)(table, *beside, "accuracy", "reviews").to_dict()
 
 
 @pytest.mark.parametrize("name", FIGURE)
@@ -588,6 +601,10 @@ AXES = {
     },
     "budgets": {"budget": "Runs", "expected": "Expected validation accuracy"},
     "data_curve": {"place": "Training reviews (logarithmic)", "value": "Test accuracy"},
+    "latency": {
+        "milliseconds": "Prediction of one of the test reviews (ms, logarithmic)",
+        "value": "Test accuracy",
+    },
     "cuts": {
         "place": "Tokens of a text at most (logarithmic)",
         "value": "Test accuracy",
