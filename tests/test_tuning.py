@@ -419,7 +419,7 @@ def test_a_tuned_study_tests_the_chosen_rates_and_no_others(python, tmp_path):
         config["variants"] = {"low": {"learning_rate": 4e-4}, "high": {"learning_rate": 4e-2}}
         config["training"]["epochs"] = 1
         config["grid"] = [config["grid"][0] | {"variant": ["high", "low"]}]
-        parts = dict.fromkeys(("baseline", "errors", "tsne", "attention"), False)
+        parts = dict.fromkeys(("baseline", "errors", "tsne", "attention", "latency"), False)
         config["analysis"] = parts | {"tuned": True}
 
     def with_a_better_one(config):
