@@ -38,7 +38,10 @@ def content(path: Path) -> object:
     if not path.is_file():
         return None
     if path.suffix == ".json":
-        return {key: x for key, x in json.loads(path.read_text()).items() if not measured(key)}
+        told = json.loads(path.read_text())
+        if isinstance(told, list):
+            return told
+        return {key: x for key, x in told.items() if not measured(key)}
     if path.suffix == ".csv" or ("tables" in path.parts and path.suffix == ".parquet"):
         table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
         if "question" in table:  # of findings, some of which tell of seconds
