@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "analysis": {
         *("data.tokens", "data.encoding", "data.cutting", "data.sampling", "data.words"),
         *("data.encoder_files", "training.device", "training.inference", "training.insight"),
-        *("training.metrics", "training.processes"),
+        *("training.exported", "training.metrics", "training.processes"),
     },
     "page": {
         "data.folding",

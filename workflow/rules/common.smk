@@ -19,7 +19,7 @@ from lib.data import preview
 from lib.data.digests import check_made
 from lib.data.division import listed
 from lib.data.encoder_files import files_of_encoder
-from lib.files.manifests import sha256
+from lib.files.manifests import EXPORTS, sha256
 from lib.forks import client as forks
 from lib.study import catalog, configfiles, planning, schema
 from lib.study import code as code_of
@@ -305,7 +305,7 @@ def explain_settings(wildcards):
 
 def exports(wildcards):
     """What checkpoints were exported to, of which a new one has predictions timed again."""
-    names = [f"{form}/model.onnx" for form in ("onnx", "onnx-int8")]
+    names = [f"{name}/model.onnx" for name in EXPORTS.values()]
     found = (f"{folder}/{name}" for folder in tested_folders() for name in names)
     return [path for path in found if os.path.exists(ENGINE.place(path))]
 

@@ -1,6 +1,5 @@
 """What predicts: the checkpoints of a study, what they were exported to, and TF-IDF."""
 
-import json
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -18,14 +17,15 @@ from lib.analysis.results import CHOOSE_BY, SETTING, read_tested
 from lib.command.console import log
 from lib.data.cutting import HEAD, Cut
 from lib.data.encoding import TextEncoding
-from lib.files.manifests import reading, sha256
+from lib.files.manifests import EXPORTS, reading
+from lib.files.whole import read_json
 from lib.study.runs import Run, run_of
 from lib.training.device import peak_memory
+from lib.training.exported import FACTS, MODEL, is_of
 from lib.training.inference import TextClassifier
 from lib.training.processes import in_processes
 
 TORCH, TF_IDF = "torch", "tf-idf"
-EXPORTS = {"onnx": "onnx", "onnx-int8": "int8"}  # forms of exports, by their folders in a run
 CARD = "README.md"  # which a checkpoint has and needs not
 ALIKE = ["model", "pooling", f"{SETTING}max_length", f"{SETTING}truncation"]  # in what they cost
 ON_CPU = {"device": "cpu", "precision": "fp32"}
@@ -136,17 +136,13 @@ def exports_of(run: Path) -> Iterator[tuple[str, Path, float]]:
     Returns:
         The form, the folder, and by how much its accuracy was found to change.
     """
-    for name, form in EXPORTS.items():
+    for form, name in EXPORTS.items():
         folder = run / name
-        if not (folder / "model.onnx").is_file():
+        if not (folder / MODEL).is_file():
             continue
-        with reading(folder / "export.json"):
-            told = json.loads((folder / "export.json").read_text("utf-8"))
-            digests, check = told["checkpoint"], told["check"]
-            there = {name: run / "checkpoint" / name for name in digests}
-            change = check["export_accuracy"] - check["accuracy"]
-        if all(path.is_file() and sha256(path) == digests[name] for name, path in there.items()):
-            yield form, folder, change
+        if is_of(folder, run / "checkpoint"):
+            check = read_json(folder / FACTS, "check")["check"]
+            yield form, folder, check["export_accuracy"] - check["accuracy"]
         else:
             log.warning("%s is left out: it is of another checkpoint; export it again", folder)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from lib.command.console import UserError, one_line
 
 FOLDER = re.compile("results/encoders/[^/]+/[^/]+|results/runs/.+/checkpoint(?=/)")  # made whole
-EXPORTS = {"onnx", "onnx-int8"}  # folders that no rule makes
+EXPORTS = {"onnx": "onnx", "int8": "onnx-int8"}  # forms -> folders in a run, made by no rule
 COMMAND = "TEXT_ENCODERS_COMMAND"  # variable that holds the command that runs the study
 
 
@@ -84,7 +84,7 @@ def reading(path: Path, *patterns: str) -> Iterator[None]:
 
 def advice(path: Path) -> str:
     """What to do about a result that can't be used."""
-    if "results" not in path.parts or EXPORTS.intersection(path.parts):
+    if "results" not in path.parts or {*EXPORTS.values()}.intersection(path.parts):
         return "check its path, or write it again"
     target = Path(*path.parts[path.parts.index("results") :])
     if folder := FOLDER.match(str(target)):

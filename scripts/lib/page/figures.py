@@ -13,6 +13,7 @@ import pandas as pd
 from lib.analysis.results import ALL, are_baselines, at_chosen_rates
 from lib.analysis.wording import AFTER, ALIKE, ALONE, BEFORE, IDENTICAL, SHOWN, UNDECIDED
 from lib.command.formats import NOT_LEARNED, capital, measures_named
+from lib.files.manifests import EXPORTS
 from lib.study.metrics import ACCURACY, METRICS
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
@@ -357,7 +358,7 @@ def latency(
     found = _within_bounds(took.drop(columns=["low", "high"]).merge(conditions, on=[*RUN[:-1]]))
     if found.empty:
         return _side_by_side([], 1)
-    exported = ~found["form"].isin(["torch", "tf-idf"])
+    exported = found["form"].isin([*EXPORTS])
     if metric != ACCURACY:  # of which exports tell nothing
         found, exported = found[~exported], exported[~exported]
     for name in ("value", "low", "high", "top"):

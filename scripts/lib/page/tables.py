@@ -35,6 +35,7 @@ from lib.command.formats import (
     points,
 )
 from lib.command.markup import escape
+from lib.files.manifests import EXPORTS
 from lib.page.markdown import excerpt, table
 from lib.study.metrics import ACCURACY, BALANCED_ACCURACY, MACRO_F1, METRICS
 from lib.study.runs import CONDITION, KEYS
@@ -43,7 +44,6 @@ NONE = "-"
 NOT_ALONE = "‡"  # marks a verdict that rests on the variance of other settings
 FEW = 10  # answers of a kind, with fewer of which an interval is too narrow
 ROWS = 8  # of a long table, whose file holds them all
-EXPORTS = ("onnx", "int8")  # forms that a checkpoint was exported to
 OF_SERVING = [*KEYS, "form"]  # of which each that predicts has its own
 OF_SIZE = {"Parameters (M)": "parameters", "Disk (MB)": "bytes", "Memory (MB)": "memory_bytes"}
 LEFT = (

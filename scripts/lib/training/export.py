@@ -18,7 +18,7 @@ from scipy.stats import binomtest
 from lib.command.console import UserError, log, progress
 from lib.data.cutting import HEAD_TAIL
 from lib.data.encoder_files import CONFIG_FILE, tokenizer_files
-from lib.files.manifests import reading, sha256
+from lib.files.manifests import EXPORTS, reading, sha256
 from lib.files.whole import read_json, read_text, replacing, to_json
 from lib.training.card import FILE, TASK, table
 from lib.training.checkpoints import load_checkpoint
@@ -29,7 +29,7 @@ from lib.training.modules import MODULES, TRANSFORMER_CONFIG
 from lib.training.poolings import PADDED_MEAN
 
 FLOAT32, INT8 = "float32", "int8"
-FOLDERS = {FLOAT32: "onnx", INT8: "onnx-int8"}
+FOLDERS = {FLOAT32: EXPORTS["onnx"], INT8: EXPORTS["int8"]}
 AT_A_TIME = 256  # texts that are sorted by length
 PASS, PARTS, LETTERS = 8, (1, 3, 30), 30  # of texts whose beginnings share passes with them
 DIFFERENCE = 1e-3  # of a probability in float32, at most

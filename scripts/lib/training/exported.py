@@ -1,6 +1,5 @@
 """An export to ONNX in use: what onnxruntime computes in place of a checkpoint."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,8 @@ from torch import Tensor
 
 from lib.command.console import UserError, one_line
 from lib.data.encoders import SHOWN, using
-from lib.files.manifests import reading, sha256
+from lib.files.manifests import sha256, verify
+from lib.files.whole import read_json
 from lib.training.checkpoints import HEAD_CONFIG, read_head
 
 MODEL = "model.onnx"
@@ -27,21 +27,30 @@ def is_export(folder: Path) -> bool:
     return model or (folder / FACTS).is_file()
 
 
+def is_of(folder: Path, checkpoint: Path) -> bool:
+    """Whether an export was made from a checkpoint as it is now.
+
+    Raises:
+        UserError: what the export tells of itself can't be read.
+    """
+    verify(folder, FACTS)
+    known = read_json(folder / FACTS, "checkpoint")["checkpoint"].items()
+    files = {checkpoint / name: digest for name, digest in known}
+    return all(path.is_file() and sha256(path) == digest for path, digest in files.items())
+
+
 def refuse_stale(folder: Path) -> None:
     """Refuse an export beside a checkpoint that was trained anew since.
 
     Raises:
-        UserError: what the checkpoint tells besides its encoder is another than it was.
+        UserError: a file of the checkpoint is another than it was.
     """
     checkpoint = folder.parent / "checkpoint"
-    if (checkpoint / HEAD_CONFIG).is_file() and (folder / FACTS).is_file():
-        with reading(folder, FACTS):
-            known = json.loads((folder / FACTS).read_text("utf-8"))["checkpoint"]
-            stale = sha256(checkpoint / HEAD_CONFIG) != known[HEAD_CONFIG]
-        if stale:
-            raise UserError(
-                f"'{folder}' is of another checkpoint than '{checkpoint}'; export that again"
-            )
+    made = (checkpoint / HEAD_CONFIG).is_file() and (folder / FACTS).is_file()
+    if made and not is_of(folder, checkpoint):
+        raise UserError(
+            f"'{folder}' is of another checkpoint than '{checkpoint}'; export that again"
+        )
 
 
 @contextmanager
