@@ -225,9 +225,9 @@ def test_a_text_of_so_many_tokens_has_them_whatever_training_cut(study, monkeypa
     texts, seen = ["An unbelievably fine film.", "Dull."], []
     tokens = TextClassifier.tokens
 
-    def noted(classifier, given, cut, first=0):
-        found = tokens(classifier, given, cut, first)
-        seen.append((cut, found.lengths.tolist()))
+    def noted(self, texts, numbers):
+        found = tokens(self, texts, numbers)
+        seen.append((self.cut, found.lengths.tolist()))
         return found
 
     monkeypatch.setattr(TextClassifier, "tokens", noted)

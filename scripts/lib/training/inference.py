@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from tokenizers import Encoding
 
-from lib.data.cutting import Cut, bounds_of
+from lib.data.cutting import bounds_of
 from lib.data.encoder_files import CONFIG_FILE
 from lib.data.encoders import class_names, load_config, using
 from lib.data.encoding import TextEncoding
@@ -112,37 +113,41 @@ class TextClassifier:
         for number, text in enumerate(texts, first):
             if not isinstance(text, str):
                 raise TypeError(f"text {number} is {text!r}; give texts, and none that is missing")
-        if not texts:
-            return np.empty((0, len(self.names)), np.float32)
-        bounds = Bounds.of(batch, AUTO, self.backend.device)
-        tokens = self.tokens(texts, self.cut, first)
-        return compute(self.model.chances, len(self.names), tokens, bounds, self.backend).numpy(
-            force=True
-        )
+        numbers = np.arange(first, first + len(texts))
+        return self.chances_of(self.encoding(texts, numbers), numbers, batch)
 
-    def tokens(self, texts: Sequence[str], cut: Cut, first: int = 0) -> Tokens:
-        """The tokens of texts, cut, with labels that mean nothing.
+    def chances_of(self, texts: Sequence[Encoding], numbers: np.ndarray, batch: int) -> np.ndarray:
+        """The probabilities of the classes of encoded texts, `(n, classes)` float32.
 
         Args:
-            texts: to encode.
-            cut: which part of each is kept.
-            first: number of the first text, for errors.
+            texts: all tokens of each.
+            numbers: `(n,)` of the texts, for errors.
+            batch: texts per forward pass, at most.
+
+        Raises:
+            UserError: one of them has no tokens.
         """
-        ids = np.arange(first, first + len(texts))
-        found = self.encoding(texts, ids)
-        uncut = np.fromiter(map(len, found), np.int32)
-        kept = cut.kept(bounds_of(uncut), self.encoding.frame)
+        if not texts:
+            return np.empty((0, len(self.names)), np.float32)
+        bounds, tokens = Bounds.of(batch, AUTO, self.backend.device), self.tokens(texts, numbers)
+        found = compute(self.model.chances, len(self.names), tokens, bounds, self.backend)
+        return found.numpy(force=True)
+
+    def tokens(self, texts: Sequence[Encoding], numbers: np.ndarray) -> Tokens:
+        """What the model is fed of encoded texts, with labels that mean nothing."""
+        uncut = np.fromiter(map(len, texts), np.int32)
+        kept = self.cut.kept(bounds_of(uncut), self.encoding.frame)
         file = TokenFile(
-            ids=ids,
+            ids=numbers,
             labels=np.zeros(len(texts), np.int8),
             columns={
                 name: np.fromiter(itertools.chain.from_iterable(rows), np.int32)[kept]
-                for name, rows in self.encoding.columns(found).items()
+                for name, rows in self.encoding.columns(texts).items()
             },
-            bounds=bounds_of(cut.lengths(uncut)),
+            bounds=bounds_of(self.cut.lengths(uncut)),
             uncut=uncut,
             pad_id=self.encoding.pad_id,
-            cut=cut,
+            cut=self.cut,
             frame=self.encoding.frame,
         )
         return Tokens.of(file, self.backend.device, self.model.pooling)

@@ -17,10 +17,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 from pyarrow import csv
+from tokenizers import Encoding
 
 from lib.command.console import UserError, log, progress
 from lib.data import readers
-from lib.data.encoding import TextEncoding
 from lib.data.streaming import writing
 from lib.files import manifests
 from lib.files.whole import replacing, to_json
@@ -201,21 +201,21 @@ def chances(
     Raises:
         UserError: a text has no tokens and may not, or the device is out of memory.
     """
-    there = written(classify.encoding, texts, first) if may_lack else [True] * len(texts)
-    known = [text or "" for text, is_there in zip(texts, there, strict=True) if is_there]
+    encoded = classify.encoding([text or "" for text in texts], itertools.count(first))
+    rows = np.arange(len(texts))
+    if may_lack:
+        rows = np.flatnonzero(written(texts, encoded, len(classify.encoding.nothing)))
     found = np.full((len(texts), len(classify.names)), np.nan, np.float32)
     with explain_lack_of_memory("lower --batch"):
-        found[there] = classify._chances(known, batch, first)
+        found[rows] = classify.chances_of([encoded[row] for row in rows], first + rows, batch)
     return found
 
 
-def written(encoding: TextEncoding, texts: Sequence[Text], first: int) -> list[bool]:
-    """Which of some texts are neither missing nor empty, and have tokens beside special ones."""
-    found = encoding([text or "" for text in texts], itertools.count(first))
-    least = len(encoding.nothing)
+def written(texts: Sequence[Text], encoded: Sequence[Encoding], least: int) -> list[bool]:
+    """Which of some texts are neither missing nor empty, and have more tokens than an empty one."""
     return [
         bool(text and text.strip()) and len(tokens) > least
-        for text, tokens in zip(texts, found, strict=True)
+        for text, tokens in zip(texts, encoded, strict=True)
     ]
 
 
