@@ -197,6 +197,19 @@ def call(command, line: str) -> None:
     command.main(command.arguments().parse_args(line.split()))
 
 
+def make_run(run: Path, tokens: Path, encoder: Path, flags: str) -> Path:
+    """Train and test a run of the dataset d, on the CPU, in this process."""
+    import evaluate
+    import train
+
+    same = f"--run {run} --dataset d --model m --seed 1 --device cpu"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "disabled")
+        call(train, f"--tokens {tokens} --encoder {encoder} {same} {flags}")
+    call(evaluate, f"--tokens {tokens}/test.parquet --run {run} --device cpu")
+    return run
+
+
 def wait_until(holds: Callable[[], object]) -> None:
     """Wait until something holds; a test that would wait for ever ends with an error."""
     deadline = time.monotonic() + 300

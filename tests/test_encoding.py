@@ -12,15 +12,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import call
+from conftest import call, make_run
 from kinds import KINDS, change, make
 from refusals import is_one_line, refusal, tree
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import AutoTokenizer, LayoutLMv3Tokenizer
 
-import evaluate
 import pretokenize
-import train
 from lib.analysis.baseline import seen_texts
 from lib.command.console import UserError
 from lib.data.cutting import Cut
@@ -66,16 +64,11 @@ def tokenized(folders, splits, tmp_path_factory) -> dict[str, Path]:
 def runs(folders, tokenized, tmp_path_factory) -> dict[str, Path]:
     """A finished run of each kind."""
     found = {kind: tmp_path_factory.mktemp("run") for kind in KINDS}
-    flags = "--dataset d --model m --batch 20 --seed 1 --epochs 1 --device cpu --learning-rate 1e-2"
-    flags += f" --max-length {LENGTH}"
+    flags = f"--batch 20 --epochs 1 --learning-rate 1e-2 --max-length {LENGTH}"
     for kind, run in found.items():
         pooling = POOLINGS.get(kind, "masked-mean")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("WANDB_MODE", "disabled")
-            files = f"--tokens {tokenized[kind]} --encoder {folders[kind]} --run {run}"
-            part = PARTS.get(kind, "auto")
-            call(train, f"{files} --pooling {pooling} --truncation {part} {flags}")
-        call(evaluate, f"--tokens {tokenized[kind]}/test.parquet --run {run} --device cpu")
+        cut = f"--truncation {PARTS.get(kind, 'auto')}"
+        make_run(run, tokenized[kind], folders[kind], f"--pooling {pooling} {cut} {flags}")
     return found
 
 

@@ -12,16 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import CUT, call
+from conftest import CUT, call, make_run
 from families import FAMILIES, reweigh
 from huggingface_hub import ModelCard
 from onnx import numpy_helper
 from statsmodels.stats.contingency_tables import mcnemar
 
-import evaluate
 import export
 import predict
-import train
 from lib.command.console import UserError
 from lib.files.manifests import sha256, verify
 from lib.files.predictions import read_predictions
@@ -53,16 +51,9 @@ def run_of(encoders, tokens, splits, tmp_path_factory):
         keys = f"model={model}/pooling={pooling}/batch=20/variant={truncation}/seed=1"
         run = results / "runs" / "dataset=d" / keys
         if not run.exists():
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setenv("WANDB_MODE", "disabled")
-                call(
-                    train,
-                    f"--tokens {tokens[model]} --encoder {encoders[model]} --run {run} "
-                    f"--dataset d --model {model} --pooling {pooling} --batch 20 --seed 1 "
-                    "--epochs 4 --max-length 48 --device cpu --learning-rate 3e-3 "
-                    f"--truncation {truncation} --labels negative positive",
-                )
-            call(evaluate, f"--tokens {tokens[model]}/test.parquet --run {run} --device cpu")
+            flags = f"--model {model} --pooling {pooling} --truncation {truncation} --batch 20 "
+            flags += "--epochs 4 --max-length 48 --learning-rate 3e-3 --labels negative positive"
+            make_run(run, tokens[model], encoders[model], flags)
         return run
 
     return make

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import CUT, call
+from conftest import CUT, call, make_run
 from families import FAMILIES, bring, build, refusal, reweigh, save
 from scipy.special import expit, logit
 from test_backends import histories, run_train, train_command
@@ -20,10 +20,8 @@ from transformers import (
     pipeline,
 )
 
-import evaluate
 import predict
 import pretokenize
-import train
 from lib.command.console import UserError
 from lib.training.checkpoints import load_checkpoint, new_classifier, save_checkpoint
 from lib.training.insight import attention, sentence_vectors
@@ -233,15 +231,9 @@ def runs(tokenizers, splits, tmp_path_factory) -> dict[str, Path]:
         model = build(family, tokenizers[kind], settings | {"initializer_range": 0.2})
         own, run = save(model, tokenizers[kind], folder / "own"), folder / "run"
         call(pretokenize, f"--splits {splits} --encoder {own} --threads 1 --out {folder}/tokens")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("WANDB_MODE", "disabled")
-            call(
-                train,
-                f"--tokens {folder}/tokens --encoder {own} --run {run} --dataset d --model m "
-                f"--pooling head --batch 10 --seed 1 --max-length 24 --epochs 1 --device cpu "
-                f"--truncation {part} --learning-rate 3e-3 --labels {' '.join(LABELS)}",
-            )
-        call(evaluate, f"--tokens {folder}/tokens/test.parquet --run {run} --device cpu")
+        flags = f"--pooling head --batch 10 --max-length 24 --epochs 1 --truncation {part} "
+        flags += f"--learning-rate 3e-3 --labels {' '.join(LABELS)}"
+        make_run(run, folder / "tokens", own, flags)
         found[family] = run
     return found
 

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CUT, ROOT, call, wait_until
+from conftest import CUT, ROOT, call, make_run, wait_until
 from kinds import change, make
 from refusals import is_one_line, refusal
-from test_predict import make_run, predict_here
+from test_predict import predict_here
 
 import predict
 from lib.command.console import UserError
@@ -424,7 +424,9 @@ def test_a_process_keeps_others_away_and_leaves_whole_parts_when_it_is_killed(
 def test_labels_of_the_test_split_are_its_predictions(
     splits, encoders, tokens, tmp_path, pooling, model
 ):
-    make_run(tmp_path / "run", pooling, encoders[model], tokens[model])
+    flags = f"--pooling {pooling} --batch 20 --epochs 2 --max-length 48 --learning-rate 1e-3"
+    flags += " --labels negative positive"
+    make_run(tmp_path / "run", tokens[model], encoders[model], flags)
     out = tmp_path / "out.parquet"
     call(predict, f"{tmp_path}/run --file {splits}/test.parquet --out {out} --device cpu")
     ids = pd.read_parquet(splits / "test.parquet")["id"]

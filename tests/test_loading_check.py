@@ -7,10 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pytest
-from conftest import ROOT, call
+from conftest import ROOT, make_run
 
-import evaluate
-import train
 from lib.files.whole import write_parquet
 
 POOLINGS = ("cls", "head", "masked-mean", "max", "padded-mean", "pooler")
@@ -24,15 +22,9 @@ def study(encoders, tokens, splits, tmp_path_factory) -> Path:
     for pooling in POOLINGS:
         keys = f"dataset=d/model=bert/pooling={pooling}/batch=10/variant=base/seed=1"
         run = folder / "results/runs" / keys
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("WANDB_MODE", "disabled")
-            call(
-                train,
-                f"--tokens {tokens['bert']} --encoder {encoders['bert']} --run {run} --dataset d "
-                f"--model bert --pooling {pooling} --batch 10 --seed 1 --max-length 24 --epochs 2 "
-                "--learning-rate 3e-3 --device cpu --labels negative positive",
-            )
-        call(evaluate, f"--tokens {tokens['bert']}/test.parquet --run {run} --device cpu")
+        flags = f"--model bert --pooling {pooling} --batch 10 --max-length 24 --epochs 2 "
+        flags += "--learning-rate 3e-3 --labels negative positive"
+        make_run(run, tokens["bert"], encoders["bert"], flags)
     return folder
 
 

@@ -4,15 +4,12 @@ import gzip
 import io
 import json
 import subprocess
-from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT, call
+from conftest import ROOT, make_run
 
-import evaluate
 import predict
-import train
 from lib.command.console import UserError
 from lib.files.predictions import read_predictions
 from lib.training.inference import TextClassifier
@@ -26,22 +23,14 @@ def runs(encoders, tokens, tmp_path_factory):
     """
     folders = {}
     for pooling, model in (("padded-mean", "modernbert"), ("masked-mean", "bert")):
-        folders[pooling] = tmp_path_factory.mktemp(pooling)
-        make_run(folders[pooling], pooling, encoders[model], tokens[model])
-    return folders
-
-
-def make_run(folder: Path, pooling: str, encoder: Path, tokens: Path) -> None:
-    """Train and test."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WANDB_MODE", "disabled")
-        call(
-            train,
-            f"--tokens {tokens} --encoder {encoder} --run {folder} --dataset d --model m "
-            f"--pooling {pooling} --batch 20 --seed 1 --epochs 2 --max-length 48 --device cpu "
-            "--learning-rate 1e-3 --labels negative positive",
+        flags = f"--pooling {pooling} --batch 20 --epochs 2 --max-length 48 --learning-rate 1e-3"
+        folders[pooling] = make_run(
+            tmp_path_factory.mktemp(pooling),
+            tokens[model],
+            encoders[model],
+            f"{flags} --labels negative positive",
         )
-    call(evaluate, f"--tokens {tokens}/test.parquet --run {folder} --device cpu")
+    return folders
 
 
 @pytest.mark.parametrize("pooling", ["padded-mean", "masked-mean"])

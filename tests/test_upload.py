@@ -11,12 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, call
+from conftest import ROOT, make_run
 from hub import Hub
 from scipy.special import softmax
-
-import evaluate
-import train
 
 TOKEN = "hf_madeUpForThisTest"
 NAME = "me/model"
@@ -35,17 +32,13 @@ np.save(sys.argv[2], model.encode(texts["text"].tolist()))
 @pytest.fixture(scope="module")
 def run(encoders, tokens, tmp_path_factory) -> Path:
     """A finished run."""
-    run = tmp_path_factory.mktemp("run")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WANDB_MODE", "disabled")
-        call(
-            train,
-            f"--tokens {tokens['bert']} --encoder {encoders['bert']} --run {run} --dataset d "
-            "--model bert --pooling cls --batch 10 --seed 1 --max-length 48 --epochs 5 "
-            "--learning-rate 3e-3 --device cpu --labels negative positive",
-        )
-    call(evaluate, f"--tokens {tokens['bert']}/test.parquet --run {run} --device cpu")
-    return run
+    flags = "--pooling cls --batch 10 --max-length 48 --epochs 5 --learning-rate 3e-3"
+    return make_run(
+        tmp_path_factory.mktemp("run"),
+        tokens["bert"],
+        encoders["bert"],
+        f"{flags} --labels negative positive",
+    )
 
 
 def client(hub: Hub, home: Path, *words: str, **environment: str) -> str:

@@ -561,8 +561,8 @@ def latency_answers(serving: pd.DataFrame, latency: pd.DataFrame, noun: str) -> 
 
 def latency_answer(rows: pd.DataFrame, text: str) -> str:
     """How long a text takes the reference, and how many times as long the others."""
-    plain = rows["form"].isin(["torch", "tf-idf"])
-    rows = rows.assign(name=rows["model"].mask(~plain, rows["model"] + " as " + rows["form"]))
+    exported = rows["form"].isin(EXPORTS)
+    rows = rows.assign(name=rows["model"].mask(exported, rows["model"] + " as " + rows["form"]))
     first = rows[rows["reference"]].iloc[0]
     others = [
         f"{row['name']} {number(row['ratio'])} times as long ({number(row['ratio_low'])} to "
