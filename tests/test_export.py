@@ -154,7 +154,7 @@ def batch(config, texts, tokens, types):
     ids = torch.randint(8, config.vocab_size, mask.shape).masked_fill(~mask, config.pad_token_id)
     inputs = {"input_ids": ids}
     if types:
-        kinds = getattr(config, "type_vocab_size", 2)
+        kinds = getattr(config, "type_vocab_size", 2) or 1  # DeBERTa has none, and is given zeros
         inputs["token_type_ids"] = torch.randint(0, kinds, mask.shape) * mask
     return inputs if mask.all() else inputs | {"attention_mask": mask}
 
